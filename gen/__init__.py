@@ -1,0 +1,1 @@
+"""genfleet's library: models, the engine that trains them, data, metrics and results. Usable without Ray."""

@@ -172,9 +172,7 @@ def override(config: Config, settings: Mapping[str, Any], prefix: str = "") -> C
         current = getattr(config, head)
         if dataclasses.is_dataclass(current):
             if not rest and not isinstance(value, Mapping):
-                raise ValueError(
-                    f"{prefix}{key} is a group of settings: {', '.join(flat(current, f'{prefix}{key}.'))}"
-                )
+                raise ValueError(f"{prefix}{key} is a group of settings: {', '.join(flat(current, f'{prefix}{key}.'))}")
             groups.setdefault(head, {}).update({rest: value} if rest else value)
         elif rest:
             raise unknown(config, key, prefix)

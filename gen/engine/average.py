@@ -1,0 +1,72 @@
+"""Averages that are no gradient: EMA weights, and BatchNorm statistics that keep the law of workers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gen.engine.workers import Workers
+from gen.phase import Model
+
+
+class EvenStatistics:
+    """BatchNorm's running statistics move once a repeat, by the mean over all workers' micro-batches.
+
+    Otherwise they would move as often as one worker has micro-batches, and differ from worker to worker. Enter it
+    around each micro-batch, then settle.
+    """
+
+    def __init__(self, norms: Sequence[_BatchNorm]) -> None:
+        self.buffers = [buffer for norm in norms for buffer in norm.buffers()]
+        self.start = [buffer.clone() for buffer in self.buffers]
+        self.sums = [torch.zeros_like(buffer) for buffer in self.buffers]
+
+    def __enter__(self) -> None:
+        for buffer, start in zip(self.buffers, self.start, strict=True):
+            buffer.copy_(start)
+
+    def __exit__(self, *_: object) -> None:
+        for total, buffer in zip(self.sums, self.buffers, strict=True):
+            total += buffer
+
+    def settle(self, total: int, workers: Workers) -> None:
+        """Sets the buffers to the mean over `total` micro-batches; whole numbers (a count) divide exactly."""
+        workers.total(self.sums)
+        for buffer, summed in zip(self.buffers, self.sums, strict=True):
+            buffer.copy_(summed / total if summed.is_floating_point() else summed // total)
+
+
+class Average:
+    """Exponential moving average of a model's parameters; other buffers are copied when it is shown."""
+
+    def __init__(self, model: Model, decay: float) -> None:
+        self.decay = decay
+        self.weights: list[Tensor] = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def follow(self, model: Model, step: int) -> None:
+        """Moves towards the model after step number `step`; slowly only once there is something to average over."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.weights, [parameter.detach() for parameter in model.parameters()], 1 - decay)
+
+    def show(self, model: Model, statistics: Callable[[Model], None]) -> Model:
+        """A copy of `model` with the averaged weights; `statistics` recomputes its BatchNorm statistics."""
+        shown = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter, weight in zip(shown.parameters(), self.weights, strict=True):
+                parameter.copy_(weight)
+        statistics(shown)
+        return shown
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged weights, in the order of the model's parameters."""
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what `state_dict` gave."""
+        for weight, saved in zip(self.weights, state["weights"], strict=True):
+            weight.copy_(saved)

@@ -1,0 +1,236 @@
+"""`fit`: a run as a generator of ticks. Train a slice, evaluate, write rows, offer a checkpoint. No Ray."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import torch
+
+from gen.config import RunConfig
+from gen.data.dataset import Dataset, check_needs
+from gen.data.stream import Stream
+from gen.engine.judge import Figure, Judge, shared_classifier
+from gen.engine.machine import seed
+from gen.engine.pictures import grids
+from gen.engine.record import Home, Record
+from gen.engine.step import Stepper
+from gen.engine.watch import Diverged
+from gen.engine.workers import ALONE, Workers
+from gen.phase import Model
+
+__all__ = ["Home", "Tick", "build_model", "fit"]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Where a run stands after a slice of training and its evaluation."""
+
+    tick: int
+    epoch: float
+    step: int
+    images: int  # real ones drawn
+    seconds: float  # over all attempts
+    metrics: dict[str, float] = field(default_factory=dict)  # "phase/name" -> mean since the last tick
+    evals: dict[str, float] = field(default_factory=dict)  # "metric/subject" -> value
+    value: float = math.nan  # of the metric that steers
+    best: float = math.nan
+    ended: str = ""  # "finished", "stopped" or "failed"
+    why: str = ""
+
+
+def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Model:
+    """The run's model, initialised from its seed; the same on every worker. ValueError if the data lacks a column."""
+    seed(torch.device("cpu"), config.seed)
+    model = config.model.build(dataset.shape)
+    check_needs(model.needs, dataset)
+    if config.train.precision == "float64":
+        model = model.double()
+    return model.to(device)
+
+
+def fit(
+    config: RunConfig,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    workers: Workers = ALONE,
+    home: Home | None = None,
+    judge: Judge | None = None,
+) -> Generator[Tick, str | None, None]:
+    """Trains one run to the end of its budget, tick by tick.
+
+    It goes on from home's last checkpoint of the same run. A reason sent into it (`ticks.send("why")`) ends the run as
+    "stopped" and gives its last tick; `close()` leaves rows and a checkpoint from which it goes on. What is not finite
+    ends it as "failed", the last good checkpoint kept. With several workers each iterates it; rank 0 writes.
+    `judge`: one that a process keeps from run to run. ValueError for a config that does not fit the data.
+    """
+    run = Run(config.resolved(), dataset, device, workers, home, judge)
+    if run.ended():
+        yield run.at(dict(run.evals))
+        return
+    while not run.progress.status:
+        tick = run.tick()
+        try:
+            reason = yield tick
+        except GeneratorExit:
+            run.record.save(run.progress, run.stepper)
+            raise
+        if reason and not run.progress.status:
+            yield run.end("stopped", reason)
+
+
+class Run:
+    """One run's parts, and what `fit` does with them."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        device: torch.device,
+        workers: Workers,
+        home: Home | None,
+        judge: Judge | None,
+    ) -> None:
+        self.config, self.dataset, self.device, self.workers = config, dataset, device, workers
+        model = build_model(config, dataset, device)
+        dtype = torch.float64 if config.train.precision == "float64" else torch.float32
+        draw = config.train.batch * config.train.micro_batches
+        stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype)
+        self.stepper = Stepper(model, config.train, config.seed, stream, device, workers)
+        if judge is None:
+            classifier = shared_classifier(dataset, home.storage if home else None, device, workers)
+            judge = Judge(dataset, classifier, device, config.evaluate.batch)
+        self.judge = judge
+        self.metric = steering(config, judge, model)
+        self.evals: dict[str, float] = {}
+        self.record = Record(home, config, dataset, workers, self.metric)
+        self.progress = self.record.resume(self.stepper)
+
+    def ended(self) -> bool:
+        """Whether the run that was resumed has nothing left to do; else it is going on, which is an event."""
+        if self.progress.status == "stopped" or (self.progress.status and self._complete()):
+            return True
+        if self.progress.tick:
+            self.progress.status = self.progress.why = ""
+            self.record.event(self.progress, "resume", f"from the checkpoint of tick {self.progress.tick}")
+        return False
+
+    def tick(self) -> Tick:
+        """One slice: train, evaluate, record; at the budget's end, the full protocol too."""
+        config, stepper, progress = self.config, self.stepper, self.progress
+        if why := self._complete():  # resumed at the very end, killed before the outcome
+            return self.end("finished", why)
+        progress.tick += 1
+        start = time.perf_counter()
+        before = stepper.images
+        for _ in range(stepper.step, stepper.steps_until(progress.tick * config.evaluate.every)):
+            stepper.advance()
+        try:
+            metrics = stepper.take_logs()  # the slice's one synchronisation
+        except Diverged as error:
+            progress.seconds += time.perf_counter() - start
+            progress.last = math.nan
+            return self.end("failed", str(error))
+        trained = time.perf_counter()
+        with stepper.shown() as model:
+            figures = self.judge.figures(model, "validation", config.evaluate.images, self._weights, self.workers)
+            self._weigh(model, figures)
+            if config.evaluate.pictures and progress.tick % config.evaluate.pictures == 0:
+                self._draw(model)
+        evaluated = time.perf_counter()
+        progress.seconds += evaluated - start
+        progress.train_seconds += trained - start
+        metrics |= {
+            "engine/train_seconds": trained - start,
+            "engine/evaluate_seconds": evaluated - trained,
+            "engine/images_per_second": (stepper.images - before) / (trained - start),
+        }
+        for phase in stepper.phases:
+            metrics[f"{phase.name}/learning_rate"] = phase.optimizer.rate_at(stepper.epoch)
+        self.record.rows(progress, stepper, metrics, figures, "tick")
+        if why := self._complete():
+            return self.end("finished", why, metrics)
+        self.record.save_if_due(progress, stepper)
+        return self.at(metrics)
+
+    def end(self, status: str, why: str, metrics: dict[str, float] | None = None) -> Tick:
+        """Closes the run: a finished one's best weights are measured in full, and their grids drawn."""
+        progress = self.progress
+        if status == "finished":
+            weights = self.record.best(progress, self.device)
+            with self.stepper.shown() as shown:
+                model = copy.deepcopy(shown)
+            if weights is not None:
+                model.load_state_dict(weights)
+            figures = []
+            for split in ("validation", "test"):
+                count = self.config.evaluate.full_images
+                figures += self.judge.figures(model, split, count, self._weights, self.workers)
+            self.record.rows(progress, self.stepper, {}, figures, "best")
+            self._draw(model)
+        progress.status, progress.why = status, why
+        self.record.end(progress, self.stepper)
+        return self.at(metrics or {})
+
+    def at(self, metrics: dict[str, float]) -> Tick:
+        """The tick where the run stands."""
+        progress = self.progress
+        return Tick(
+            tick=progress.tick,
+            epoch=float(progress.tick * self.config.evaluate.every),
+            step=self.stepper.step,
+            images=self.stepper.images,
+            seconds=progress.seconds,
+            metrics=metrics,
+            evals=dict(self.evals),
+            value=progress.last,
+            best=progress.best,
+            ended=progress.status,
+            why=progress.why,
+        )
+
+    @property
+    def _weights(self) -> str:
+        return "ema" if self.config.train.ema else "raw"
+
+    def _weigh(self, model: Model, figures: list[Figure]) -> None:
+        """Keeps the weights if the metric that steers is the best so far."""
+        self.evals = {figure.name: figure.value for figure in figures}
+        progress, value = self.progress, self.evals[self.metric]
+        progress.last = value
+        sign = 1 if self.config.evaluate.mode == "max" else -1
+        if math.isfinite(value) and (not progress.best_tick or sign * value > sign * progress.best):
+            progress.best, progress.best_tick = value, progress.tick
+            progress.best_epoch = float(progress.tick * self.config.evaluate.every)
+            progress.best_step, progress.best_images = self.stepper.step, self.stepper.images
+            self.record.better(model.state_dict())
+
+    def _draw(self, model: Model) -> None:
+        if self.workers.rank == 0:
+            for kind, png in grids(model, self.dataset, self.device).items():
+                self.record.picture(self.progress, self.stepper, kind, png)
+
+    def _complete(self) -> str:
+        """Why the budget is used up; empty if it is not."""
+        budget, every = self.config.budget, self.config.evaluate.every
+        epoch = self.progress.tick * every
+        if epoch >= budget.epochs:
+            return f"{budget.epochs} epochs"
+        if budget.patience and epoch - self.progress.best_tick * every >= budget.patience:
+            return f"no better {self.metric} for {budget.patience} epochs"
+        return ""
+
+
+def steering(config: RunConfig, judge: Judge, model: Model) -> str:
+    """The metric that selects the best weights: the config's, or the model's first. ValueError if it has no such."""
+    names = judge.names(model)
+    if not names:
+        raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by: no labels")
+    metric = config.evaluate.metric or names[0]
+    if metric not in names:
+        raise ValueError(f"evaluate.metric={metric!r} is not measured for {config.entry}; allowed: {', '.join(names)}")
+    return metric

@@ -1,0 +1,34 @@
+"""The device, the threads and the generator that a run computes with."""
+
+from __future__ import annotations
+
+import torch
+
+_MASK = 2**64 - 1
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for "auto", "cpu" or "cuda". ValueError if CUDA is asked for and there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda, but this machine has no CUDA device; allowed here: auto, cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def set_threads(count: int) -> None:
+    """CPU threads of this process: sums depend on their number, so it is set and recorded."""
+    torch.set_num_threads(count)
+
+
+def seed(device: torch.device, *numbers: int) -> None:
+    """Seeds torch's generators for `device` from whole numbers: the same numbers, the same noise."""
+    state = 0
+    for number in numbers:  # SplitMix64 (Steele et al. 2014): each number passes a full mix
+        state = (state ^ (number & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 31
+    torch.default_generator.manual_seed(state)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or torch.cuda.current_device()].manual_seed(state)

@@ -1,0 +1,1 @@
+"""The bridge to Ray: the only package in `gen` that imports it."""

@@ -1,0 +1,166 @@
+"""What is checked before anything starts: each failure is one line that says what to do, instead of a wait for ever."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray._private.state import state as cluster_state
+from ray.experimental.internal_kv import _internal_kv_get
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from gen.config import FREE, Machine, RunConfig, flat
+from gen.results.storage import Storage
+
+PATIENCE = 10.0  # seconds that a young head may take to report whether it scales; a probe of a host takes less too
+PROBE_SECONDS = 60.0  # starting a process on a host that has only the dependencies
+NOTE = "_experiment.json"  # what a name was first used for
+GROWS = ("epochs", "samples")  # parts of a note that may grow
+
+
+def alive() -> list[dict[str, Any]]:
+    """The nodes of the cluster."""
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def total(resource: str) -> float:
+    """How much of a resource the nodes have together."""
+    return sum(float(node["Resources"].get(resource, 0)) for node in alive())
+
+
+def uses_gpu(machine: Machine) -> bool:
+    """Whether workers get a GPU each: "auto" takes one if the cluster has any now, or could start any."""
+    if machine.device == "auto":
+        return bool(total("GPU") or most().get("GPU", 0))
+    return machine.device == "cuda"
+
+
+def worker_resources(machine: Machine) -> dict[str, float]:
+    """What Ray sets aside for one worker."""
+    return {"CPU": float(machine.threads)} | ({"GPU": 1.0} if uses_gpu(machine) else {})
+
+
+def places(needed: Mapping[str, float]) -> int:
+    """How many workers that need `needed` each fit on the nodes of the cluster, were they empty."""
+    count = 0
+    for node in alive():
+        count += min(int(node["Resources"].get(name, 0) // amount) for name, amount in needed.items())
+    return count
+
+
+def check_cluster(machine: Machine) -> dict[str, float]:
+    """The resources of one worker. ValueError if the cluster has no place for all workers, and none will come."""
+    needed = worker_resources(machine)
+    found = places(needed)
+    if found >= machine.workers or autoscales():
+        return needed
+    wish = " and ".join(f"{amount:g} {name}" for name, amount in needed.items())
+    has = " and ".join(f"{total(name):g} {name}" for name in needed)
+    raise ValueError(
+        f"workers={machine.workers} with {wish} each do not fit: the cluster has {has}, room for {found}, and no "
+        f"autoscaler; lower --workers or machine.threads, or add nodes"
+    )
+
+
+def most() -> dict[str, int]:
+    """The most of each resource that an autoscaler could bring, where one told; else nothing."""
+    return cluster_state.get_max_resources_from_cluster_config() or {}  # None: nobody told
+
+
+def autoscales() -> bool:
+    """Whether an autoscaler could add nodes to this cluster.
+
+    Every head runs a monitor, which reports its nodes. Without a configured autoscaler it mirrors them, and names each
+    node's type after the node itself ("node_" + its id); a configured one reports the types of its configuration.
+    """
+    if most():
+        return True
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        report = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}").get("autoscaler_report")
+        if report:
+            types = {kind for group in ("active_nodes", "idle_nodes") for kind in report.get(group) or {}}
+            return any(not kind.startswith("node_") for kind in types)
+        time.sleep(0.5)
+    return False
+
+
+def read_probe(storage: Storage, path: str) -> bytes | None:
+    """Runs on another host: what it finds where the driver wrote."""
+    return storage.get(path)
+
+
+def check_shared(storage: Storage) -> None:
+    """ValueError if the storage is a local path that not every host of the cluster sees."""
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in alive() if node["NodeID"] != here]
+    if not storage.is_local or not others:
+        return
+    nonce = uuid.uuid4().hex
+    path = f"_cache/probe-{nonce}"
+    storage.put(path, nonce.encode())
+    task = ray.remote(num_cpus=0, max_retries=0)(read_probe)
+    try:
+        for node in others:
+            pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            found = ray.get(task.options(scheduling_strategy=pinned).remote(storage, path), timeout=PROBE_SECONDS)
+            if found != nonce.encode():
+                raise ValueError(
+                    f"storage {storage.place} is a local path that host {node['NodeManagerAddress']} does not share; "
+                    f"use a folder that all hosts mount, or object storage such as s3://bucket/prefix"
+                )
+    finally:
+        storage.delete(path)
+
+
+def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
+    """What a name stands for: the settings that make runs what they are, and the budget, which may grow."""
+    settings = {key: value for key, value in flat(config.resolved()).items() if key.split(".")[0] not in FREE}
+    return {"settings": settings, "data_hash": data_hash, "epochs": config.budget.epochs, **more}
+
+
+def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> None:
+    """ValueError if `experiment` is in use for something else. A larger budget is the same thing."""
+    text = storage.get(f"{experiment}/{NOTE}")
+    if text is None:
+        return
+    recorded = leaves(json.loads(text))
+    asked = leaves(json.loads(json.dumps(wanted)))  # as JSON gives them back: lists for tuples
+    changed = [key for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
+    other = [key for key in changed if key not in GROWS]
+    if other:
+        shown = "; ".join(f"{key} was {told(recorded, key)}, now {told(asked, key)}" for key in other[:5])
+        more = f" and {len(other) - 5} more" if len(other) > 5 else ""
+        raise ValueError(f"name {experiment} is in use with other settings: {shown}{more}; use another --name")
+    for key in changed:
+        if asked[key] < recorded[key]:
+            raise ValueError(
+                f"name {experiment} is in use with {key}={recorded[key]}, now {asked[key]}: it may only grow; "
+                f"use another --name"
+            )
+
+
+def write_note(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> None:
+    """Records what `experiment` stands for. The caller holds its lease."""
+    storage.put(f"{experiment}/{NOTE}", json.dumps(wanted, indent=1, sort_keys=True).encode())
+
+
+def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> value, and the other parts of a note, in one flat mapping."""
+    flat_parts: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat_parts |= {inner if key == "settings" else f"{key}.{inner}": part for inner, part in value.items()}
+        else:
+            flat_parts[key] = value
+    return flat_parts
+
+
+def told(parts: Mapping[str, Any], key: str) -> str:
+    """A part of a note for an error message."""
+    return json.dumps(parts[key]) if key in parts else "absent"

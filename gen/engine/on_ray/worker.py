@@ -1,0 +1,68 @@
+"""One worker of a Ray Train group: iterates `fit`, and tells the driver about each tick."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train
+import ray.train.torch
+from ray.util.queue import Queue
+
+from gen.config import RunConfig
+from gen.data.dataset import Dataset, open_dataset
+from gen.engine.fit import Home, fit
+from gen.engine.machine import set_threads
+from gen.engine.workers import Workers
+from gen.results.storage import Storage
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a driver sends to the processes that train for it. Picklable."""
+
+    config: RunConfig
+    storage: Storage
+    experiment: str
+    attempt: str
+    data_hash: str
+    data_root: str | None
+    download: bool
+    facts: Mapping[str, Any]  # columns of `runs` that the driver knows
+
+
+def open_same(order: Order) -> Dataset:
+    """The data set as this host has it. ValueError if it is not what the driver has."""
+    dataset = open_dataset(order.config.data, order.data_root, order.download)
+    if dataset.hash != order.data_hash:
+        raise ValueError(
+            f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
+            f"{order.data_hash}; bring the same files to every host"
+        )
+    return dataset
+
+
+def train_worker(sent: Mapping[str, Any]) -> None:
+    """The function of a Ray Train worker: `sent` holds "order" and "ticks", the queue that the driver listens to."""
+    order: Order = sent["order"]
+    ticks: Queue = sent["ticks"]
+    set_threads(order.config.machine.threads)
+    workers, device = Workers.joined(), ray.train.torch.get_device()
+    dataset = open_same(order)
+    hosts = sorted(set(every_host(workers)))
+    home = Home(order.storage, order.experiment, order.attempt, facts={**order.facts, "hosts": hosts})
+    for tick in fit(order.config, dataset, device=device, workers=workers, home=home):
+        if workers.rank == 0:
+            ticks.put(tick)
+
+
+def every_host(workers: Workers) -> list[str]:
+    """The host of each worker, by rank."""
+    hosts = [socket.gethostname()] * workers.size
+    if workers.size > 1:
+        import torch.distributed  # only a group has it initialised
+
+        torch.distributed.all_gather_object(hosts, socket.gethostname())
+    return hosts

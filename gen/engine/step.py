@@ -1,0 +1,194 @@
+"""One step of a run: every phase's moves. The only `backward()` in the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gen.config import TrainConfig
+from gen.data.stream import Stream
+from gen.engine.average import Average, EvenStatistics
+from gen.engine.freeze import Freezer, batch_norms
+from gen.engine.machine import seed
+from gen.engine.watch import Diverged, Watch
+from gen.engine.workers import Workers
+from gen.phase import Batch, Model, Phase
+
+
+class Stepper:
+    """Trains a model step by step.
+
+    The law of workers: a step's draw is `micro_batches` micro-batches, of which each worker takes its slice; noise is
+    seeded by (run's seed, step, phase, repeat, micro-batch), so it depends neither on the number of workers nor on
+    what was evaluated or resumed. A step is a pure function of the weights, the optimisers' state and its number.
+    """
+
+    def __init__(
+        self, model: Model, config: TrainConfig, run_seed: int, stream: Stream, device: torch.device, workers: Workers
+    ) -> None:
+        self.model, self.config, self.seed, self.stream = model, config, run_seed, stream
+        self.device, self.workers = device, workers
+        self.phases: Sequence[Phase] = list(model.phases())
+        self.freezer = Freezer(model, self.phases)
+        self.optimizers = [phase.optimizer.build(phase.player.parameters()) for phase in self.phases]
+        self.losses = [Watch(phase.name, device, workers) for phase in self.phases]
+        self.norms = [Watch(phase.name, device, workers) for phase in self.phases]
+        self.average = Average(model, config.ema) if config.ema else None
+        self.step = 0
+        self.draws = 1 + sum(phase.repeats - 1 for phase in self.phases)  # draws a step
+        own = config.micro_batches // workers.size
+        self.micro_batches = range(workers.rank * own, (workers.rank + 1) * own)  # global indices of this worker's
+
+    @property
+    def images(self) -> int:
+        """Real images drawn so far, over all workers and repeats."""
+        return self.images_at(self.step)
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the longest table so far."""
+        return self.images / self.stream.length
+
+    def images_at(self, step: int) -> int:
+        """Real images drawn before step number `step`."""
+        return step * self.draws * self.config.micro_batches * self.config.batch
+
+    def steps_until(self, epoch: int) -> int:
+        """The number of steps after which `epoch` passes are complete."""
+        return -(-epoch * self.stream.length // self.images_at(1))
+
+    def advance(self) -> None:
+        """One step: every phase, every repeat. Phases share the step's first draw; each further repeat draws afresh."""
+        draw = self.step * self.draws
+        first = self._draw(draw)
+        for number, (phase, optimizer) in enumerate(zip(self.phases, self.optimizers, strict=True)):
+            rate = phase.optimizer.rate_at(self.epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with self.freezer.thawed(number) as parameters:
+                for repeat in range(phase.repeats):
+                    if repeat:
+                        draw += 1
+                    self._move(number, repeat, parameters, self._draw(draw) if repeat else first)
+        self.step += 1
+        if self.average:
+            self.average.follow(self.model, self.step)
+
+    def take_logs(self) -> dict[str, float]:
+        """Means of all logs since the last call, over micro-batches and workers. Raises Diverged."""
+        means: dict[str, float] = {}
+        found: list[Diverged] = []
+        for watch in (*self.losses, *self.norms):
+            try:
+                means |= watch.take()
+            except Diverged as error:
+                found.append(error)
+        if found:
+            raise min(found, key=lambda error: error.step)
+        return means
+
+    def gradients(self, number: int, repeat: int, micro_batches: Sequence[Batch]) -> Tensor:
+        """Leaves in the player's parameters their gradient averaged over all workers' micro-batches; gives its norm."""
+        phase, total = self.phases[number], self.config.micro_batches
+        parameters = [parameter for parameter in phase.player.parameters() if parameter.requires_grad]
+        for parameter in parameters:
+            parameter.grad = None
+        even = EvenStatistics(batch_norms(phase.player) if total > 1 else [])
+        for index, batch in zip(self.micro_batches, micro_batches, strict=True):
+            seed(self.device, self.seed, self.step, number + 1, repeat, index)
+            with even, self.precision():
+                loss, logs = phase.loss(batch)
+            (loss / total).backward()  # type: ignore[no-untyped-call]
+            self.losses[number].add(self.step, {"loss": loss, **logs})
+        for parameter in parameters:
+            if parameter.grad is None:  # zero on every worker and to every optimiser, whoever had none
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.workers.total([*gradients, *phase.sums])
+        even.settle(total, self.workers)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.norms[number].add(self.step, {"gradient_norm": norm})
+        return norm
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The autocast of one call to the model."""
+        if self.config.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    @contextmanager
+    def shown(self) -> Iterator[Model]:
+        """The weights to evaluate and keep, in evaluation mode: the averaged ones where there is an average."""
+        if self.average:
+            yield self.average.show(self.model, self._statistics)
+        else:
+            with self.freezer.judged():
+                yield self.model
+
+    def _statistics(self, model: Model) -> None:
+        """Recomputes the BatchNorm statistics of averaged weights over a fixed number of the first training batches."""
+        phases = list(model.phases())
+        freezer = Freezer(model, phases)
+        if freezer.norms:
+            own = {id(buffer) for norm in freezer.norms for buffer in norm.buffers()}
+            others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in own]
+            for norm in freezer.norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # the plain mean over all calls
+            for draw in range(self.config.ema_batches):
+                batch = self.stream.rows(draw, 0, self.config.batch)
+                seed(self.device, self.seed, 0, 0, draw, 0)
+                with torch.no_grad():
+                    prepared = model.prepare(batch)
+                for number, phase in enumerate(phases):
+                    with freezer.thawed(number), self.precision():
+                        phase.loss(prepared)
+            for buffer, kept in others:
+                buffer.copy_(kept)
+        freezer.judge()
+
+    def _draw(self, draw: int) -> list[Batch]:
+        """This worker's micro-batches of draw number `draw`, with the columns that the model prepares."""
+        size, batches = self.config.batch, []
+        with torch.no_grad():
+            for index in self.micro_batches:
+                batch = self.stream.rows(draw, index * size, (index + 1) * size)
+                batch["micro_batch"] = torch.tensor([index, self.config.micro_batches])
+                seed(self.device, self.seed, self.step, 0, draw - self.step * self.draws, index)
+                with self.precision():
+                    batches.append(self.model.prepare(batch))
+        return batches
+
+    def _move(self, number: int, repeat: int, parameters: list[Tensor], micro_batches: Sequence[Batch]) -> None:
+        phase = self.phases[number]
+        norm = self.gradients(number, repeat, micro_batches)
+        if self.config.clip and parameters:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip, norm)
+        self.optimizers[number].step()
+        seed(self.device, self.seed, self.step, number + 1, repeat, self.config.micro_batches)
+        with torch.no_grad():
+            phase.project()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "images": self.images,
+            "draw": self.step * self.draws,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        if self.average and state["average"]:
+            self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step = state["step"]

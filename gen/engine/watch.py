@@ -1,0 +1,52 @@
+"""Logs that stay on the device until the tick, and the first step at which one of them was not finite."""
+
+from __future__ import annotations
+
+import torch
+
+from gen.engine.workers import Workers
+from gen.phase import Logs
+
+
+class Diverged(RuntimeError):
+    """A loss, a log or a gradient norm is not finite: which of them, and at which step."""
+
+    def __init__(self, name: str, step: int) -> None:
+        super().__init__(f"{name} is not finite at step {step}")
+        self.name, self.step = name, step
+
+
+class Watch:
+    """Sums of one phase's logs since the last tick. Adding costs four small launches and no synchronisation."""
+
+    def __init__(self, prefix: str, device: torch.device, workers: Workers) -> None:
+        self.prefix, self.device, self.workers = prefix, device, workers
+        self.names: list[str] = []
+        self.count = 0
+
+    def add(self, step: int, logs: Logs) -> None:
+        """Counts the scalars `logs` of one micro-batch of step number `step`."""
+        if not self.count:
+            self.names = list(logs)
+            self.sums = torch.zeros(len(logs), dtype=torch.float64, device=self.device)
+            self.bad = torch.full_like(self.sums, -1.0)  # the first step that was not finite; -1: none yet
+        values = torch.stack([logs[name].detach().double() for name in self.names])
+        self.sums += values
+        self.bad = torch.where(values.isfinite() | (self.bad >= 0), self.bad, float(step))
+        self.count += 1
+
+    def take(self) -> dict[str, float]:
+        """Means over micro-batches and workers by "phase/name"; forgets them. Raises Diverged on every worker alike."""
+        if not self.count:
+            return {}
+        bad = self.bad.new_zeros(self.workers.size, len(self.names))
+        bad[self.workers.rank] = self.bad
+        sums = self.sums / (self.count * self.workers.size)
+        self.workers.total([bad, sums])
+        self.count = 0
+        names = [f"{self.prefix}/{name}" for name in self.names]
+        found = [(int(step), name) for row in bad.tolist() for step, name in zip(row, names, strict=True) if step >= 0]
+        if found:
+            step, name = min(found, key=lambda pair: pair[0])  # of one step's, the first in the log's own order
+            raise Diverged(name, step)
+        return dict(zip(names, sums.tolist(), strict=True))

@@ -1,0 +1,58 @@
+"""Sums over the workers of a run: one worker's process group is nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+BUCKET = 25 * 2**20  # bytes that travel in one message: large enough to use the wire, small enough not to double memory
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process's place among the workers; torch.distributed's default group joins them if they are several."""
+
+    rank: int = 0
+    size: int = 1
+
+    @staticmethod
+    def joined() -> Workers:
+        """The workers of torch.distributed's default group, or one alone where there is none."""
+        if not torch.distributed.is_initialized():
+            return ALONE
+        return Workers(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+    def total(self, tensors: Iterable[Tensor]) -> None:
+        """Replaces each tensor, in place, by its sum over the workers: flat, in buckets of one type."""
+        if self.size == 1:
+            return
+        groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for tensor in tensors:
+            groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+        for group in groups.values():
+            bucket: list[Tensor] = []
+            for tensor in group:
+                if bucket and sum(part.nbytes for part in bucket) + tensor.nbytes > BUCKET:
+                    _reduce(bucket)
+                    bucket = []
+                bucket.append(tensor)
+            _reduce(bucket)
+
+    def wait(self, device: torch.device) -> None:
+        """Returns when every worker has come here."""
+        self.total([torch.zeros(1, device=device)])
+
+
+ALONE = Workers()
+
+
+def _reduce(tensors: list[Tensor]) -> None:
+    whole = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    torch.distributed.all_reduce(whole)
+    parts = whole.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))

@@ -1,0 +1,66 @@
+"""The zoo: entry name -> config value. A new entry is a line here, and a model file where its game is new."""
+
+from __future__ import annotations
+
+import difflib
+
+from gen.config import Budget, RunConfig, TrainConfig, flat, override
+from gen.models.gan import GAN
+from gen.models.vae import VAE
+from gen.models.vqvae import VQVAE
+from gen.objectives.adversarial import LeastSquares, Wasserstein
+from gen.phase import Adam
+
+ENTRIES = (
+    RunConfig("vae_mlp", "vae", VAE.Config(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
+    RunConfig("gan_mlp", "gan", GAN.Config(), train=TrainConfig(batch=128), budget=Budget(epochs=50)),
+    RunConfig(
+        "lsgan_mlp",
+        "gan",
+        GAN.Config(objective=LeastSquares(a=0.0, b=1.0, c=1.0)),
+        train=TrainConfig(batch=128),
+        budget=Budget(epochs=50),
+    ),
+    RunConfig(
+        "wgan_gp_mlp",
+        "gan",
+        GAN.Config(
+            objective=Wasserstein(),
+            penalty=10.0,
+            repeats=5,
+            generator_optimizer=Adam(rate=1e-4, beta1=0.0, beta2=0.9),
+            critic_optimizer=Adam(rate=1e-4, beta1=0.0, beta2=0.9),
+        ),
+        train=TrainConfig(batch=64),
+        budget=Budget(epochs=100),
+    ),
+    RunConfig("vqvae", "vqvae", VQVAE.Config(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+)
+ZOO = {config.entry: config for config in ENTRIES}
+
+TINY = {
+    "width": 8,
+    "generator_width": 8,
+    "critic_width": 8,
+    "hidden": 8,
+    "residual": 4,
+    "latent": 3,
+    "codes": 8,
+    "dimensions": 4,
+    "batch": 8,
+}  # the vocabulary of widths, and how small tests want them
+
+
+def entry(name: str) -> RunConfig:
+    """The config of the entry `name`; ValueError names the nearest ones."""
+    if name not in ZOO:
+        near = difflib.get_close_matches(name, ZOO, n=3, cutoff=0.4) or list(ZOO)
+        raise ValueError(f"unknown entry {name!r}; nearest valid: {', '.join(near)}")
+    return ZOO[name]
+
+
+def tiny(config: RunConfig) -> RunConfig:
+    """`config` at the smallest widths that still show every part of it."""
+    groups = ("model.", "train.")
+    leaves = {key: key.rsplit(".", 1)[-1] for key in flat(config) if key.startswith(groups)}
+    return override(config, {key: TINY[leaf] for key, leaf in leaves.items() if leaf in TINY})

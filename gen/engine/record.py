@@ -41,7 +41,6 @@ class Progress:
     """How far a run is: what a checkpoint holds beside the stepper's state."""
 
     tick: int = 0
-    file: int = 0  # the number of the ledger's next file
     seconds: float = 0.0  # training and evaluation, over all attempts
     train_seconds: float = 0.0
     best: float = math.nan
@@ -86,14 +85,14 @@ class Record:
                 home.experiment,
                 self.run,
                 home.attempt,
-                first=progress.file,
+                first=progress.tick + 1 if state else 0,
                 slot=home.slot,
                 recorded=home.recorded,
             )
             if state is None:
                 self._introduce(stepper)
                 if home.slot is None:  # seen from its first second on
-                    self._flush(progress)
+                    self.ledger.flush(0)
         return progress
 
     def rows(
@@ -122,7 +121,7 @@ class Record:
         if self.ledger:
             self.ledger.add(
                 "events",
-                tick=progress.tick,
+                tick=progress.tick + 1,  # it belongs to what comes
                 epoch=float(progress.tick * self.config.evaluate.every),
                 kind=kind,
                 decision=None,
@@ -154,9 +153,9 @@ class Record:
 
         Killed between any two of them, the run goes on from the last checkpoint and writes the same names again.
         """
-        if not self.writes or not self.home or progress.tick == self.saved_tick:
+        if not self.writes or not self.ledger or progress.tick == self.saved_tick:
             return
-        self._flush(progress)
+        self.ledger.flush(progress.tick)
         self._write_best(progress)
         self._write_last(progress, stepper)
 
@@ -166,9 +165,10 @@ class Record:
             return
         self._write_best(progress)
         path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None
+        tick = max(progress.tick, self.ledger.first)  # a checkpoint may have closed the run's last tick already
         self.ledger.add(
             "outcomes",
-            tick=progress.tick,
+            tick=tick,
             status=progress.status,
             why=progress.why,
             metric=self.metric,
@@ -184,8 +184,7 @@ class Record:
             parameters=stepper.model.learned(),
             ended=datetime.now(UTC),
         )
-        self.ledger.close(progress.file)
-        progress.file += 1
+        self.ledger.close(tick)
         if progress.status == "failed":  # the last good checkpoint stays as it is
             return
         if self.home.keep_last:
@@ -230,11 +229,6 @@ class Record:
         for key, value in flat(self.config).items():
             number = float(value) if isinstance(value, (int, float)) else None
             self.ledger.add("settings", tick=0, key=key, number=number, text=_text(value))
-
-    def _flush(self, progress: Progress) -> None:
-        assert self.ledger is not None
-        self.ledger.flush(progress.file)
-        progress.file += 1
 
     def _write_best(self, progress: Progress) -> None:
         if self.best_weights is None or not self.home or self.written_tick == progress.best_tick:

@@ -69,11 +69,11 @@ class Stepper:
             rate = phase.optimizer.rate_at(self.epoch)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with self.freezer.thawed(number) as parameters:
-                for repeat in range(phase.repeats):
-                    if repeat:
-                        draw += 1
-                    self._move(number, repeat, parameters, self._draw(draw) if repeat else first)
+            for repeat in range(phase.repeats):
+                draw += repeat > 0
+                micro_batches = self._draw(draw) if repeat else first
+                with self.freezer.thawed(number) as parameters:
+                    self._move(number, repeat, parameters, micro_batches)
         self.step += 1
         if self.average:
             self.average.follow(self.model, self.step)
@@ -114,6 +114,12 @@ class Stepper:
         self.norms[number].add(self.step, {"gradient_norm": norm})
         return norm
 
+    def project(self, number: int, repeat: int) -> None:
+        """The phase's projection, with the same noise on every worker."""
+        seed(self.device, self.seed, self.step, number + 1, repeat, self.config.micro_batches)
+        with torch.no_grad():
+            self.phases[number].project()
+
     def precision(self) -> AbstractContextManager[Any]:
         """The autocast of one call to the model."""
         if self.config.precision == "bf16":
@@ -137,8 +143,10 @@ class Stepper:
             own = {id(buffer) for norm in freezer.norms for buffer in norm.buffers()}
             others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in own]
             for norm in freezer.norms:
+                norm.track_running_stats = True  # a frozen one ignores the reset
                 norm.reset_running_stats()
                 norm.momentum = None  # the plain mean over all calls
+            freezer.freeze()
             for draw in range(self.config.ema_batches):
                 batch = self.stream.rows(draw, 0, self.config.batch)
                 seed(self.device, self.seed, 0, 0, draw, 0)
@@ -164,14 +172,11 @@ class Stepper:
         return batches
 
     def _move(self, number: int, repeat: int, parameters: list[Tensor], micro_batches: Sequence[Batch]) -> None:
-        phase = self.phases[number]
         norm = self.gradients(number, repeat, micro_batches)
         if self.config.clip and parameters:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip, norm)
         self.optimizers[number].step()
-        seed(self.device, self.seed, self.step, number + 1, repeat, self.config.micro_batches)
-        with torch.no_grad():
-            phase.project()
+        self.project(number, repeat)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""

@@ -59,11 +59,10 @@ def check_cluster(machine: Machine) -> dict[str, float]:
     found = places(needed)
     if found >= machine.workers or autoscales():
         return needed
-    wish = " and ".join(f"{amount:g} {name}" for name, amount in needed.items())
-    has = " and ".join(f"{total(name):g} {name}" for name in needed)
+    has = described({name: total(name) for name in needed})
     raise ValueError(
-        f"workers={machine.workers} with {wish} each do not fit: the cluster has {has}, room for {found}, and no "
-        f"autoscaler; lower --workers or machine.threads, or add nodes"
+        f"workers={machine.workers} with {described(needed)} each do not fit: the cluster has {has}, room for {found}, "
+        f"and no autoscaler; lower --workers or machine.threads, or add nodes"
     )
 
 
@@ -164,3 +163,8 @@ def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
 def told(parts: Mapping[str, Any], key: str) -> str:
     """A part of a note for an error message."""
     return json.dumps(parts[key]) if key in parts else "absent"
+
+
+def described(needed: Mapping[str, float]) -> str:
+    """Resources in words: "1 CPU and 1 GPU"."""
+    return " and ".join(f"{amount:g} {name}" for name, amount in needed.items())

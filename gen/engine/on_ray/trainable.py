@@ -49,8 +49,11 @@ def opened(config: DataConfig, root: str | None, download: bool) -> Dataset:
 
 
 @functools.lru_cache(maxsize=2)
-def judge_of(dataset: Dataset, place: str, device: torch.device, batch: int) -> Judge:
-    """The judge of a data set, once a process: with its classifier and the statistics of the real images."""
+def judge_of(
+    config: DataConfig, root: str | None, download: bool, place: str, device: torch.device, batch: int
+) -> Judge:
+    """The judge of a data set, once a process: its classifier and the statistics of the real images."""
+    dataset = opened(config, root, download)
     return Judge(dataset, shared_classifier(dataset, Storage(place), device), device, batch)
 
 
@@ -102,7 +105,9 @@ class Resident(tune.Trainable):
             facts={**search.facts, "hosts": [socket.gethostname()]},
         )
         device = resolve_device(chosen.machine.device)
-        judge = judge_of(dataset, search.storage.place, device, chosen.evaluate.batch)
+        judge = judge_of(
+            chosen.data, search.data_root, search.download, search.storage.place, device, chosen.evaluate.batch
+        )
         self.ticks = fit(chosen, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:

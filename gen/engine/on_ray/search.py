@@ -1,0 +1,127 @@
+"""A search: many runs of one entry as trials of Ray Tune, each in a process that stays."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+from ray import tune
+from ray.tune.experiment import Trial
+
+from gen.config import RunConfig, identity
+from gen.engine.on_ray.scheduler import EPOCH, VALUE, RecordedHalving
+from gen.engine.on_ray.trainable import TRIAL, Resident, Search, Told
+from gen.results import queries
+from gen.results.lease import Lease
+from gen.results.ledger import Slot
+from gen.results.storage import Storage
+
+QUIET = 5.0  # seconds between two reports on a search that goes on
+RETRIES = 2  # of a trial whose process died
+
+
+def search(
+    plan: Search,
+    lease: Lease,
+    needed: Mapping[str, float],
+    hear: Callable[[str], None],
+    *,
+    mode: str,
+    grace: int,
+    reduction: int,
+    most: int = 0,
+) -> list[str]:
+    """Runs all configs to their end or until successive halving stops them. Tells `hear` about each end, and every few
+    seconds how far the search is. Gives the errors of runs that broke. KeyboardInterrupt if it was interrupted."""
+    epochs = max(config.budget.epochs for config in plan.configs)
+    slot = Slot(plan.storage, plan.experiment, f"{plan.attempt}-scheduler")
+    halving = RecordedHalving(slot, plan.experiment, plan.attempt, mode, epochs, min(grace, epochs), reduction)
+    runs = [identity(config, plan.data_hash) for config in plan.configs]
+    order = sorted(range(len(runs)), key=lambda index: runs[index] not in plan.told)  # what is on record sets the rungs
+    teller = Teller(hear, len(runs), lease)
+    results = tune.Tuner(
+        tune.with_resources(tune.with_parameters(Resident, search=plan), {key.lower(): needed[key] for key in needed}),
+        param_space={TRIAL: tune.grid_search(order)},
+        tune_config=tune.TuneConfig(scheduler=halving, reuse_actors=True, max_concurrent_trials=most or None),
+        run_config=tune.RunConfig(
+            name=plan.attempt,
+            storage_path=plan.storage.full(f"{plan.experiment}/_ray"),
+            storage_filesystem=plan.storage.filesystem,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[teller],
+            verbose=0,
+        ),
+    ).fit()
+    errors = [str(error).strip().splitlines()[-1] for error in results.errors]
+    if teller.ended + len(errors) < len(runs):
+        raise KeyboardInterrupt
+    return errors
+
+
+def told(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) -> dict[str, Told]:
+    """What the tables hold of those runs that need no more training: run -> (tick, epoch, value) of each tick."""
+    if experiment not in storage.folders(""):
+        return {}
+    figures = queries.evals(storage, experiment, scope="tick")
+    column = figures["column"].map(lambda name: "" if name == "image" else f"/{name}")
+    figures["name"] = figures["metric"] + "/" + figures["subject"] + column.astype(figures["metric"].dtype)
+    found: dict[str, Told] = {}
+    for end in queries.outcomes(storage, experiment).to_dict("records"):
+        run = str(end["run"])
+        if run in configs and complete(end, configs[run]):
+            rows = figures[(figures["run"] == run) & (figures["name"] == end["metric"])].sort_values("tick")
+            ticks = [(row["tick"], row["epoch"], number(row["value"])) for row in rows.to_dict("records")]
+            if end["status"] == "failed":
+                ticks.append((end["tick"], end["epochs"], math.nan))
+            found[run] = ticks
+    return {run: ticks for run, ticks in found.items() if ticks}
+
+
+def complete(end: Mapping[Hashable, Any], config: RunConfig) -> bool:
+    """Whether a row of `outcomes` is the last word under the budget of `config`."""
+    if end["status"] != "finished" or end["epochs"] >= config.budget.epochs:
+        return True
+    return bool(0 < config.budget.patience <= end["epochs"] - number(end["best_epoch"]))
+
+
+def number(value: Any) -> float:
+    """A table's value as a float; NaN for null."""
+    return math.nan if pd.isna(value) else float(value)
+
+
+class Teller(tune.Callback):
+    """Hears of results as the search goes on, and ends it if its lease went to another attempt."""
+
+    def __init__(self, hear: Callable[[str], None], runs: int, lease: Lease) -> None:
+        self.hear, self.runs, self.lease = hear, runs, lease
+        self.ended = self.ticks = 0
+        self.began = self.spoke = time.monotonic()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks to restore a search, which here the tables do."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Counts a tick."""
+        self.lease.check()
+        self.ticks += 1
+        if time.monotonic() - self.spoke >= QUIET:
+            running = sum(one.status == Trial.RUNNING for one in trials)
+            self.say(f"{self.ended} of {self.runs} runs ended, {running} running, {self.ticks} ticks")
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tells how a run ended."""
+        self.ended += 1
+        last = trial.last_result
+        end = last.get("ended") or ("on record" if last.get("replayed") else "stopped")
+        self.say(f"run {last['run']} {end} at epoch {last[EPOCH]:g}: {last[VALUE]:.6g}  ({self.ended} of {self.runs})")
+
+    def say(self, text: str) -> None:
+        """One line, with the seconds since the start."""
+        self.spoke = time.monotonic()
+        self.hear(f"{self.spoke - self.began:6.1f} s  {text}")

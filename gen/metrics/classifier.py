@@ -1,0 +1,135 @@
+"""The judge of `frechet_classifier`: a small network trained once on the set itself, whose last features are compared.
+
+Its distances are comparable only between runs that share its weights: they are never FID, which is Inception's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import math
+import pickle
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gen.data.dataset import Dataset
+from gen.data.stream import Stream, scaled
+from gen.phase import Shape
+
+RECIPE = 1  # a change of the network or of its training makes another judge
+WIDTH = 64  # features
+BATCH = 128
+SEED = 0
+RATE = 5e-3  # the highest, of a one-cycle schedule
+IMAGES = 50_000  # to see in all, in whole epochs, ...
+EPOCHS = (2, 20)  # ... of which no fewer and no more
+
+
+class Classifier(nn.Module):
+    """Three convolutions, or four above 32 pixels, that come down to 4x4, and a layer over all of it.
+
+    That layer sees where things are: averages over places forget it, and learn six times slower.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        size, channels, layers = shape.size, shape.channels, list[nn.Module]()
+        for width in (16, 32, 64) if size <= 32 else (16, 32, 64, 64):
+            stride = 1 if size <= 4 or (size <= 16 and not layers) else 2
+            layers += [nn.Conv2d(channels, width, 3, stride, 1, bias=False), nn.GroupNorm(width // 4, width), nn.ReLU()]
+            size, channels = -(-size // stride), width
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * 64, WIDTH), nn.ReLU())
+        self.head = nn.Linear(WIDTH, shape.classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (N, 64), float32 and not negative, of images (N, C, H, W) in [-1, 1]: the last ReLU's."""
+        features: Tensor = self.body(images.float())
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def recipe_hash(shape: Shape) -> str:
+    """16 hexadecimal digits that name how a judge of images of `shape` is made; with the data hash, its cache key."""
+    recipe = [RECIPE, WIDTH, BATCH, SEED, RATE, IMAGES, EPOCHS, dataclasses.asdict(shape)]
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
+
+
+def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
+    """A classifier of the training images, in evaluation mode, from a fixed seed.
+
+    On a CPU always at one thread, in float32: the same weights on every call. torch's global generator and number of
+    threads are left as they were. ValueError if the set has no labels.
+    """
+    if "label" not in dataset.columns or dataset.shape.classes < 2:
+        raise ValueError(
+            f"data set {dataset.name} has no labels, which the classifier of frechet_classifier learns from"
+        )
+    table = next(table for table in dataset.splits["train"] if "label" in table)
+    stream = Stream((table,), SEED, BATCH, device, torch.float32)
+    epochs = min(max(math.ceil(IMAGES / stream.length), EPOCHS[0]), EPOCHS[1])
+    steps = math.ceil(epochs * stream.length / BATCH)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(), torch.enable_grad(), torch.backends.cudnn.flags(deterministic=True):
+            torch.manual_seed(SEED)
+            classifier = Classifier(dataset.shape).to(device)
+            optimizer = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+            for step in range(steps):
+                batch = stream.rows(step, 0, BATCH)
+                loss = F.cross_entropy(classifier(batch["image"]), batch["label"])
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+                schedule.step()
+    finally:
+        torch.set_num_threads(threads)
+    return classifier.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
+    """Share of uint8 images (N, C, H, W) that get their label (N,)."""
+    device = classifier.head.weight.device
+    right = 0
+    for part, label in zip(torch.split(images, 500), torch.split(labels, 500), strict=True):
+        right += int((classifier(scaled(part, device, torch.float32)).argmax(1).cpu() == label.cpu()).sum())
+    return right / len(labels)
+
+
+def weights_hash(classifier: Classifier) -> str:
+    """16 hexadecimal digits of sha256 over the weights' names and bytes: what tells two judges apart."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(classifier.state_dict().items()):
+        digest.update(f"{name} {list(weight.shape)} ".encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def to_bytes(classifier: Classifier) -> bytes:
+    """The shape and the weights, for `from_bytes`."""
+    state = {name: weight.detach().cpu() for name, weight in classifier.state_dict().items()}
+    file = io.BytesIO()
+    torch.save({"shape": dataclasses.asdict(classifier.shape), "weights": state}, file)
+    return file.getvalue()
+
+
+def from_bytes(data: bytes, device: torch.device) -> Classifier:
+    """The classifier that `to_bytes` stored, in evaluation mode. ValueError if the bytes are damaged."""
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with torch.random.fork_rng():
+            classifier = Classifier(Shape(**stored["shape"]))
+        classifier.load_state_dict(stored["weights"])
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        raise ValueError("the stored classifier is damaged; delete it, and it is trained anew") from error
+    return classifier.to(device).eval().requires_grad_(False)

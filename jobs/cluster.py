@@ -1,0 +1,54 @@
+"""How the jobs come to a Ray cluster, and what they tell it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any
+
+from gen.engine.on_ray.version import ROOT, code_version
+
+INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
+PACKAGES = ("ray", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "scipy")
+EXCLUDED = [".git", ".venv", "results", "build", "dist", "**/__pycache__", "*.egg-info", ".*_cache", ".hypothesis"]
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Inside, a Ray cluster: that of $RAY_ADDRESS, else one that runs on this machine, else one started here."""
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # five files a trial
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray  # so late that bad input and --dry-run do not wait for it
+
+    upload = INSIDE not in os.environ and (ROOT / "pyproject.toml").exists()
+    environment = {"working_dir": str(ROOT), "excludes": EXCLUDED} if upload else None
+    ray.init(
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env=environment,
+    )
+    for name in ("ray.train", "ray.tune", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # `ray job stop`: as Ctrl-C
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def facts() -> dict[str, Any]:
+    """Columns of `runs` that the driver knows."""
+    return {"code_version": code_version(), "packages": json.dumps(versions(), sort_keys=True)}
+
+
+def versions() -> Mapping[str, str]:
+    """Versions of Python and the packages that figures depend on."""
+    return {"python": sys.version.split()[0]} | {name: metadata.version(name) for name in PACKAGES}

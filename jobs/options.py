@@ -1,0 +1,130 @@
+"""What the jobs share: their options, how these become a config, and bad input as one line with exit status 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from gen.config import RunConfig, override, to_json
+from gen.data.dataset import Dataset, check_needs, open_dataset
+from gen.results.storage import Storage, check_name
+from gen.zoo import entry
+
+BAD_INPUT = 2
+
+
+class Job(click.Command):
+    """A command whose refusals are one line on stderr: "error: what, what is allowed, what to do"."""
+
+    def main(self, *arguments: Any, **settings: Any) -> NoReturn:
+        """Runs the job and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
+        try:
+            status = super().main(*arguments, **{**settings, "standalone_mode": False})
+        except click.ClickException as error:
+            click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
+            sys.exit(BAD_INPUT)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted: submit the same again to go on", err=True)
+            sys.exit(130)
+        sys.exit(status or 0)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Makes a ValueError of the checks inside bad input. Not for training itself, where one is a fault of ours."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The shared options, resolved."""
+
+    config: RunConfig
+    storage: Storage
+    name: str
+    data_root: str | None
+    download: bool
+    dry_run: bool
+    pinned: Sequence[str]  # settings named on the command line: a search leaves them alone
+
+    def open(self, needs: bool = True) -> Dataset:
+        """The data set. ValueError where it is missing or damaged, or lacks a column that the entry needs."""
+        dataset = open_dataset(self.config.data, self.data_root, self.download)
+        if needs:
+            check_needs(self.config.model.build(dataset.shape).needs, dataset)
+        return dataset
+
+
+OPTIONS: Sequence[Callable[..., Any]] = (
+    click.option("--entry", required=True, help="Entry of the zoo, such as vqvae."),
+    click.option("--data", help="Data set: digits (the default), mnist, fashion_mnist, cifar10."),
+    click.option("--data-root", type=click.Path(), help="Folder of the originals, in torchvision's layout."),
+    click.option("--download", is_flag=True, help="Fetch the originals if they are missing."),
+    click.option("--size", type=int, help="Pixels a side after resizing; default: as they are."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, by its dotted key."),
+    click.option("--epochs", type=int, help="Passes over the training images."),
+    click.option("--seed", type=int, help="Seed of the run, or of the search."),
+    click.option("--workers", type=int, help="Processes that train one model together."),
+    click.option("--device", help="auto (the default), cpu or cuda."),
+    click.option("--storage", default="results", show_default=True, help="Folder or URI for tables and checkpoints."),
+    click.option("--name", help="Experiment; the same name goes on where it stopped. Default: ENTRY-DATA."),
+    click.option("--dry-run", is_flag=True, help="Print the resolved config as JSON and stop."),
+)
+
+
+def shared(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the shared options to a job."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def resolve(options: dict[str, Any]) -> Asked:
+    """The shared options as one value; takes them out of `options`. ValueError for whatever is wrong with them."""
+    taken = {key: options.pop(key) for key in ("data", "size", "epochs", "seed", "workers", "device")}
+    pairs = [pair(text) for text in options.pop("settings")]
+    keys = {
+        "data": "data.name",
+        "size": "data.size",
+        "epochs": "budget.epochs",
+        "seed": "seed",
+        "workers": "machine.workers",
+        "device": "machine.device",
+    }
+    config = override(entry(options.pop("entry")), dict(pairs))
+    config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})
+    name = options.pop("name") or f"{config.entry}-{config.data.name}"
+    check_name("name", name)
+    root = options.pop("data_root")
+    return Asked(
+        config.resolved(),
+        Storage(options.pop("storage")),
+        name,
+        str(Path(root).expanduser().absolute()) if root else None,
+        options.pop("download"),
+        options.pop("dry_run"),
+        [key for key, _ in pairs],
+    )
+
+
+def pair(text: str) -> tuple[str, str]:
+    """KEY=VALUE as two texts; ValueError without the sign."""
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise ValueError(f"{text!r} is not KEY=VALUE, such as model.beta=4")
+    return key.strip(), value.strip()
+
+
+def show(config: RunConfig, **more: Any) -> None:
+    """Prints a resolved config as JSON."""
+    print(json.dumps(json.loads(to_json(config)) | more, indent=2))

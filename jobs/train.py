@@ -1,0 +1,90 @@
+"""Trains one entry of the zoo, data-parallel: python -m jobs.train --entry vae_mlp --data mnist --workers 4
+
+Submitted again under the same name it goes on where it stopped; a larger --epochs continues a finished run.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import click
+
+from gen.config import identity
+from gen.engine.fit import Tick
+from gen.results import Lease
+from jobs.cluster import connected, facts
+from jobs.options import Asked, Job, refusing, resolve, shared, show
+
+
+@click.command(cls=Job, help=__doc__)
+@shared
+def main(**options: Any) -> int:
+    """Checks everything that can be checked before anything starts, then trains."""
+    with refusing():
+        asked = resolve(options)
+        if asked.dry_run:
+            show(asked.config)
+            return 0
+        dataset = asked.open()
+        asked.storage.check_writable()
+    with connected():
+        return train(asked, dataset.hash)
+
+
+def train(asked: Asked, data_hash: str) -> int:
+    """Drives a group of workers; 0 if the run ended well, 1 if it failed."""
+    import ray.train
+    from ray.train.torch import TorchTrainer
+    from ray.util.queue import Queue
+
+    from gen.engine.on_ray import preflight
+    from gen.engine.on_ray.worker import Order, train_worker
+
+    config, name, lease = asked.config, asked.name, Lease(asked.storage, asked.name)
+    wanted = preflight.note(config, data_hash, job="train")
+    with refusing():
+        needed = preflight.check_cluster(config.machine)
+        preflight.check_shared(asked.storage)
+        preflight.check_name(asked.storage, name, wanted)
+        lease.acquire()
+    try:
+        preflight.write_note(asked.storage, name, wanted)
+        order = Order(config, asked.storage, name, lease.attempt, data_hash, asked.data_root, asked.download, facts())
+        each = preflight.described(needed)
+        print(f"{name}: run {identity(config, data_hash)}, {config.machine.workers} workers, {each} each", flush=True)
+        queue, ticks = Queue(actor_options={"num_cpus": 0}), list[Tick]()
+        listener = threading.Thread(target=listen, args=(queue, ticks, lease), daemon=True)
+        listener.start()
+        TorchTrainer(
+            train_worker,
+            train_loop_config={"order": order, "ticks": queue},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=config.machine.workers, use_gpu="GPU" in needed, resources_per_worker=needed
+            ),
+            run_config=ray.train.RunConfig(
+                name=lease.attempt,
+                storage_path=asked.storage.full(f"{name}/_ray"),
+                storage_filesystem=asked.storage.filesystem,
+                failure_config=ray.train.FailureConfig(max_failures=3),
+            ),
+        ).fit()
+        queue.put(None)
+        listener.join()
+        print(f"{name}: {ticks[-1].ended} ({ticks[-1].why}), best {ticks[-1].best:.6g}", flush=True)
+        return int(ticks[-1].ended == "failed")
+    finally:
+        lease.release()
+
+
+def listen(queue: Any, ticks: list[Tick], lease: Lease) -> None:
+    """Prints each tick that the workers put in the queue, until None."""
+    while (tick := queue.get()) is not None:
+        figures = "  ".join(f"{name} {value:.5g}" for name, value in tick.evals.items())
+        print(f"epoch {tick.epoch:g}  {tick.images} images  {tick.seconds:.1f} s  {figures}", flush=True)
+        ticks.append(tick)
+        lease.check()
+
+
+if __name__ == "__main__":
+    main()

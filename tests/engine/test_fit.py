@@ -1,0 +1,230 @@
+"""Runs as users see them: ticks, rows, checkpoints, resume, ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gen.config import RunConfig, identity, override
+from gen.data.dataset import Dataset
+from gen.engine import checkpoint
+from gen.engine.fit import Home, Tick, fit
+from gen.engine.judge import Judge
+from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
+from gen.results.storage import Storage
+from gen.zoo import ZOO, tiny
+
+CPU = torch.device("cpu")
+SMALL = {"budget.epochs": 4, "budget.checkpoint_seconds": 0, "evaluate.images": 60, "evaluate.full_images": 80}
+
+
+def small(entry: str, **settings: Any) -> RunConfig:
+    return override(tiny(ZOO[entry]), {**SMALL, "train.batch": 64, **settings})
+
+
+def home(place: Path, **settings: Any) -> Home:
+    return Home(Storage(str(place)), "experiment", "attempt", **settings)
+
+
+def trained(config: RunConfig, dataset: Dataset, judge: Judge, place: Path, **settings: Any) -> list[Tick]:
+    return list(fit(config, dataset, device=CPU, judge=judge, home=home(place, **settings)))
+
+
+def rows(place: Path, table: str) -> pandas.DataFrame:
+    """The table without what differs between two runs: clocks."""
+    frame = pandas.read_parquet(place / "experiment" / table, dtype_backend="pyarrow")
+    if table == "metrics":
+        frame = frame[~frame.name.str.startswith("engine/")]
+    clocks = ["seconds", "images_per_second", "ended", "started", "time", "hosts"]
+    frame = frame.drop(columns=[name for name in clocks if name in frame])
+    return frame.sort_values(list(frame.columns.difference(["png"]))).reset_index(drop=True)
+
+
+def weights(place: Path, config: RunConfig, dataset: Dataset, name: str = "last.pt") -> dict[str, Tensor]:
+    path = f"{checkpoint.folder('experiment', identity(config, dataset.hash))}/{name}"
+    state = checkpoint.load(Storage(str(place)), path, CPU)
+    assert state is not None
+    return state["stepper"]["model"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2}])
+@pytest.mark.parametrize("entry", ZOO)
+def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
+    entry: str, settings: dict[str, Any], digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    config = small(entry, **settings)
+    whole = trained(config, digits, judge, tmp_path / "whole")
+    cut = []
+    for stop in (1, 2, 9):  # closed after the first tick, then after two more, then left to end
+        ticks = fit(config, digits, device=CPU, judge=judge, home=home(tmp_path / "cut"))
+        for count, tick in enumerate(ticks, 1):
+            cut.append(tick)
+            torch.randn(3)  # others use the generator too
+            if count == stop:
+                ticks.close()
+    assert [tick.tick for tick in cut] == [1, 2, 3, 4]
+    for one, other in zip(whole, cut, strict=True):
+        assert {k: v for k, v in one.metrics.items() if "engine/" not in k} == {
+            k: v for k, v in other.metrics.items() if "engine/" not in k
+        }
+        assert one.evals == other.evals
+    for table in ("metrics", "evals", "samples", "runs", "settings"):
+        pandas.testing.assert_frame_equal(rows(tmp_path / "whole", table), rows(tmp_path / "cut", table))
+    one, other = (weights(tmp_path / side, config, digits) for side in ("whole", "cut"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_grown_budget_goes_on_and_a_finished_run_is_left_alone(
+    digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    config = small("vae_mlp")
+    trained(config, digits, judge, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.p*")}
+    (again,) = trained(config, digits, judge, tmp_path)
+    assert (again.ended, again.why) == ("finished", "4 epochs")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.p*")} == before
+    grown = override(config, {"budget.epochs": 6})
+    assert [tick.tick for tick in trained(grown, digits, judge, tmp_path)] == [5, 6]
+    metrics = rows(tmp_path, "metrics")
+    assert not metrics.duplicated(["tick", "name"]).any()
+    assert sorted(metrics.tick.unique()) == [1, 2, 3, 4, 5, 6]
+    assert sorted(rows(tmp_path, "outcomes").epochs) == [4.0, 6.0]
+    trained(grown, digits, judge, tmp_path / "once")
+    one, other = (weights(place, config, digits) for place in (tmp_path, tmp_path / "once"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_stopped_run_says_why_and_keeps_its_best_weights_only(
+    digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    config = small("vae_mlp")
+    ticks = fit(config, digits, device=CPU, judge=judge, home=home(tmp_path, keep_last=False))
+    next(ticks)
+    last = ticks.send("rung 1")
+    assert (last.tick, last.ended, last.why) == (1, "stopped", "rung 1")
+    assert list(ticks) == []
+    outcome = rows(tmp_path, "outcomes").iloc[0]
+    assert (outcome.status, outcome.why) == ("stopped", "rung 1")
+    folder = tmp_path / "experiment" / "_checkpoints" / identity(config, digits.hash)
+    assert [path.name for path in folder.iterdir()] == ["best-000001.pt"]
+    state = checkpoint.load_best(Storage(str(tmp_path)), "experiment", folder.name, CPU)
+    assert outcome.checkpoint == f"experiment/_checkpoints/{folder.name}/best-000001.pt"
+    assert state["value"] == outcome.best
+    assert "optimizers" not in state
+    model = config.model.build(Shape(*state["shape"]))
+    model.load_state_dict(state["weights"])
+
+
+def test_patience_ends_a_run_that_no_longer_improves(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    config = small("vae_mlp", **{"budget.epochs": 50, "budget.patience": 2, "model.optimizer.rate": 0.0})
+    *_, last = trained(config, digits, judge, tmp_path)
+    assert (last.tick, last.ended) == (3, "finished")
+    assert last.why == "no better bound/images for 2 epochs"
+    (again,) = trained(config, digits, judge, tmp_path)
+    assert again.tick == 3
+    later = override(config, {"budget.patience": 4})
+    assert [tick.tick for tick in trained(later, digits, judge, tmp_path)] == [4, 5]
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """A config whose model's loss is NaN from some call on."""
+
+    calls: int = 50
+    optimizer: Adam = field(default_factory=Adam)
+
+    def build(self, shape: Shape) -> Model:
+        return Breaking(self)
+
+
+class Breaking(Model):
+    def __init__(self, config: Breaks) -> None:
+        super().__init__()
+        self.config, self.weight = config, nn.Parameter(torch.ones(1))
+        self.register_buffer("calls", torch.zeros(1))
+
+    def phases(self) -> list[Phase]:
+        return [Phase("only", self, self.loss, self.config.optimizer)]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
+        self.calls += 1
+        bad = torch.where(self.calls > self.config.calls, torch.nan, 0.0).sum()
+        return self.weight.square().sum() + bad, {"harmless": self.weight.sum()}
+
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        return {"image": batch["image"] * self.weight}
+
+
+def test_what_is_not_finite_ends_the_run_by_name_and_keeps_the_last_good_checkpoint(
+    digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    config = RunConfig("breaks", "test", Breaks())
+    config = override(config, {**SMALL, "train.batch": 64})  # 21, 41, 61, 81 steps
+    *good, last = trained(config, digits, judge, tmp_path)
+    assert [tick.ended for tick in good] == ["", ""]
+    assert (last.ended, last.why) == ("failed", "only/loss is not finite at step 50")
+    outcome = rows(tmp_path, "outcomes").iloc[0]
+    assert outcome.status == "failed"
+    assert "only/loss" in outcome.why
+    assert all(value.isfinite().all() for value in weights(tmp_path, config, digits).values())
+    state = checkpoint.load(
+        Storage(str(tmp_path)), f"{checkpoint.folder('experiment', identity(config, digits.hash))}/last.pt", CPU
+    )
+    assert state is not None
+    assert state["progress"]["tick"] == 2
+
+
+def test_the_best_weights_are_kept_not_the_last(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    """Gradient descent drives the weight from 1, the best reconstruction, towards 0."""
+    config = override(RunConfig("breaks", "test", Breaks(calls=10**6)), {**SMALL, "model.optimizer.rate": 0.01})
+    ticks = trained(config, digits, judge, tmp_path)
+    assert ticks[-1].value > ticks[0].value == ticks[-1].best
+    evals = rows(tmp_path, "evals")
+    full = evals[(evals.scope == "best") & (evals.split == "validation") & (evals.metric == "mse")]
+    assert full.value.iloc[0] == pytest.approx(ticks[0].value, rel=1e-2)
+    assert full.epoch.iloc[0] == 1.0
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    config = small("vae_mlp")
+    trained(config, digits, judge, tmp_path)
+    (last,) = tmp_path.rglob("last.pt")
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="is not a checkpoint") as error:
+        trained(config, digits, judge, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_metric_is_refused_with_the_ones_there_are(digits: Dataset, judge: Judge) -> None:
+    with pytest.raises(ValueError, match="allowed: mse/reconstructions"):
+        next(fit(small("vqvae", **{"evaluate.metric": "fid/fakes"}), digits, device=CPU, judge=judge))
+
+
+def test_gen_trains_without_ray(tmp_path: Path) -> None:
+    """In a process where Ray cannot be imported."""
+    program = """
+import sys
+sys.modules["ray"] = None
+import torch
+from gen.config import DataConfig, override
+from gen.data.dataset import open_dataset
+from gen.engine import Home, fit
+from gen.results.storage import Storage
+from gen import results
+from gen.zoo import ZOO, tiny
+config = override(tiny(ZOO["vqvae"]), {"budget.epochs": 1})
+dataset = open_dataset(DataConfig("digits"), cache=sys.argv[1] + "/cache")
+*_, last = fit(config, dataset, device=torch.device("cpu"), home=Home(Storage(sys.argv[1]), "e", "a"))
+assert last.ended == "finished", last
+assert len(results.leaderboard(sys.argv[1], "e")) == 1
+"""
+    result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,65 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen.objectives.adversarial import LeastSquares, NonSaturating, Wasserstein
+
+ALL = [NonSaturating(), LeastSquares(), LeastSquares(-1, 1, 0), Wasserstein()]
+TARGETS = st.floats(-2, 2)
+
+
+def logits(value, count=4):
+    return torch.full((count, 1), float(value), dtype=torch.float64)
+
+
+def test_non_saturating_at_equal_densities_is_two_log_two():
+    assert NonSaturating().critic(logits(0), logits(0)).item() == pytest.approx(2 * math.log(2))  # D = 1/2: eq. 4
+    assert NonSaturating().generator(logits(0)).item() == pytest.approx(math.log(2))
+
+
+def test_non_saturating_is_the_cross_entropy_and_survives_large_logits():
+    real, fake = torch.randn(2, 6, 1, dtype=torch.float64)
+    expected = -(torch.sigmoid(real).log().mean() + (1 - torch.sigmoid(fake)).log().mean())
+    torch.testing.assert_close(NonSaturating().critic(real, fake), expected)
+    assert NonSaturating().critic(logits(-500), logits(500)).item() == pytest.approx(1000)
+
+
+@given(a=TARGETS, b=TARGETS, c=TARGETS, real=st.floats(0.01, 5), fake=st.floats(0.01, 5))
+def test_least_squares_is_least_at_its_optimal_critic(a, b, c, real, fake):
+    """Eq. 5 of the paper: D* = (b p_data + a p_g) / (p_data + p_g), at a point of densities `real` and `fake`."""
+    objective, best = LeastSquares(a, b, c), (b * real + a * fake) / (real + fake)
+
+    def loss(value):  # the integrand at one point, from the means over real images and over fakes apart
+        apart = LeastSquares(a, value, c).critic(logits(value), logits(value)), objective.critic(logits(b), logits(value))
+        return real * objective.critic(logits(value), logits(a)) + fake * apart[1]
+
+    assert loss(best) <= loss(best + 0.01)
+    assert loss(best) <= loss(best - 0.01)
+    assert objective.generator(logits(c)).item() == 0
+    assert objective.critic(logits(b), logits(a)).item() == 0
+
+
+def test_wasserstein_is_the_difference_of_means_and_blind_to_a_shift():
+    assert Wasserstein().critic(logits(3), logits(1)).item() == -2
+    assert Wasserstein().critic(logits(13), logits(11)).item() == -2
+    assert Wasserstein().generator(logits(3)).item() == -3
+
+
+@pytest.mark.parametrize("objective", ALL, ids=str)
+def test_shift_free_says_whether_a_constant_added_to_all_outputs_matters(objective):
+    shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    real, fake = torch.randn(2, 8, 1, dtype=torch.float64)
+    objective.critic(real + shift, fake + shift).backward()
+    assert (abs(shift.grad.item()) < 1e-12) == objective.shift_free
+
+
+@pytest.mark.parametrize("objective", ALL, ids=str)
+def test_the_generator_wants_what_the_critic_fears(objective):
+    """A generator's step down its loss raises the critic's, from where a good critic tells fakes from images."""
+    fake = logits(-1 if not isinstance(objective, LeastSquares) else objective.a).requires_grad_()
+    (slope,) = torch.autograd.grad(objective.generator(fake), fake)
+    better = fake - 0.1 * slope
+    assert objective.critic(logits(1), better) > objective.critic(logits(1), fake)

@@ -1,0 +1,34 @@
+"""Configurations drawn from a space: the same ones on every machine, however many there are."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from ray.tune.search.sample import Domain
+
+from tune_spaces.space import Space, covered
+
+
+def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
+    """Configuration number `index` of a search, dotted key -> plain value: a pure function of the two and of each key,
+    so that a key added or pinned leaves the draws of the others as they were."""
+    settings: dict[str, Any] = {}
+    for key, domain in space.keys.items():
+        generator = np.random.default_rng([seed, index, zlib.crc32(key.encode())])
+        drawn = dict(_leaves(key, domain, generator))
+        settings |= {leaf: value for leaf, value in drawn.items() if leaf == key or not covered(leaf, space.fixed)}
+    return settings
+
+
+def _leaves(key: str, value: Any, generator: np.random.Generator) -> Iterator[tuple[str, Any]]:
+    """What `value` samples, as dotted keys and plain values."""
+    while isinstance(value, Domain):
+        value = value.sample(random_state=generator)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner, generator)
+    else:
+        yield key, value.item() if isinstance(value, np.generic) else value

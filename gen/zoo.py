@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 
 from gen.config import Budget, RunConfig, TrainConfig, flat, override
 from gen.models.gan import GAN
@@ -64,3 +65,11 @@ def tiny(config: RunConfig) -> RunConfig:
     groups = ("model.", "train.")
     leaves = {key: key.rsplit(".", 1)[-1] for key in flat(config) if key.startswith(groups)}
     return override(config, {key: TINY[leaf] for key, leaf in leaves.items() if leaf in TINY})
+
+
+def restore(text: str) -> RunConfig:
+    """The config that `to_json` wrote, as stored in the tables and in checkpoints."""
+    settings = json.loads(text)
+    name = settings.pop("entry")
+    settings.pop("family")
+    return override(entry(name), settings)

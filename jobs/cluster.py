@@ -24,6 +24,7 @@ def connected() -> Iterator[None]:
     """Inside, a Ray cluster: that of $RAY_ADDRESS, else one that runs on this machine, else one started here."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # five files a trial
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's tables and boxes: the jobs print their own lines
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray  # so late that bad input and --dry-run do not wait for it
 
@@ -36,7 +37,7 @@ def connected() -> Iterator[None]:
         runtime_env=environment,
     )
     for name in ("ray.train", "ray.tune", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # `ray job stop`: as Ctrl-C
     try:
         yield

@@ -82,6 +82,7 @@ def words(value: Any) -> Any:
 def search(asked: Asked, space: Space, configs: list[RunConfig], dataset: Dataset, most: int) -> int:
     """Drives the trials and prints the leaderboard; 0 if no run broke, 1 if one did."""
     from gen.engine.on_ray import preflight, search
+    from gen.engine.on_ray.replay import told
     from gen.engine.on_ray.trainable import Search
 
     config, name, storage = space.config, asked.name, asked.storage
@@ -98,11 +99,11 @@ def search(asked: Asked, space: Space, configs: list[RunConfig], dataset: Datase
         set_threads(config.machine.threads)
         shared_classifier(dataset, storage, resolve_device("cpu"))  # before trials race for it
         by_run = {identity(one, dataset.hash): one for one in configs}  # equal draws are one run
-        told = search.told(storage, name, by_run)
+        on_record = told(storage, name, by_run)
         where = (storage, name, lease.attempt, dataset.hash, asked.data_root, asked.download, facts())
-        print(f"{name}: {len(by_run)} runs, {len(told)} on record; {preflight.described(needed)} each", flush=True)
+        print(f"{name}: {len(by_run)} runs, {len(on_record)} on record; {preflight.described(needed)} each", flush=True)
         errors = search.search(
-            Search(list(by_run.values()), told, results.recorded(storage, name), *where),
+            Search(list(by_run.values()), on_record, *where),
             lease,
             needed,
             lambda line: print(line, flush=True),

@@ -79,7 +79,11 @@ def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(), torch.enable_grad(), torch.backends.cudnn.flags(deterministic=True):
+        with (
+            torch.random.fork_rng(),
+            torch.enable_grad(),
+            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+        ):
             torch.manual_seed(SEED)
             classifier = Classifier(dataset.shape).to(device)
             optimizer = torch.optim.Adam(classifier.parameters(), RATE, fused=True)

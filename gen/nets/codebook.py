@@ -31,9 +31,7 @@ class Codebook(nn.Module):
         dimensions: int = 64  # D (64)
         update: Literal["ema", "loss"] = "ema"  # moving averages (appendix A.1) or the codebook's own loss (eq. 3)
         decay: float = 0.99  # of the moving averages, a step: gamma (0.99)
-        warm_up: int = (
-            10  # the decay of step t is at most (1 + t) / (warm_up + t); 1: `decay` from the start (the paper)
-        )
+        warm_up: int = 10  # steps: the decay of step t is at most (1 + t) / (warm_up + t); 1: no such bound (the paper)
         epsilon: float = 1e-5  # Laplace smoothing of the counts, in vectors
         revival: float = 0.03  # a code used less than this share of the mean is replaced; 0: never (the paper)
 

@@ -33,8 +33,7 @@ def test_least_squares_is_least_at_its_optimal_critic(a, b, c, real, fake):
     objective, best = LeastSquares(a, b, c), (b * real + a * fake) / (real + fake)
 
     def loss(value):  # the integrand at one point, from the means over real images and over fakes apart
-        apart = LeastSquares(a, value, c).critic(logits(value), logits(value)), objective.critic(logits(b), logits(value))
-        return real * objective.critic(logits(value), logits(a)) + fake * apart[1]
+        return real * objective.critic(logits(value), logits(a)) + fake * objective.critic(logits(b), logits(value))
 
     assert loss(best) <= loss(best + 0.01)
     assert loss(best) <= loss(best - 0.01)

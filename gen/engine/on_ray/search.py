@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import pandas as pd
 from ray import tune
 from ray.tune.experiment import Trial
 
-from gen.config import RunConfig, identity
+from gen.config import identity
 from gen.engine.on_ray.scheduler import EPOCH, VALUE, RecordedHalving
-from gen.engine.on_ray.trainable import TRIAL, Resident, Search, Told
-from gen.results import queries
+from gen.engine.on_ray.trainable import TRIAL, Resident, Search
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
-from gen.results.storage import Storage
 
 QUIET = 5.0  # seconds between two reports on a search that goes on
 RETRIES = 2  # of a trial whose process died
@@ -51,6 +47,7 @@ def search(
             storage_path=plan.storage.full(f"{plan.experiment}/_ray"),
             storage_filesystem=plan.storage.filesystem,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[teller],
             verbose=0,
         ),
@@ -59,37 +56,6 @@ def search(
     if teller.ended + len(errors) < len(runs):
         raise KeyboardInterrupt
     return errors
-
-
-def told(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) -> dict[str, Told]:
-    """What the tables hold of those runs that need no more training: run -> (tick, epoch, value) of each tick."""
-    if experiment not in storage.folders(""):
-        return {}
-    figures = queries.evals(storage, experiment, scope="tick")
-    column = figures["column"].map(lambda name: "" if name == "image" else f"/{name}")
-    figures["name"] = figures["metric"] + "/" + figures["subject"] + column.astype(figures["metric"].dtype)
-    found: dict[str, Told] = {}
-    for end in queries.outcomes(storage, experiment).to_dict("records"):
-        run = str(end["run"])
-        if run in configs and complete(end, configs[run]):
-            rows = figures[(figures["run"] == run) & (figures["name"] == end["metric"])].sort_values("tick")
-            ticks = [(row["tick"], row["epoch"], number(row["value"])) for row in rows.to_dict("records")]
-            if end["status"] == "failed":
-                ticks.append((end["tick"], end["epochs"], math.nan))
-            found[run] = ticks
-    return {run: ticks for run, ticks in found.items() if ticks}
-
-
-def complete(end: Mapping[Hashable, Any], config: RunConfig) -> bool:
-    """Whether a row of `outcomes` is the last word under the budget of `config`."""
-    if end["status"] != "finished" or end["epochs"] >= config.budget.epochs:
-        return True
-    return bool(0 < config.budget.patience <= end["epochs"] - number(end["best_epoch"]))
-
-
-def number(value: Any) -> float:
-    """A table's value as a float; NaN for null."""
-    return math.nan if pd.isna(value) else float(value)
 
 
 class Teller(tune.Callback):

@@ -14,16 +14,17 @@ from ray import tune
 
 from gen.config import DataConfig, RunConfig, identity
 from gen.data.dataset import Dataset, open_dataset
+from gen.engine import checkpoint
 from gen.engine.fit import Home, Tick, fit
 from gen.engine.judge import Judge, shared_classifier
 from gen.engine.machine import resolve_device, set_threads
+from gen.engine.on_ray.replay import Told, told
 from gen.engine.on_ray.scheduler import EPOCH, KIND, RUN, VALUE
 from gen.results import queries
-from gen.results.ledger import Slot
+from gen.results.ledger import Slot, recorded
 from gen.results.storage import Storage
 
 TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.configs`
-Told = Sequence[tuple[int, float, float]]  # (tick, epoch, value) of a run whose outcome is on record
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Search:
 
     configs: Sequence[RunConfig]  # drawn up front: a search submitted again has the same trials
     told: Mapping[str, Told]  # run -> what the tables hold of it, for runs that need no training
-    recorded: Mapping[str, Mapping[str, int]]  # run -> table -> last tick that slot files hold
     storage: Storage
     experiment: str
     attempt: str
@@ -84,9 +84,14 @@ class Resident(tune.Trainable):
         self.run = identity(chosen, search.data_hash)
         self.ticks: Generator[Tick, str | None, None] | None = None
         self.replay: Iterator[tuple[int, float, float]] | None = None
-        if self.run in search.told:
-            self.replay = iter(search.told[self.run])
-            self.left = len(search.told[self.run])
+        known = search.told.get(self.run)
+        again = bool(
+            search.storage.list(checkpoint.folder(search.experiment, self.run))
+        )  # its process died, or ours did
+        if known is None and again:
+            known = told(search.storage, search.experiment, {self.run: chosen}).get(self.run)
+        if known is not None:
+            self.replay, self.left = iter(known), len(known)
             return
         set_threads(chosen.machine.threads)
         dataset = opened(chosen.data, search.data_root, search.download)
@@ -100,7 +105,7 @@ class Resident(tune.Trainable):
             search.experiment,
             search.attempt,
             slot=self.slot,
-            recorded=search.recorded.get(self.run, {}),
+            recorded=recorded(search.storage, search.experiment).get(self.run, {}) if again else {},
             keep_last=False,
             facts={**search.facts, "hosts": [socket.gethostname()]},
         )

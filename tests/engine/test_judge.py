@@ -1,0 +1,115 @@
+"""Figures: their protocol, their independence of workers and batches, their agreement with plain computations."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytorch_fid.fid_score import calculate_frechet_distance
+
+from gen.config import override
+from gen.data.dataset import Dataset
+from gen.data.stream import scaled
+from gen.engine.fit import build_model
+from gen.engine.judge import NOISE, Figure, Judge, shared_classifier
+from gen.engine.machine import seed
+from gen.engine.pictures import grids
+from gen.engine.workers import ALONE, Workers
+from gen.phase import Imitates, Likelihood, Model, Quantises, Reconstructs
+from gen.results.storage import Storage
+from gen.zoo import ZOO, tiny
+from tests.engine.pair import Pair
+
+CPU = torch.device("cpu")
+
+
+def built(entry: str, dataset: Dataset) -> Model:
+    return build_model(override(tiny(ZOO[entry]), {"seed": 3}), dataset, CPU).eval().requires_grad_(False)
+
+
+def measured(workers: Workers, entry: str, dataset: Dataset, classifier: torch.nn.Module) -> list[Figure]:
+    judge = Judge(dataset, classifier, CPU, 32)  # type: ignore[arg-type]
+    return judge.figures(built(entry, dataset), "validation", 130, "raw", workers)
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_two_workers_measure_what_one_does(entry: str, pair: Pair, digits: Dataset, judge: Judge) -> None:
+    alone = measured(ALONE, entry, digits, judge.classifier)  # type: ignore[arg-type]
+    for together in pair.run(measured, entry, digits, judge.classifier):
+        assert [figure.row()["protocol"] for figure in together] == [figure.row()["protocol"] for figure in alone]
+        for one, other in zip(alone, together, strict=True):
+            assert other.value == pytest.approx(one.value, rel=1e-6), one.name
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_a_capability_gives_its_figures_and_names_them_beforehand(entry: str, digits: Dataset, judge: Judge) -> None:
+    model = built(entry, digits)
+    figures = judge.figures(model, "validation", 100, "raw")
+    assert [figure.name for figure in figures] == judge.names(model)
+    subjects = {figure.subject for figure in figures}
+    assert ("fakes" in subjects) == isinstance(model, Imitates)
+    assert ("reconstructions" in subjects) == isinstance(model, Reconstructs)
+    assert {"bound", "rate"} <= {figure.metric for figure in figures} or not isinstance(model, Likelihood)
+    assert "perplexity" in {figure.metric for figure in figures} or not isinstance(model, Quantises)
+    assert figures == judge.figures(model, "validation", 100, "raw")  # the same noise every time
+
+
+def test_the_distance_of_fakes_is_that_of_plain_numpy(digits: Dataset, judge: Judge) -> None:
+    model = built("gan_mlp", digits)
+    (figure,) = judge.figures(model, "validation", 300, "raw")
+    fakes = []
+    for index in range(3):
+        seed(CPU, NOISE, 0, index)
+        fakes.append(model.imitate({"image": torch.zeros(100, 1, 8, 8)})["image"])  # type: ignore[attr-defined]
+    rounded = torch.cat(fakes).add(1).mul(127.5).round().div(127.5).sub(1)
+    real = scaled(digits.splits["validation"][0]["image"], CPU, torch.float32)
+    assert judge.classifier is not None
+    made, true = (judge.classifier.features(images).double().numpy() for images in (rounded, real))
+    expected = calculate_frechet_distance(
+        made.mean(0), np.cov(made, rowvar=False), true.mean(0), np.cov(true, rowvar=False)
+    )
+    assert figure.value == pytest.approx(expected, rel=1e-4)
+    assert (figure.n_real, figure.n_fake, figure.metric) == (len(real), 300, "frechet_classifier")
+    assert figure.features_hash == judge.features_hash
+
+
+def test_the_protocol_sees_all_but_the_value() -> None:
+    base = Figure("mse", "reconstructions", 1.0, 10, 10, "validation", "raw")
+    assert base.row()["protocol"] == Figure("mse", "reconstructions", 2.0, 10, 10, "validation", "raw").row()["protocol"]
+    others = [
+        Figure("mse", "reconstructions", 1.0, 10, 11, "validation", "raw"),
+        Figure("mse", "reconstructions", 1.0, 10, 10, "test", "raw"),
+        Figure("mse", "reconstructions", 1.0, 10, 10, "validation", "ema"),
+        Figure("mse", "fakes", 1.0, 10, 10, "validation", "raw"),
+    ]
+    assert len({figure.row()["protocol"] for figure in (base, *others)}) == 5
+
+
+def test_the_shared_classifier_is_trained_once(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> None:
+    storage = Storage(str(tmp_path_factory.mktemp("shared")))
+    first = shared_classifier(digits, storage, CPU)
+    (name,) = storage.list("_cache")
+    before = storage.get(f"_cache/{name}")
+    second = shared_classifier(digits, storage, CPU)
+    assert storage.get(f"_cache/{name}") == before
+    assert first is not None
+    assert second is not None
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_grids_are_pictures_of_the_right_parts(entry: str, digits: Dataset) -> None:
+    model = built(entry, digits)
+    drawn = grids(model, digits, CPU)
+    assert ("fakes" in drawn) == isinstance(model, Imitates)
+    assert ("reconstructions" in drawn) == isinstance(model, Reconstructs)
+    originals = digits.splits["test"][0]["image"]
+    for kind, png in drawn.items():
+        picture = np.asarray(Image.open(io.BytesIO(png)))
+        scale = picture.shape[0] // (9 * (16 if kind == "reconstructions" else 8) + 1)
+        small = picture[::scale, ::scale]
+        corner = small[1:9, 1:9] if kind == "reconstructions" else small[1:9, -72:-64]
+        assert np.array_equal(corner, originals[0, 0].numpy()), kind  # the first real image, where it belongs

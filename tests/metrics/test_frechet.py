@@ -1,0 +1,71 @@
+"""The Frechet distance against pytorch-fid, and against the closed form where there is one."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pytorch_fid.fid_score import calculate_frechet_distance
+
+from gen.metrics.frechet import Reference, frechet_distance
+from gen.metrics.moments import Moments
+
+
+def gaussian(width: int, seed: int, count: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and covariance of `count` features, well-conditioned if there are many more than `width`."""
+    rng = np.random.default_rng(seed)
+    moments = Moments(width)
+    mixing = rng.normal(0, 1 / math.sqrt(width), (width, width)) + np.eye(width)
+    moments.add(torch.from_numpy(rng.normal(rng.normal(), 1, (count or 20 * width, width)) @ mixing))
+    return moments.mean(), moments.covariance()
+
+
+@pytest.mark.parametrize("width", [1, 2, 16, 64, 200])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_equal_to_pytorch_fid(width: int, seed: int) -> None:
+    one, other = gaussian(width, seed), gaussian(width, seed + 100)
+    expected = calculate_frechet_distance(*(part.numpy() for part in (*one, *other)))
+    assert frechet_distance(*one, *other) == pytest.approx(expected, rel=1e-6)
+    assert Reference.of(*one).distance(*other) == frechet_distance(*one, *other)
+
+
+POSITIVE = st.floats(0, 100)
+ANY = st.floats(-100, 100)
+
+
+@given(st.lists(st.tuples(ANY, ANY, POSITIVE, POSITIVE), min_size=1, max_size=8))
+def test_equal_to_the_closed_form_of_diagonal_gaussians(rows: list[tuple[float, ...]]) -> None:
+    mean_a, mean_b, variance_a, variance_b = torch.tensor(rows, dtype=torch.float64).T
+    expected = (mean_a - mean_b).square().sum() + (variance_a.sqrt() - variance_b.sqrt()).square().sum()
+    found = frechet_distance(mean_a, variance_a.diag(), mean_b, variance_b.diag())
+    assert found == pytest.approx(float(expected), rel=1e-6, abs=1e-9)
+
+
+@given(st.integers(1, 20), st.integers(0, 1000))
+def test_symmetric_zero_to_itself_and_unmoved_by_rotation(width: int, seed: int) -> None:
+    one, other = gaussian(width, seed), gaussian(width, seed + 5000)
+    found = frechet_distance(*one, *other)
+    assert found == pytest.approx(frechet_distance(*other, *one), rel=1e-6, abs=1e-9)
+    assert 0 <= frechet_distance(*one, *one) < 1e-9
+    turn = torch.linalg.qr(torch.from_numpy(np.random.default_rng(seed).normal(size=(width, width)))).Q
+    turned = [part for mean, covariance in (one, other) for part in (turn @ mean, turn @ covariance @ turn.mT)]
+    assert frechet_distance(*turned) == pytest.approx(found, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 10, 63])
+def test_finite_with_fewer_images_than_features(count: int) -> None:
+    few, many = gaussian(64, 0, count), gaussian(64, 1)
+    for one, other in ((few, many), (many, few), (few, few)):
+        found = frechet_distance(*one, *other)
+        assert math.isfinite(found)
+        assert found >= 0
+    assert frechet_distance(*few, *many) == pytest.approx(frechet_distance(*many, *few), rel=1e-6)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_gives_nan(bad: float) -> None:
+    one, (mean, covariance) = gaussian(4, 0), gaussian(4, 1)
+    assert math.isnan(frechet_distance(*one, mean * bad, covariance))
+    assert math.isnan(frechet_distance(mean, covariance * bad, *one))

@@ -1,0 +1,41 @@
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gen.phase import Batch, Model, Phase
+
+
+class Play:
+    """One move of one player by hand, as the engine makes it."""
+
+    def batch(self, model: Model, count: int = 8, size: int = 8, channels: int = 1, seed: int = 0) -> Batch:
+        torch.manual_seed(seed)
+        dtype = next(model.parameters()).dtype
+        image = torch.rand(count, channels, size, size, dtype=dtype) * 2 - 1
+        with torch.no_grad():
+            return model.eval().prepare({"image": image, "micro_batch": torch.tensor([0, 1])})
+
+    def gradients(self, model: Model, phase: Phase, batch: Batch) -> Mapping[str, Tensor | None]:
+        """Gradients of all parameters after one backward pass in which only the player may have any."""
+        model.zero_grad()
+        model.requires_grad_(False).eval()
+        phase.player.requires_grad_(True).train()
+        loss, _ = phase.loss(batch)
+        loss.backward()
+        return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+    def step(self, model: Model, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+        self.gradients(model, phase, batch)
+        optimizer.step()
+        phase.project()
+
+    def names(self, model: Model, player: nn.Module) -> set[str]:
+        own = {id(parameter) for parameter in player.parameters()}
+        return {name for name, parameter in model.named_parameters() if id(parameter) in own}
+
+
+@pytest.fixture(name="play")
+def give_play() -> Play:
+    return Play()

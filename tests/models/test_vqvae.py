@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from gen.config import override
+from gen.phase import Shape
+from gen.zoo import ZOO, tiny
+
+
+SMALL = Shape(1, 8)
+
+
+def build(shape=SMALL, **settings):
+    torch.manual_seed(0)
+    return override(tiny(ZOO["vqvae"]), settings).model.build(shape).double()
+
+
+@pytest.mark.parametrize("update", ["ema", "loss"])
+@pytest.mark.parametrize(("shape", "count"), [(Shape(1, 28), 691_393), (Shape(3, 32), 695_491)])
+def test_learned_numbers_hold_the_codebook_however_it_learns(update, shape, count):
+    config = override(ZOO["vqvae"], {"model.codebook.update": update})
+    assert config.model.build(shape).learned() == count
+
+
+def test_sizes_that_cannot_be_quartered_are_refused():
+    with pytest.raises(ValueError, match=r"size=30 must be a multiple of 4"):
+        build(Shape(1, 30))
+
+
+@pytest.mark.parametrize(("update", "terms"), [("ema", 0.25), ("loss", 1.25)])
+def test_loss_is_the_sum_of_its_terms(update, terms, play):
+    """The commitment and the codebook's loss have one value, and gradients on either side of it."""
+    model = build(**{"model.codebook.update": update})
+    loss, logs = model.loss(play.batch(model))
+    torch.testing.assert_close(loss, logs["distortion"] + terms * logs["commitment"])
+
+
+def test_the_decoders_gradient_passes_straight_through_to_the_encoder(play):
+    model = build(**{"model.beta": 0})
+    gradients = play.gradients(model, model.phases()[0], play.batch(model))
+    assert all(gradient.abs().max() > 0 for gradient in gradients.values())
+
+
+def test_sums_are_added_to_in_training_with_a_micro_batch_only(play):
+    model = build()
+    batch = play.batch(model)
+    model.loss(batch)  # in evaluation
+    model.train().loss({"image": batch["image"]})  # statistics of averaged weights
+    assert not any(buffer.any() for buffer in model.codebook.sums)
+    model.loss(batch)
+    assert model.codebook.counts.sum() == 8 * 2 * 2
+    torch.testing.assert_close(
+        model.codebook.totals.sum(0), model.encode(batch["image"]).flatten(0, 2).sum(0), msg="all are counted"
+    )
+
+
+@pytest.mark.parametrize("update", ["ema", "loss"])
+def test_it_learns_a_few_patterns_with_as_many_codes(update, play):
+    """Four constant images: enough codes for each, so that reconstruction must become near exact."""
+    model = build(**{"model.codebook.update": update, "model.optimizer.rate": 3e-3, "model.hidden": 16})
+    phase = model.phases()[0]
+    optimizer = phase.optimizer.build(phase.player.parameters())
+    shades = torch.tensor([-0.9, -0.3, 0.3, 0.9], dtype=torch.float64).repeat(4).view(16, 1, 1, 1)
+    batch = {"image": shades.expand(16, 1, 8, 8), "micro_batch": torch.tensor([0, 1])}
+    for number in range(300):
+        torch.manual_seed(number)
+        play.step(model, phase, optimizer, batch)
+    error = (model.reconstruct(batch)["image"] - batch["image"]).square().mean()
+    assert error < 0.01  # the images' variance is 0.45
+    assert model.codes(batch).unique().numel() >= 4
+
+
+def test_codes_decode_to_the_reconstruction(play):
+    model = build().eval()
+    batch = play.batch(model)
+    assert torch.equal(model.decode(model.codes(batch)), model.reconstruct(batch)["image"])

@@ -1,0 +1,154 @@
+"""What holds for every entry of the zoo: a new one gets these for free."""
+
+import copy
+import json
+
+import pytest
+import torch
+
+from gen.config import flat, override
+from gen.phase import Imitates, Likelihood, Model, Quantises, Reconstructs, Shape
+from gen.zoo import ZOO, entry, tiny
+
+ENTRIES = sorted(ZOO)
+SMALL = Shape(1, 8)
+CAPABILITIES = {
+    "vae": {Imitates, Reconstructs, Likelihood},
+    "gan": {Imitates},
+    "vqvae": {Reconstructs, Quantises},
+}
+
+
+def build(name, shape=SMALL, **settings) -> Model:
+    torch.manual_seed(0)
+    return override(tiny(ZOO[name]), settings).model.build(shape)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_parameter_of_the_player_has_a_gradient_and_none_else(name, play):
+    model = build(name).double()
+    for phase in model.phases():
+        gradients = play.gradients(model, phase, play.batch(model))
+        own = play.names(model, phase.player)
+        moved = {key for key, gradient in gradients.items() if gradient is not None and gradient.abs().max() > 0}
+        assert {key for key, gradient in gradients.items() if gradient is not None} <= own
+        assert moved == own - set(model.unmoved)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_over_ten_steps_every_parameter_moves_and_what_is_listed_does_not(name, play):
+    model = build(name).double()
+    before, phases = copy.deepcopy(dict(model.named_parameters())), model.phases()
+    optimizers = [phase.optimizer.build(phase.player.parameters()) for phase in phases]
+    for number in range(10):
+        for phase, optimizer in zip(phases, optimizers, strict=True):
+            play.step(model, phase, optimizer, play.batch(model, seed=number))
+    still = {key for key, parameter in model.named_parameters() if torch.equal(parameter, before[key])}
+    assert still == set(model.unmoved)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_log_names_are_constant_and_their_values_scalars_without_host_work(name, play):
+    model = build(name)
+    for phase in model.phases():
+        logs = [phase.loss(play.batch(model, seed=seed))[1] for seed in range(2)]
+        assert list(logs[0]) == list(logs[1])
+        assert all(value.shape == () for value in logs[0].values())
+        assert "loss" not in logs[0]  # the engine's own
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_noise_comes_from_the_default_generator_alone(name, play):
+    model = build(name).eval()
+    for phase in model.phases():
+        batch = play.batch(model)
+        losses = []
+        for _ in range(2):
+            torch.manual_seed(7)
+            losses.append(phase.loss(batch)[0].item())
+        assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("shape", [Shape(1, 8), Shape(3, 12)], ids=str)
+def test_capabilities_give_images_in_range_as_many_as_rows(name, shape, play):
+    model = build(name, shape).eval()
+    batch = play.batch(model, 5, shape.size, shape.channels)
+    held = {kind for kind in (Imitates, Reconstructs, Likelihood, Quantises) if isinstance(model, kind)}
+    assert held == CAPABILITIES[ZOO[name].family]
+    images = []
+    with torch.no_grad():
+        if isinstance(model, Imitates):
+            images.append(model.imitate(batch)["image"])
+        if isinstance(model, Reconstructs):
+            images.append(model.reconstruct(batch)["image"])
+        if isinstance(model, Likelihood):
+            terms = model.bound_terms(batch)
+            assert set(terms) == {"distortion", "rate"}
+            assert all(term.shape == (5,) and (term >= 0).all() for term in terms.values())
+        if isinstance(model, Quantises):
+            codes = model.codes(batch)
+            assert codes.shape == (5, shape.size // 4, shape.size // 4)
+            assert codes.min() >= 0
+            assert codes.max() < model.codebook_size
+    for image in images:
+        assert image.shape == (5, shape.channels, shape.size, shape.size)
+        assert image.abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_bf16_autocast_gives_float32_losses_near_the_exact_ones(name, play):
+    model = build(name)
+    for phase in model.phases():
+        batch, losses = play.batch(model), []
+        for enabled in (False, True):
+            torch.manual_seed(5)
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                losses.append(phase.loss(batch)[0])
+        assert losses[1].dtype == torch.float32
+        torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_needs_only_images_and_evaluating_changes_no_buffer(name, play):
+    model = build(name).eval()
+    assert model.needs == {"image"}
+    before = copy.deepcopy(model.state_dict())
+    batch = {"image": play.batch(model)["image"]}
+    for kind, method in ((Imitates, "imitate"), (Reconstructs, "reconstruct"), (Likelihood, "bound_terms")):
+        if isinstance(model, kind):
+            getattr(model, method)(batch)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_config_is_plain_data_and_its_settings_come_back(name):
+    config = ZOO[name]
+    model = {key: value for key, value in flat(config).items() if key.startswith("model.")}
+    assert override(config, json.loads(json.dumps(model))) == config
+    assert config.entry == name == entry(name).entry
+
+
+def test_unknown_entry_names_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown entry 'vae_mpl'; nearest valid: vae_mlp"):
+        entry("vae_mpl")
+    with pytest.raises(ValueError, match=r"wgan_gp_mlp"):
+        entry("???")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("vae_mlp", {"model.beta": "-1"}, r"^model.beta=-1 is out of range; allowed: at least 0"),
+        ("vae_mlp", {"model.width": 2}, r"^model.width=2 is out of range"),
+        ("gan_mlp", {"model.noise": "pink"}, r"^model.noise='pink'.*uniform, normal"),
+        ("gan_mlp", {"model.objective.a": 0}, r"unknown setting model.objective.a"),
+        ("lsgan_mlp", {"model.objective.d": 0}, r"nearest valid: .*model.objective"),
+        ("vqvae", {"model.codebook.codes": 1}, r"^model.codebook.codes=1 is out of range"),
+        ("vqvae", {"model.codebook.update": "sgd"}, r"^model.codebook.update='sgd'.*ema, loss"),
+    ],
+)
+def test_settings_that_a_user_gets_wrong(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        override(ZOO[name], settings)

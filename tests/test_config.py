@@ -1,0 +1,121 @@
+"""`override`: the one way to change a setting, for the command line and the tuner alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen.config import RunConfig, flat, identity, override, to_json
+from gen.zoo import ZOO, restore, tiny
+
+CONFIG = ZOO["vqvae"]
+
+
+def value_like(value: Any) -> st.SearchStrategy[Any]:
+    """Another value of the same type, near enough to be in range."""
+    if isinstance(value, bool):
+        return st.booleans()
+    if isinstance(value, int):
+        return st.integers(max(value, 1), max(value, 1) + 5)
+    if isinstance(value, float):
+        return st.floats(value * 0.5, value)
+    return st.just(value)
+
+
+@given(st.data())
+@pytest.mark.parametrize("entry", ZOO)
+def test_a_value_survives_text_and_json(entry: str, data: st.DataObject) -> None:
+    config = ZOO[entry]
+    keys = [key for key in flat(config) if key not in ("entry", "family")]
+    key = data.draw(st.sampled_from(keys))
+    value = data.draw(value_like(flat(config)[key]))
+    changed = override(config, {key: value})
+    assert flat(changed)[key] == value
+    assert override(config, {key: str(value)}) == changed  # as the command line gives it
+    nested: Any = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    assert override(config, nested) == changed  # as a sampled dict gives it
+    assert restore(to_json(changed)) == changed
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_every_config_is_lossless_json(entry: str) -> None:
+    assert restore(to_json(ZOO[entry])) == ZOO[entry]
+    assert restore(to_json(tiny(ZOO[entry]))) == tiny(ZOO[entry])
+    assert json.loads(to_json(ZOO[entry]))["entry"] == entry
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model.comitment": "1"}, "unknown setting model.comitment; nearest valid: "),
+        ({"beta": "4"}, "unknown setting beta; nearest valid: model.beta"),
+        ({"model.codebook.code": "4"}, "nearest valid: model.codebook.codes"),
+        ({"model.beta.gamma": "4"}, "unknown setting model.beta.gamma"),
+        ({"model.codebook": "4"}, "model.codebook is a group of settings: model.codebook.codes"),
+        ({"model.beta": "high"}, "model.beta='high' is of the wrong type; expected float"),
+        ({"model.beta": "nan"}, "model.beta='nan' is of the wrong type; expected float"),
+        ({"train.batch": "1.5"}, "train.batch='1.5' is of the wrong type; expected int"),
+        ({"train.batch": 1.5}, "train.batch=1.5 is of the wrong type; expected int"),
+        ({"train.batch": True}, "train.batch=True is of the wrong type; expected int"),
+        ({"train.sync_batchnorm": "yes"}, "train.sync_batchnorm='yes' is of the wrong type; expected bool"),
+        ({"model.beta": "-1"}, "model.beta=-1 is out of range; allowed: at least 0"),
+        ({"model.codebook.decay": 2}, "model.codebook.decay=2 is out of range; allowed: from 0 to 1"),
+        ({"train.precision": "fp8"}, "train.precision='fp8' is not known; allowed: float32, bf16, float64"),
+        ({"entry": "gan_mlp"}, "unknown setting entry"),
+        ({"model.optimizer.decay": "linear"}, "model.optimizer.decay_end=0.0 must exceed decay_start=0.0"),
+        ({"data.size": "-8"}, "data.size=-8 is out of range"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        override(CONFIG, settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_that_only_hold_together_are_checked_together() -> None:
+    changed = override(CONFIG, {"model.optimizer.decay": "linear", "model.optimizer.decay_end": "5"})
+    assert flat(changed)["model.optimizer.decay_end"] == 5.0
+
+
+@pytest.mark.parametrize("key", [key for key in flat(CONFIG) if key not in ("entry", "family")])
+def test_identity_sees_settings_but_neither_budget_nor_machine(key: str) -> None:
+    values = {bool: [True, False], int: [3, 4], float: [0.11, 0.12], str: ["min", "max", "cpu", "cuda", "ema", "loss"]}
+    old = flat(CONFIG)[key]
+    for value in values[type(old)]:
+        try:
+            changed = override(CONFIG, {key: value, "train.micro_batches": 12} if "micro" not in key else {key: value})
+        except ValueError:
+            continue
+        base = override(CONFIG, {"train.micro_batches": 12})
+        same = identity(changed, "hash") == identity(base, "hash")
+        free = key.split(".")[0] in ("budget", "machine")
+        assert same == (free or flat(changed) == flat(base)), key
+
+
+def test_identity_sees_the_data_and_the_first_stage() -> None:
+    names = {identity(CONFIG, "a"), identity(CONFIG, "b"), identity(CONFIG, "a", "stage")}
+    assert len(names) == 3
+    assert all(len(name) == 16 for name in names)
+
+
+def test_two_workers_are_two_micro_batches() -> None:
+    two = override(CONFIG, {"machine.workers": 2})
+    assert identity(two, "a") == identity(override(CONFIG, {"train.micro_batches": 2}), "a") != identity(CONFIG, "a")
+    with pytest.raises(ValueError, match=r"train.micro_batches=3 must be a multiple of the number of workers, 2"):
+        override(two, {"train.micro_batches": 3}).resolved()
+
+
+def test_configs_are_frozen_values() -> None:
+    for config in ZOO.values():
+        assert isinstance(hash(config), int)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.seed = 1  # type: ignore[misc]
+    assert isinstance(CONFIG, RunConfig)

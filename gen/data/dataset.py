@@ -140,11 +140,11 @@ def build(folder: Path, config: DataConfig, source: Source, root: Path, download
         fresh.mkdir()
         scratch.mkdir()
         raw = source.load(root, download, scratch)
+        check(config.name, raw)
         splits = {
             split: tuple({name: resized(array, config.size) for name, array in table.items()} for table in tables)
             for split, tables in split_up(raw, config.validation).items()
         }
-        check(config.name, splits, raw.classes)
         manifest = {
             "source": config.name,
             "settings": dataclasses.asdict(config),
@@ -193,20 +193,20 @@ def resized(array: NDArray[Any], size: int) -> NDArray[Any]:
     return torch.cat([F.interpolate(part, (size, size), mode="bilinear", antialias=True) for part in parts]).numpy()
 
 
-def check(name: str, splits: Splits, classes: int) -> None:
+def check(name: str, raw: Raw) -> None:
     """ValueError unless columns are of equal length, images square and of one shape, and labels in range."""
-    shapes = {array.shape[1:] for *_, array in walk(splits) if array.dtype == np.uint8}
+    shapes = {array.shape[1:] for *_, array in walk(raw.splits) if array.dtype == np.uint8}
     if len(shapes) != 1 or any(len(shape) != 3 or shape[1] != shape[2] for shape in shapes):
         raise ValueError(
             f"data set {name} is damaged: images must be square and of one shape, they are {sorted(shapes)}"
         )
-    for split, tables in splits.items():
+    for split, tables in raw.splits.items():
         for table in tables:
             lengths = {column: len(array) for column, array in table.items()}
-            if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            if len(set(lengths.values())) != 1 or min(lengths.values()) < 2:
                 raise ValueError(f"data set {name} is damaged: {split} has columns of lengths {lengths}")
-            if "label" in table and not 0 <= table["label"].min() <= table["label"].max() < classes:
-                raise ValueError(f"data set {name} is damaged: {split} has labels that are not 0 to {classes - 1}")
+            if "label" in table and not 0 <= table["label"].min() <= table["label"].max() < raw.classes:
+                raise ValueError(f"data set {name} is damaged: {split} has labels that are not 0 to {raw.classes - 1}")
 
 
 def walk(splits: Splits) -> list[tuple[str, int, str, NDArray[Any]]]:

@@ -41,16 +41,21 @@ def fakes_beside_real(model: Imitates, batch: Batch) -> Tensor:
     """One picture (C, H, W) in [-1, 1]: fakes on the left, real images on the right."""
     fakes, real = model.imitate(batch)["image"], batch["image"]
     gap = torch.ones(real.shape[1], 1, SIDE // 2, device=real.device, dtype=real.dtype)
-    left, right = (make_grid(images, SIDE, padding=1, pad_value=1.0) for images in (fakes, real))
-    left, right = (grid[: real.shape[1]] for grid in (left, right))  # make_grid turns grey into colour
+    left, right = tiled(fakes), tiled(real)
     return torch.cat([left, gap.expand(-1, left.shape[1], -1), right], dim=2)
 
 
 def originals_over_reconstructions(model: Reconstructs, batch: Batch) -> Tensor:
     """One picture (C, H, W) in [-1, 1]: each row of originals stands over the row of their reconstructions."""
     made, real = model.reconstruct(batch)["image"], batch["image"]
-    rows = torch.stack([real.unflatten(0, (-1, SIDE)), made.unflatten(0, (-1, SIDE))], dim=1)
-    return make_grid(rows.flatten(0, 2), SIDE, padding=1, pad_value=1.0)[: real.shape[1]]
+    rows = torch.stack([part.reshape(-1, SIDE, *real.shape[1:]) for part in (real, made)], dim=1)
+    return tiled(rows.flatten(0, 2))
+
+
+def tiled(images: Tensor) -> Tensor:
+    """One picture (C, H', W') of images (N, C, H, W), white between them."""
+    grid: Tensor = make_grid(images, SIDE, padding=1, pad_value=1.0)
+    return grid[: images.shape[1]]  # make_grid turns grey into colour
 
 
 KINDS: tuple[tuple[type, str, Callable[..., Tensor]], ...] = (

@@ -53,6 +53,6 @@ ALONE = Workers()
 def _reduce(tensors: list[Tensor]) -> None:
     whole = torch.cat([tensor.reshape(-1) for tensor in tensors])
     torch.distributed.all_reduce(whole)
-    parts = whole.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(whole, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))

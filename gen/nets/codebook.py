@@ -41,7 +41,7 @@ class Codebook(nn.Module):
             one_of("update", self.update, ("ema", "loss"))
             at_least("decay", self.decay, 0, 1)
             at_least("warm_up", self.warm_up, 1)
-            at_least("epsilon", self.epsilon, 0)
+            at_least("epsilon", self.epsilon, 1e-12)
             at_least("revival", self.revival, 0, 0.9)
 
     vectors: Tensor  # (K, D): the codes

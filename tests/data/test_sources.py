@@ -14,7 +14,7 @@ from torchvision.datasets import CIFAR10, MNIST
 
 from gen.config import DataConfig
 from gen.data.dataset import open_dataset
-from gen.data.sources import SOURCES, Raw, batches_source, idx_source
+from gen.data.sources import SOURCES, Raw, load_batches, load_idx
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -80,7 +80,7 @@ def test_archives_alone_are_unpacked_elsewhere(tmp_path: Path) -> None:
     kind, held = archived_mnist(root)
     before = sorted(root.rglob("*"))
     for download in (False, True):  # what is there and sound is not fetched again
-        check_idx(idx_source(kind).load(root, download, tmp_path / f"scratch-{download}"), held)
+        check_idx(load_idx(kind, root, download, tmp_path / f"scratch-{download}"), held)
     assert sorted(root.rglob("*")) == before
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_archive_is_named(name: str, tmp_path: Path) -> None:
     path = tmp_path / "MNIST" / "raw" / f"{name}.gz"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=rf"^[^\n]*{name}\.gz is damaged[^\n]*--download[^\n]*$"):
-        idx_source(kind).load(tmp_path, False, tmp_path / "scratch")
+        load_idx(kind, tmp_path, False, tmp_path / "scratch")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,7 +138,7 @@ def check_cifar(raw: Raw, pixels: np.ndarray) -> None:
 def test_cifar_batches(tmp_path: Path) -> None:
     kind, files, pixels = cifar_files()
     write(tmp_path / "cifar-10-batches-py", files)
-    check_cifar(batches_source(kind).load(tmp_path, False, tmp_path / "scratch"), pixels)
+    check_cifar(load_batches(kind, tmp_path, False, tmp_path / "scratch"), pixels)
 
 
 def test_cifar_archive(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_cifar_archive(tmp_path: Path) -> None:
     with tarfile.open(root / kind.filename, "w:gz") as archive:
         archive.add(loose / "cifar-10-batches-py", "cifar-10-batches-py")
     kind.tgz_md5 = md5((root / kind.filename).read_bytes())
-    check_cifar(batches_source(kind).load(root, False, tmp_path / "scratch"), pixels)
+    check_cifar(load_batches(kind, root, False, tmp_path / "scratch"), pixels)
     assert [path.name for path in root.iterdir()] == [kind.filename]
 
 

@@ -22,7 +22,8 @@ def gaussian(width: int, seed: int, count: int = 0) -> tuple[torch.Tensor, torch
     return moments.mean(), moments.covariance()
 
 
-@pytest.mark.parametrize("width", [1, 2, 16, 64, 200])
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # pytorch-fid's own
+@pytest.mark.parametrize("width", [2, 16, 64, 200])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_equal_to_pytorch_fid(width: int, seed: int) -> None:
     one, other = gaussian(width, seed), gaussian(width, seed + 100)

@@ -5,7 +5,6 @@ from gen.config import override
 from gen.phase import Shape
 from gen.zoo import ZOO, tiny
 
-
 SMALL = Shape(1, 8)
 
 

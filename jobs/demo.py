@@ -1,0 +1,120 @@
+"""The whole way on this machine: a Ray head if none runs, a small search as its job, the tables read in pandas."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gen.engine.on_ray.version import ROOT, VARIABLE, code_version
+
+DASHBOARD = "http://127.0.0.1:8265"
+NAME = "demo"
+SEARCH = "--entry vqvae --data digits --epochs 9 --samples 12 --set model.hidden=32"
+PANDAS = """\
+import pandas as pd
+ends = pd.read_parquet("{place}/outcomes", dtype_backend="pyarrow").sort_values("best")
+print(ends[["run", "status", "metric", "best", "epochs", "images_per_second"]].to_string(index=False))"""
+
+
+@click.command(help=__doc__)
+@click.option("--storage", default=str(ROOT / "results"), show_default="results", help="Folder for the tables.")
+def main(storage: str) -> None:
+    """Submits the search, follows it, and shows what it left."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    place = str(Path(storage).absolute())
+    with ray_head() as address:
+        ident = f"demo-{secrets.token_hex(4)}"
+        environment = json.dumps({"env_vars": {VARIABLE: code_version()}})
+        where = [
+            "--address",
+            address,
+            "--submission-id",
+            ident,
+            "--working-dir",
+            ".",
+            "--runtime-env-json",
+            environment,
+        ]
+        job = ["python", "-m", "jobs.tune", *shlex.split(SEARCH), "--name", NAME, "--storage", place]
+        say(shlex.join(["ray", "job", "submit", *where, "--", *job]))
+        try:
+            subprocess.run(["ray", "job", "submit", *where, "--", *job], cwd=ROOT, check=True)
+        except BaseException:
+            subprocess.run(["ray", "job", "stop", "--address", address, ident], check=False)
+            raise
+    lines = PANDAS.format(place=f"{place}/{NAME}")
+    say(f"python -c '{lines}'")
+    subprocess.run([sys.executable, "-c", lines], check=True)
+
+
+@contextmanager
+def ray_head() -> Iterator[str]:
+    """Inside, the address of a Ray head: one that is found, or one that is started and, at the end, stopped."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["RAY_LOGGER_LEVEL"] = "error"
+    found = os.environ.get("RAY_API_SERVER_ADDRESS", DASHBOARD)
+    if answers(found):
+        say(f"# Ray runs at {found}")
+        yield found
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    start = "ray start --head --block --node-ip-address 127.0.0.1 --port 0 --dashboard-host 127.0.0.1"
+    start += f" --num-cpus {cores} --disable-usage-stats"
+    own = {
+        "RAY_AUTH_MODE": "token",  # set for `ray start` and `ray job submit` alike, else the latter is refused
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # of this head alone, and in no file
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # one host: Ray then listens on loopback only, on Linux too
+    }
+    os.environ.update(own)
+    with tempfile.TemporaryDirectory(prefix="genfleet-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        say(start)
+        log = Path(folder, "head.log")
+        with log.open("w") as output:
+            head = subprocess.Popen(
+                [*start.split(), "--temp-dir", folder], stdout=output, stderr=output, start_new_session=True
+            )
+        try:
+            deadline = time.monotonic() + 60
+            while not answers(DASHBOARD):
+                if head.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"error: the Ray head did not start\n{log.read_text()}")
+                time.sleep(0.5)
+            yield DASHBOARD
+        finally:
+            head.terminate()
+            head.wait()
+
+
+def answers(address: str) -> bool:
+    """Whether a Ray dashboard answers, be it to refuse a token."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/version", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def say(text: str) -> None:
+    """A command as the user would type it."""
+    print(f"$ {text}" if not text.startswith("#") else text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import torch
 
 from gen.config import RunConfig, override, to_json
-from gen.data.dataset import Dataset, check_needs, open_dataset
+from gen.data.dataset import Dataset, open_dataset
+from gen.engine.fit import build_model, steering
+from gen.engine.judge import Judge
+from gen.metrics.classifier import Classifier
 from gen.results.storage import Storage, check_name
 from gen.zoo import entry
 
@@ -57,11 +61,12 @@ class Asked:
     dry_run: bool
     pinned: Sequence[str]  # settings named on the command line: a search leaves them alone
 
-    def open(self, needs: bool = True) -> Dataset:
-        """The data set. ValueError where it is missing or damaged, or lacks a column that the entry needs."""
-        dataset = open_dataset(self.config.data, self.data_root, self.download)
-        if needs:
-            check_needs(self.config.model.build(dataset.shape).needs, dataset)
+    def open(self) -> Dataset:
+        """The data set. ValueError where it is missing or damaged, or where the entry does not fit it."""
+        dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
+        model = build_model(self.config, dataset, cpu)
+        classifier = Classifier(dataset.shape) if dataset.shape.classes else None
+        steering(self.config, Judge(dataset, classifier, cpu, self.config.evaluate.batch), model)
         return dataset
 
 

@@ -5,6 +5,7 @@ Submitted again under the same name it goes on where it stopped; a larger --epoc
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -56,7 +57,7 @@ def train(asked: Asked, data_hash: str) -> int:
         queue, ticks = Queue(actor_options={"num_cpus": 0}), list[Tick]()
         listener = threading.Thread(target=listen, args=(queue, ticks, lease), daemon=True)
         listener.start()
-        TorchTrainer(
+        trainer = TorchTrainer(
             train_worker,
             train_loop_config={"order": order, "ticks": queue},
             scaling_config=ray.train.ScalingConfig(
@@ -68,9 +69,15 @@ def train(asked: Asked, data_hash: str) -> int:
                 storage_filesystem=asked.storage.filesystem,
                 failure_config=ray.train.FailureConfig(max_failures=3),
             ),
-        ).fit()
-        queue.put(None)
-        listener.join()
+        )
+        try:
+            trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
+            return 1
+        finally:
+            queue.put(None)
+            listener.join()
         print(f"{name}: {ticks[-1].ended} ({ticks[-1].why}), best {ticks[-1].best:.6g}", flush=True)
         return int(ticks[-1].ended == "failed")
     finally:

@@ -72,7 +72,7 @@ def load_idx(kind: Any, root: Path, download: bool, scratch: Path) -> Raw:
 
 
 def load_batches(kind: Any, root: Path, download: bool, scratch: Path) -> Raw:
-    """CIFAR and its likes: ROOT/NAME.tar.gz, or its pickled batches, whose md5 torchvision checks before opening them."""
+    """CIFAR and its likes: ROOT/NAME.tar.gz, or its pickled batches, whose md5 torchvision checks first."""
     names = [name for name, _ in (*kind.train_list, *kind.test_list)] + [kind.meta["filename"]]
     unpacked = [f"{kind.base_folder}/{name}" for name in names]
     return load_torchvision(kind, {kind.filename: kind.tgz_md5}, unpacked, root, download, scratch)

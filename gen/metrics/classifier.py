@@ -6,6 +6,7 @@ Its distances are comparable only between runs that share its weights: they are 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import math
@@ -27,11 +28,15 @@ RATE = 5e-3  # the highest, of a one-cycle schedule
 IMAGES = 50_000  # to see in all, in whole epochs, ...
 EPOCHS = (2, 20)  # ... of which no fewer and no more
 
+exact = functools.partial(torch.backends.cudnn.flags, enabled=True, deterministic=True, allow_tf32=False)
+"""Context in which a GPU convolves in whole float32, the same way each time."""
+
 
 class Classifier(nn.Module):
     """Three convolutions, or four above 32 pixels, that come down to 4x4, and a layer over all of it.
 
-    That layer sees where things are: averages over places forget it, and learn six times slower.
+    That layer sees where things are: averages over places forget it, and got to 94 % of MNIST
+    in an epoch in which this gets to 98 %.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -47,7 +52,8 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Features (N, 64), float32 and not negative, of images (N, C, H, W) in [-1, 1]: the last ReLU's."""
-        features: Tensor = self.body(images.float())
+        with torch.autocast(images.device.type, enabled=False), exact():
+            features: Tensor = self.body(images.float())
         return features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,12 +85,8 @@ def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with (
-            torch.random.fork_rng(),
-            torch.enable_grad(),
-            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
-        ):
-            torch.manual_seed(SEED)
+        with torch.random.fork_rng(devices=[]), torch.enable_grad(), exact():
+            torch.default_generator.manual_seed(SEED)  # weights are drawn on the CPU; other generators stay
             classifier = Classifier(dataset.shape).to(device)
             optimizer = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
@@ -131,7 +133,7 @@ def from_bytes(data: bytes, device: torch.device) -> Classifier:
     """The classifier that `to_bytes` stored, in evaluation mode. ValueError if the bytes are damaged."""
     try:
         stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             classifier = Classifier(Shape(**stored["shape"]))
         classifier.load_state_dict(stored["weights"])
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:

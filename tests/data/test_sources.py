@@ -1,11 +1,15 @@
 """Loaders, on small files in the true formats, and on the real MNIST where it lies beside the repository."""
 
+import functools
 import gzip
 import hashlib
 import pickle
 import struct
 import tarfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -82,6 +86,49 @@ def test_archives_alone_are_unpacked_elsewhere(tmp_path: Path) -> None:
     for download in (False, True):  # what is there and sound is not fetched again
         check_idx(load_idx(kind, root, download, tmp_path / f"scratch-{download}"), held)
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, dict[str, np.ndarray], list[str]]]:
+    """A server of the archives on loopback, torchvision's reader that fetches from it, and the paths asked for."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    kind, held = archived_mnist(tmp_path / "served")
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, text: str, *arguments: Any) -> None:
+            asked.append(self.path)
+
+    serve = functools.partial(Handler, directory=str(tmp_path / "served" / "MNIST" / "raw"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        kind.mirrors = [f"http://127.0.0.1:{server.server_address[1]}/"]
+        yield kind, held, asked
+        server.shutdown()
+
+
+def test_a_download_only_when_asked_and_only_once(
+    mirror: tuple[Any, dict[str, np.ndarray], list[str]], tmp_path: Path
+) -> None:
+    kind, held, asked = mirror
+    root = tmp_path / "root"
+    with pytest.raises(ValueError, match=r"does not exist[^\n]*--download$"):
+        load_idx(kind, root, False, tmp_path / "a")
+    assert not asked
+    check_idx(load_idx(kind, root, True, tmp_path / "b"), held)
+    count = len(asked)
+    assert count >= 4
+    check_idx(load_idx(kind, root, True, tmp_path / "c"), held)
+    assert len(asked) == count
+
+
+def test_a_download_that_fails_is_one_clear_line(
+    mirror: tuple[Any, dict[str, np.ndarray], list[str]], tmp_path: Path
+) -> None:
+    kind, _, _ = mirror
+    kind.mirrors = [f"{mirror}nowhere/" for mirror in kind.mirrors]
+    with pytest.raises(ValueError, match=r"^MNIST cannot be read from data folder [^\n]*404[^\n]*network is there$"):
+        load_idx(kind, tmp_path / "root", True, tmp_path / "scratch")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -81,10 +81,7 @@ def test_columns_keep_together_and_types_are_right() -> None:
 
 def test_the_order_is_that_of_all_machines() -> None:
     """The numbers themselves: a run resumed elsewhere, or under a later numpy, must see the same rows."""
-    assert stream([8], 5, 12).rows(3, 0, 12)["row-0"].tolist() == PINNED
-
-
-PINNED = []
+    assert stream([8], 5, 12).rows(3, 0, 12)["row-0"].tolist() == [5, 0, 2, 3, 6, 2, 4, 1, 7, 5, 3, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -104,6 +101,23 @@ def test_to_uint8_rounds_clamps_and_leaves_its_input() -> None:
     kept = images.clone()
     assert to_uint8(images).tolist() == [0, 0, 128, 0, 1, 255, 255, 0]
     assert torch.equal(images.nan_to_num(7), kept.nan_to_num(7))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_sees_the_same_rows_and_the_host_never_waits() -> None:
+    device = torch.device("cuda")
+    here, there = stream([23, 7], 3, 10), stream([23, 7], 3, 10)
+    there = Stream(tuple(there.tables), 3, 10, device, torch.float32)
+    there.rows(0, 0, 10)  # the first call may initialise
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = [there.rows(draw, 2, 9) for draw in range(20)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for draw, batch in enumerate(found):
+        for name, column in here.rows(draw, 2, 9).items():
+            assert batch[name].device.type == "cuda"
+            torch.testing.assert_close(batch[name].cpu(), column, rtol=0, atol=1e-6)
 
 
 @settings(max_examples=20)

@@ -13,7 +13,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from gen.results.ledger import Slot
 
-EPOCH, VALUE, RUN = "epoch", "value", "run"  # what a trial reports to the scheduler
+EPOCH, VALUE, RUN, REPLAYED = "epoch", "value", "run", "replayed"  # what a trial reports to the scheduler
 WORST = 1e30  # stands for what is not finite: an infinity would make the percentile NaN, and NaN is never stopped
 KIND = "rung"
 
@@ -44,6 +44,8 @@ class RecordedHalving(ASHAScheduler):
         ranked = result | {VALUE: value if finite else -self.sign * WORST}
         decision: str = super().on_trial_result(tune_controller, trial, ranked)
         rung = self.rung_of(trial)
+        if result.get(REPLAYED):  # its values fill the rungs; what was decided then stands
+            return str(TrialScheduler.CONTINUE)
         if not finite:
             decision = TrialScheduler.STOP
         if rung != known or decision == TrialScheduler.STOP:

@@ -10,7 +10,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from gen.config import identity
-from gen.engine.on_ray.scheduler import EPOCH, VALUE, RecordedHalving
+from gen.engine.on_ray.scheduler import EPOCH, REPLAYED, VALUE, RecordedHalving
 from gen.engine.on_ray.trainable import TRIAL, Resident, Search
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
@@ -32,6 +32,8 @@ def search(
 ) -> list[str]:
     """Runs all configs to their end or until successive halving stops them. Tells `hear` about each end, and every few
     seconds how far the search is. Gives the errors of runs that broke. KeyboardInterrupt if it was interrupted."""
+    if all(identity(config, plan.data_hash) in plan.told for config in plan.configs):
+        return []
     epochs = max(config.budget.epochs for config in plan.configs)
     slot = Slot(plan.storage, plan.experiment, f"{plan.attempt}-scheduler")
     halving = RecordedHalving(slot, plan.experiment, plan.attempt, mode, epochs, min(grace, epochs), reduction)
@@ -84,7 +86,7 @@ class Teller(tune.Callback):
         """Tells how a run ended."""
         self.ended += 1
         last = trial.last_result
-        end = last.get("ended") or ("on record" if last.get("replayed") else "stopped")
+        end = last.get("ended") or ("on record" if last.get(REPLAYED) else "stopped")
         self.say(f"run {last['run']} {end} at epoch {last[EPOCH]:g}: {last[VALUE]:.6g}  ({self.ended} of {self.runs})")
 
     def say(self, text: str) -> None:

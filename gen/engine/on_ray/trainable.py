@@ -19,7 +19,7 @@ from gen.engine.fit import Home, Tick, fit
 from gen.engine.judge import Judge, shared_classifier
 from gen.engine.machine import resolve_device, set_threads
 from gen.engine.on_ray.replay import Told, told
-from gen.engine.on_ray.scheduler import EPOCH, KIND, RUN, VALUE
+from gen.engine.on_ray.scheduler import EPOCH, KIND, REPLAYED, RUN, VALUE
 from gen.results import queries
 from gen.results.ledger import Slot, recorded
 from gen.results.storage import Storage
@@ -85,9 +85,7 @@ class Resident(tune.Trainable):
         self.ticks: Generator[Tick, str | None, None] | None = None
         self.replay: Iterator[tuple[int, float, float]] | None = None
         known = search.told.get(self.run)
-        again = bool(
-            search.storage.list(checkpoint.folder(search.experiment, self.run))
-        )  # its process died, or ours did
+        again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # begun before, by whomever
         if known is None and again:
             known = told(search.storage, search.experiment, {self.run: chosen}).get(self.run)
         if known is not None:
@@ -120,7 +118,7 @@ class Resident(tune.Trainable):
         if self.replay is not None:
             tick, epoch, value = next(self.replay)
             self.left -= 1
-            return {"tick": tick, EPOCH: epoch, VALUE: value, RUN: self.run, "done": not self.left, "replayed": True}
+            return {"tick": tick, EPOCH: epoch, VALUE: value, RUN: self.run, "done": not self.left, REPLAYED: True}
         assert self.ticks is not None
         now = next(self.ticks)
         if now.ended:

@@ -1,0 +1,94 @@
+"""One Ray for the session: two nodes of two CPUs on loopback, which have the dependencies and not this project."""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray listens on loopback only
+    "OMP_NUM_THREADS": "1",
+}
+os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
+
+HIDDEN = """\
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "genfleet" not in getattr(finder, "__module__", "")]
+"""
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """Where the session's Ray is."""
+
+    address: str  # for $RAY_ADDRESS
+    dashboard: str  # for `ray job submit`
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    from ray.cluster_utils import Cluster
+
+    hide = tmp_path_factory.mktemp("hide")
+    (hide / "sitecustomize.py").write_text(HIDDEN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(hide))
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        probe = subprocess.run(
+            [sys.executable, "-c", "import gen"], cwd=hide, capture_output=True, text=True, check=False
+        )
+        assert "ModuleNotFoundError" in probe.stderr
+        port = free_port()
+        head = {"num_cpus": 2, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=2)
+    yield RayCluster(cluster.address, f"http://127.0.0.1:{port}")
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def start_job(
+    ray_cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `python -m jobs.NAME ...` on the session's Ray."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+
+    def start(name: str, *arguments: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"jobs.{name}", *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, "RAY_ADDRESS": ray_cluster.address, "GENFLEET_CACHE": cache},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_job(start_job: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python -m jobs.NAME ...` to its end."""
+
+    def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        process = start_job(name, *arguments)
+        output, errors = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

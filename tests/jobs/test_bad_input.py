@@ -1,0 +1,123 @@
+"""Bad input: one clear line, exit status 2, nothing started, nothing written."""
+
+import dataclasses
+import gzip
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gen import results
+from gen.zoo import ZOO
+from jobs import train, tune
+
+CASES = {
+    "entry": (train, ["--entry", "vqvea"], "nearest valid: vqvae"),
+    "no entry": (train, [], "Missing option '--entry'"),
+    "option": (train, ["--entry", "vqvae", "--sett", "a=1"], "--set"),
+    "data": (train, ["--entry", "vqvae", "--data", "mnits"], "nearest valid: mnist"),
+    "setting": (train, ["--entry", "vqvae", "--set", "model.betta=1"], "model.beta"),
+    "not a pair": (train, ["--entry", "vqvae", "--set", "model.beta"], "KEY=VALUE"),
+    "type": (train, ["--entry", "vqvae", "--set", "model.beta=much"], "expected float"),
+    "range": (train, ["--entry", "vqvae", "--set", "model.beta=-1"], "at least 0"),
+    "epochs": (train, ["--entry", "vqvae", "--epochs", "0"], "at least 1"),
+    "workers": (train, ["--entry", "vqvae", "--workers", "0"], "at least 1"),
+    "device": (train, ["--entry", "vqvae", "--device", "tpu"], "auto, cpu, cuda"),
+    "micro-batches": (train, ["--entry", "vqvae", "--workers", "2", "--set", "train.micro_batches=3"], "multiple"),
+    "name": (train, ["--entry", "vqvae", "--name", "../up"], "not a name"),
+    "URI": (train, ["--entry", "vqvae", "--storage", "nope://bucket"], "not understood"),
+    "space key": (tune, ["--entry", "vqvae", "--search", "model.betta=1,2"], "model.beta"),
+    "space value": (tune, ["--entry", "vqvae", "--search", "model.beta=1,x"], "expected float"),
+    "samples": (tune, ["--entry", "vqvae", "--samples", "0"], "at least 1"),
+    "grace": (tune, ["--entry", "vqvae", "--grace", "0"], "at least 1"),
+    "reduction": (tune, ["--entry", "vqvae", "--reduction", "1"], "at least 2"),
+    "workers of a trial": (tune, ["--entry", "vqvae", "--workers", "2"], "allowed: 1"),
+    "metric": (train, ["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
+}
+
+
+def refused(job, arguments, storage: Path) -> str:
+    """The one line of a refusal that wrote nothing."""
+    if "--storage" not in arguments:
+        arguments = [*arguments, "--storage", str(storage)]
+    result = CliRunner().invoke(job.main, arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert not storage.exists()
+    return result.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refusal_of_settings(case: str, tmp_path: Path):
+    job, arguments, expected = CASES[case]
+    assert expected in refused(job, arguments, tmp_path / "storage")
+
+
+def test_data_folder_missing_empty_and_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "root"
+    arguments = ["--entry", "vqvae", "--data", "mnist", "--data-root", str(root)]
+    assert "does not exist" in refused(train, arguments, tmp_path / "storage")
+    root.mkdir()
+    assert "holds no" in refused(train, arguments, tmp_path / "storage")
+    (root / "MNIST/raw").mkdir(parents=True)
+    (root / "MNIST/raw/train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"cut"))
+    assert "damaged" in refused(train, arguments, tmp_path / "storage")
+
+
+def test_column_that_the_data_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Unpaired(type(ZOO["vae_mlp"].model)):
+        def build(self, shape):
+            model = super().build(shape)
+            model.needs = frozenset({"a", "b"})
+            return model
+
+    monkeypatch.setitem(ZOO, "unpaired", dataclasses.replace(ZOO["vae_mlp"], entry="unpaired", model=Unpaired()))
+    assert "lacks column a, b" in refused(train, ["--entry", "unpaired"], tmp_path / "storage")
+
+
+def test_storage_that_cannot_be_written(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    arguments = ["--entry", "vqvae", "--storage", str(tmp_path / "file" / "storage")]
+    assert "cannot be written" in refused(train, arguments, tmp_path / "storage")
+
+
+def test_dry_run_takes_nothing(tmp_path: Path):
+    arguments = ["--entry", "vqvae", "--set", "model.beta=2", "--storage", str(tmp_path / "storage"), "--dry-run"]
+    result = CliRunner().invoke(train.main, arguments)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["model"]["beta"] == 2.0
+    assert not (tmp_path / "storage").exists()
+    result = CliRunner().invoke(tune.main, [*arguments, "--search", "model.hidden=8,16"])
+    search = json.loads(result.stdout)["search"]
+    assert search["space"]["model.hidden"] == [8, 16]
+    assert "model.beta" not in search["space"]
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_more_workers_than_the_cluster_has(run_job: Callable, tmp_path: Path):
+    line = one_line(run_job("train", "--entry", "vae_mlp", "--workers", "5", "--storage", tmp_path / "storage"))
+    assert "workers=5 with 1 CPU each do not fit: the cluster has 4 CPU, room for 4" in line
+    line = one_line(run_job("train", "--entry", "vae_mlp", "--device", "cuda", "--storage", tmp_path / "storage"))
+    assert "0 GPU" in line
+    assert not list((tmp_path).rglob("*.*"))
+
+
+def test_second_live_attempt(run_job: Callable, tmp_path: Path):
+    with results.Lease(results.Storage(str(tmp_path)), "busy"):
+        before = sorted(tmp_path.rglob("*"))
+        line = one_line(run_job("train", "--entry", "vae_mlp", "--storage", tmp_path, "--name", "busy"))
+        assert "is being written by attempt" in line
+        assert sorted(tmp_path.rglob("*")) == before

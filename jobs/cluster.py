@@ -16,7 +16,6 @@ from gen.engine.on_ray.version import ROOT, code_version
 
 INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
 PACKAGES = ("ray", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "scipy")
-EXCLUDED = [".git", ".venv", "results", "build", "dist", "**/__pycache__", "*.egg-info", ".*_cache", ".hypothesis"]
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def connected() -> Iterator[None]:
     import ray  # so late that bad input and --dry-run do not wait for it
 
     upload = INSIDE not in os.environ and (ROOT / "pyproject.toml").exists()
-    environment = {"working_dir": str(ROOT), "excludes": EXCLUDED} if upload else None
+    environment = {"working_dir": str(ROOT)} if upload else None
     ray.init(
         include_dashboard=False,
         log_to_driver=False,

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 from gen.config import RunConfig
 from gen.data.dataset import Dataset, check_needs
@@ -49,7 +50,12 @@ def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Mo
     check_needs(model.needs, dataset)
     if config.train.precision == "float64":
         model = model.double()
-    return model.to(device)
+    model = model.to(device)
+    if config.train.sync_batchnorm:
+        if device.type != "cuda":
+            raise ValueError("train.sync_batchnorm=True needs CUDA devices; allowed on a CPU: False")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return model
 
 
 def fit(

@@ -82,9 +82,7 @@ def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_a_grown_budget_goes_on_and_a_finished_run_is_left_alone(
-    digits: Dataset, judge: Judge, tmp_path: Path
-) -> None:
+def test_a_grown_budget_goes_on_and_a_finished_run_is_left_alone(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
     config = small("vae_mlp")
     trained(config, digits, judge, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.p*")}
@@ -102,9 +100,7 @@ def test_a_grown_budget_goes_on_and_a_finished_run_is_left_alone(
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_a_stopped_run_says_why_and_keeps_its_best_weights_only(
-    digits: Dataset, judge: Judge, tmp_path: Path
-) -> None:
+def test_a_stopped_run_says_why_and_keeps_its_best_weights_only(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
     config = small("vae_mlp")
     ticks = fit(config, digits, device=CPU, judge=judge, home=home(tmp_path, keep_last=False))
     next(ticks)

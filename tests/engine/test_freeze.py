@@ -30,7 +30,9 @@ def test_outside_the_player_nothing_moves_and_inside_all_has_a_gradient(entry: s
     for number, phase in enumerate(steps.phases):
         before = everything(model)
         first = steps._draw(0)
-        assert all(torch.equal(value, before[name]) for name, value in everything(model).items())  # prepare moves nothing
+        assert all(
+            torch.equal(value, before[name]) for name, value in everything(model).items()
+        )  # prepare moves nothing
         inside = {id(value) for value in (*phase.player.parameters(), *phase.player.buffers())}
         with steps.freezer.thawed(number) as parameters:
             assert {id(parameter) for parameter in model.parameters() if parameter.requires_grad} == {

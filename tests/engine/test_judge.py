@@ -78,7 +78,8 @@ def test_the_distance_of_fakes_is_that_of_plain_numpy(digits: Dataset, judge: Ju
 
 def test_the_protocol_sees_all_but_the_value() -> None:
     base = Figure("mse", "reconstructions", 1.0, 10, 10, "validation", "raw")
-    assert base.row()["protocol"] == Figure("mse", "reconstructions", 2.0, 10, 10, "validation", "raw").row()["protocol"]
+    other = Figure("mse", "reconstructions", 2.0, 10, 10, "validation", "raw")
+    assert base.row()["protocol"] == other.row()["protocol"]
     others = [
         Figure("mse", "reconstructions", 1.0, 10, 11, "validation", "raw"),
         Figure("mse", "reconstructions", 1.0, 10, 10, "test", "raw"),

@@ -84,9 +84,7 @@ def gradients(workers: Workers, entry: str, dataset: Dataset, micro_batches: int
 
 @pytest.mark.parametrize("entry", [*ZOO, "normed"])
 @pytest.mark.parametrize("micro_batches", [2, 4])
-def test_two_workers_compute_what_one_accumulates(
-    entry: str, micro_batches: int, pair: Pair, digits: Dataset
-) -> None:
+def test_two_workers_compute_what_one_accumulates(entry: str, micro_batches: int, pair: Pair, digits: Dataset) -> None:
     alone = gradients(ALONE, entry, digits, micro_batches)
     for together in pair.run(gradients, entry, digits, micro_batches):
         assert together.keys() == alone.keys()
@@ -103,9 +101,7 @@ def ten_steps(workers: Workers, entry: str, dataset: Dataset) -> tuple[dict[str,
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_both_workers_hold_the_same_weights_and_report_the_same_means(
-    entry: str, pair: Pair, digits: Dataset
-) -> None:
+def test_both_workers_hold_the_same_weights_and_report_the_same_means(entry: str, pair: Pair, digits: Dataset) -> None:
     (first, logs), (second, other_logs) = pair.run(ten_steps, entry, digits)
     assert logs == other_logs
     for name, value in first.items():

@@ -182,9 +182,9 @@ def test_bf16_trains_close_to_float32(entry: str, digits: Dataset) -> None:
 @pytest.mark.parametrize("entry", ZOO)
 def test_a_step_never_waits_for_the_device(entry: str, digits: Dataset) -> None:
     device = torch.device("cuda")
-    model = built(entry, digits).float().to(device)
-    steps = stepper(model, digits, ALONE, 1)
-    steps = Stepper(model.float(), steps.config, 0, Stream(digits.splits["train"], 0, 8, device, torch.float32), device, ALONE)
+    config = TrainConfig(batch=8, micro_batches=1, clip=1.0, ema=0.9)
+    stream = Stream(digits.splits["train"], 0, 8, device, torch.float32)
+    steps = Stepper(built(entry, digits).float().to(device), config, 0, stream, device, ALONE)
     for _ in range(3):
         steps.advance()
     torch.cuda.set_sync_debug_mode("error")

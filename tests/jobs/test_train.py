@@ -1,0 +1,123 @@
+"""jobs.train: over two Ray nodes, and going on where a kill left it, bit for bit."""
+
+import io
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+from gen import results
+
+SMALL = ["--entry", "vqvae", "--set", "model.hidden=16", "--set", "budget.checkpoint_seconds=0"]
+EPOCHS = 12
+
+
+def rows(storage: Path, name: str, table: str) -> pd.DataFrame:
+    """A table without what two attempts at the same numbers may differ in."""
+    frame = pd.read_parquet(storage / name / table, dtype_backend="pyarrow")
+    if table == "metrics":
+        frame = frame[~frame["name"].str.startswith("engine/")]
+    dropped = ["experiment", "attempt", "seconds"]
+    return frame.drop(columns=[column for column in dropped if column in frame]).reset_index(drop=True)
+
+
+def same(storage: Path, one: str, other: str) -> None:
+    """Metrics, evals and weights of two experiments are equal, bit for bit."""
+    for table in ("metrics", "evals"):
+        left, right = rows(storage, one, table), rows(storage, other, table)
+        order = list(left.columns)
+        pd.testing.assert_frame_equal(
+            left.sort_values(order, ignore_index=True), right.sort_values(order, ignore_index=True), check_exact=True
+        )
+    (run,) = [folder.name for folder in (storage / one / "_checkpoints").iterdir()]
+    states = [torch.load(storage / name / "_checkpoints" / run / "last.pt", weights_only=True) for name in (one, other)]
+    buffers = [io.BytesIO(), io.BytesIO()]
+    for state, buffer in zip(states, buffers, strict=True):
+        torch.save(state["stepper"], buffer)
+    assert buffers[0].getvalue() == buffers[1].getvalue()
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def whole(run_job: Callable, storage: Path) -> str:
+    """The name of an uninterrupted run."""
+    done = run_job("train", *SMALL, "--epochs", EPOCHS, "--storage", storage, "--name", "whole")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\nepoch ") == EPOCHS
+    return "whole"
+
+
+def at_epoch(process: subprocess.Popen[str], epoch: int) -> None:
+    """Returns when the job has told of `epoch`."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(f"epoch {epoch} "):
+            return
+    raise AssertionError(f"the job ended before epoch {epoch}: {process.communicate()}")
+
+
+def test_killed_job_submitted_again(start_job: Callable, run_job: Callable, storage: Path, whole: str):
+    arguments = ["train", *SMALL, "--epochs", EPOCHS, "--storage", storage, "--name", "killed"]
+    process = start_job(*arguments)
+    at_epoch(process, 4)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert results.outcomes(str(storage), "killed").empty
+    done = run_job(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert 0 < done.stdout.count("\nepoch ") < EPOCHS
+    assert list(results.events(str(storage), "killed", kind="resume")["why"])
+    same(storage, whole, "killed")
+
+
+def test_killed_worker_is_replaced(start_job: Callable, storage: Path, whole: str):
+    process = start_job("train", *SMALL, "--epochs", EPOCHS, "--storage", storage, "--name", "worker")
+    at_epoch(process, 3)
+    (worker,) = [one for one in psutil.process_iter(["cmdline"]) if is_worker(one)]
+    worker.kill()
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert output.splitlines()[-1].startswith("worker: finished")
+    same(storage, whole, "worker")
+
+
+def is_worker(process: psutil.Process) -> bool:
+    return "".join(process.info["cmdline"] or []).startswith("ray::RayTrainWorker")
+
+
+def test_same_name(run_job: Callable, storage: Path, whole: str):
+    arguments = ["train", *SMALL, "--storage", storage, "--name", whole]
+    other = run_job(*arguments, "--epochs", EPOCHS, "--set", "model.beta=1", "--seed", 3)
+    assert other.returncode == 2
+    assert other.stderr.count("\n") == 1
+    assert "model.beta was 0.25, now 1.0; seed was 0, now 3" in other.stderr
+    smaller = run_job(*arguments, "--epochs", EPOCHS - 1)
+    assert smaller.returncode == 2
+    assert f"epochs={EPOCHS}, now {EPOCHS - 1}: it may only grow" in smaller.stderr
+    larger = run_job(*arguments, "--epochs", EPOCHS + 1)
+    assert larger.returncode == 0, larger.stderr
+    assert larger.stdout.count("\nepoch ") == 1
+    assert list(results.outcomes(str(storage), whole, all_ends=True)["epochs"]) == [EPOCHS, EPOCHS + 1]
+
+
+def test_two_nodes(run_job: Callable, tmp_path: Path):
+    """Each of two workers needs both CPUs of a node, so they lie on two."""
+    arguments = ["--workers", 2, "--set", "machine.threads=2", "--epochs", 2, "--storage", tmp_path, "--name", "two"]
+    done = run_job("train", "--entry", "vae_mlp", *arguments)
+    assert done.returncode == 0, done.stderr
+    (run,) = results.runs(str(tmp_path), "two").to_dict("records")
+    assert run["world_size"] == 2
+    assert run["threads"] == 2
+    assert run["code_version"]
+    assert json.loads(run["packages"])["ray"]
+    assert json.loads(run["config"])["train"]["micro_batches"] == 2

@@ -147,7 +147,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def to_json(config: RunConfig) -> str:
-    """Lossless: `override(ZOO[entry], ...)` of it gives the config back. Keys sorted, so equal configs are equal texts."""
+    """Lossless: `gen.zoo.restore` gives the config back. Keys are sorted, so equal configs are equal texts."""
     return json.dumps(dataclasses.asdict(config), sort_keys=True)
 
 

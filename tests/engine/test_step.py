@@ -19,7 +19,7 @@ from gen.engine.watch import Diverged
 from gen.engine.workers import ALONE
 from gen.phase import Adam, Batch, Logs, Model, Optimizer, Phase, RMSprop
 from gen.zoo import ZOO
-from tests.engine.test_law import CPU, built, normed, stepper
+from tests.engine.test_law import CPU, built, normed
 
 
 class Slope(Model):

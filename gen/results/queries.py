@@ -1,0 +1,117 @@
+"""What reads the tables: pandas frames in pyarrow types, where NaN is a value and <NA> means not reported.
+
+`place` is a path, a URI or a `Storage`; experiment None means all experiments in it. Plain pandas gives the same rows:
+`pandas.read_parquet(f"{place}/{experiment}/metrics", dtype_backend="pyarrow")`. These functions also bring files of
+older versions to the present columns, whatever lies first in the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+from gen.results.schema import SCHEMAS
+from gen.results.storage import Storage
+
+Place = str | Storage
+
+
+def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """A table's rows where each column named in `equal` has that value (None: any). ValueError if the experiment is
+    absent (names those there are); an empty frame with all columns if it has no such rows."""
+    storage = place if isinstance(place, Storage) else Storage(place)
+    present = [name for name in storage.folders("") if not name.startswith("_")]
+    if experiment is not None and experiment not in present:
+        raise ValueError(f"no experiment {experiment!r} in {storage}; there are: {', '.join(present) or 'none'}")
+    schema = pa.schema([field.with_nullable(True) for field in SCHEMAS[table]])  # columns that a file lacks are null
+    wanted = None
+    for name, value in (equal or {}).items():
+        if value is not None:
+            condition = ds.field(name) == value
+            wanted = condition if wanted is None else wanted & condition
+    tables = [schema.empty_table()]
+    for name in present if experiment is None else [experiment]:
+        folder = storage.full(f"{name}/{table}")
+        if storage.filesystem.get_file_info(folder).type == fs.FileType.Directory:
+            files = ds.dataset(folder, schema=schema, filesystem=storage.filesystem, format="parquet")
+            tables.append(files.to_table(filter=wanted))
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def last(frame: pd.DataFrame, by: list[str], order: list[str]) -> pd.DataFrame:
+    """For each value of `by` the row that comes last in `order`."""
+    return frame.sort_values(order, kind="stable").drop_duplicates(by, keep="last").sort_values(by, ignore_index=True)
+
+
+def runs(place: Place, experiment: str | None = None) -> pd.DataFrame:
+    """One row a run, as its last attempt began."""
+    return last(read(place, experiment, "runs"), ["experiment", "run"], ["attempt", "started"])
+
+
+def settings(place: Place, experiment: str | None = None, wide: bool = True) -> pd.DataFrame:
+    """Wide: one row a run and one column a dotted key, a number where it has one, else text. Long: as stored."""
+    rows = last(read(place, experiment, "settings"), ["experiment", "run", "key"], ["attempt"])
+    return widen(rows) if wide else rows
+
+
+def widen(rows: pd.DataFrame) -> pd.DataFrame:
+    """One column for each key of `rows` (experiment, run, key, number, text), typed by what its values are."""
+    index = ["experiment", "run"]
+    columns: dict[str, Any] = {}
+    for key, of_key in rows.groupby("key"):
+        values = of_key.set_index(index)
+        if values["number"].isna().any():
+            columns[str(key)] = values["text"]
+        elif values["text"].str.fullmatch(r"[+-]?\d+").all():
+            columns[str(key)] = values["number"].astype("int64[pyarrow]")
+        else:
+            columns[str(key)] = values["number"]
+    wide = pd.DataFrame(columns, index=pd.MultiIndex.from_frame(rows[index].drop_duplicates()))
+    return wide.sort_index().reset_index()
+
+
+def metrics(
+    place: Place, experiment: str | None = None, name: str | None = None, run: str | None = None
+) -> pd.DataFrame:
+    """What training logged: one row for each run, tick and name ("autoencoder/distortion")."""
+    return read(place, experiment, "metrics", {"name": name, "run": run})
+
+
+def evals(
+    place: Place,
+    experiment: str | None = None,
+    metric: str | None = None,
+    subject: str | None = None,
+    scope: str | None = None,
+    split: str | None = None,
+    run: str | None = None,
+) -> pd.DataFrame:
+    """Figures with their protocols. Scope "tick" are the cheap ones that steer, "best" the full ones to report."""
+    equal = {"metric": metric, "subject": subject, "scope": scope, "split": split, "run": run}
+    return read(place, experiment, "evals", equal)
+
+
+def samples(
+    place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
+) -> pd.DataFrame:
+    """Stored pictures, as PNG bytes."""
+    return read(place, experiment, "samples", {"kind": kind, "run": run})
+
+
+def events(
+    place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
+) -> pd.DataFrame:
+    """Decisions and restarts, with their reasons."""
+    return read(place, experiment, "events", {"kind": kind, "run": run})
+
+
+def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False) -> pd.DataFrame:
+    """The last end of each run that ended; `all_ends`: every end, for a run goes on when its budget grows."""
+    ends = read(place, experiment, "outcomes")
+    return ends if all_ends else last(ends, ["experiment", "run"], ["ended", "tick"])

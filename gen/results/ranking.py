@@ -1,0 +1,96 @@
+"""The ranking of an experiment's runs by one figure under one protocol."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from gen.results.queries import Place, evals, last, outcomes, runs, settings
+from gen.results.storage import Storage
+
+PROTOCOL = (
+    *("metric", "column", "subject", "split", "n_real", "n_fake"),
+    *("features", "features_hash", "resize", "weights", "protocol"),
+)
+DATA = ("data", "data_hash")  # figures on different images do not compare either
+ENDS = ("status", "epochs", "seconds", "best_epoch")
+
+
+def leaderboard(
+    place: Place,
+    experiment: str,
+    metric: str | None = None,
+    subject: str | None = None,
+    split: str = "validation",
+    mode: Literal["min", "max"] = "min",
+    column: str | None = None,
+) -> pd.DataFrame:
+    """One row for each run that ended, ranked by the full figure of its best weights.
+
+    Columns: rank, run, entry, seed, value, status, epochs, seconds, best_epoch, steering (the best of the cheap figures
+    that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) follow
+    unranked. `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None:
+    what selected the runs' best weights. ValueError if the figures are of more than one protocol: they are not to be
+    ranked together.
+    """
+    if mode not in ("min", "max"):
+        raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
+    storage = place if isinstance(place, Storage) else Storage(place)
+    ends = outcomes(storage, experiment)
+    if metric is None:
+        metric = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
+    if metric is not None and "/" in metric:
+        metric, subject, *rest = metric.split("/")
+        column = rest[0] if rest else column
+    frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
+    figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
+    figures = figures[figures["run"].isin(frame["run"])]
+    if column is not None:
+        figures = figures[figures["column"] == column]
+    only("subject", figures["subject"], "say subject=")
+    only("column", figures["column"], "say column=")
+    figures = last(figures, ["run"], ["attempt", "tick"])
+    protocol = one_protocol(figures.merge(frame[["run", *DATA]], on="run"))
+    frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
+    value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
+    ranked = np.isfinite(value)
+    order = np.lexsort((frame["run"].to_numpy(dtype=str), np.where(ranked, value if mode == "min" else -value, np.inf)))
+    frame = frame.iloc[order].reset_index(drop=True)
+    places = [position if good else None for position, good in enumerate(ranked[order], start=1)]
+    frame.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
+    board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering"]]
+    board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
+    board.attrs = {"protocol": {"mode": mode, **protocol}, "code_versions": sorted(set(frame["code_version"].dropna()))}
+    return board
+
+
+def only(name: str, values: pd.Series[str], remedy: str) -> str | None:
+    """The one value there is; None if there is none. ValueError if there are more."""
+    found = sorted(values.dropna().unique())
+    if len(found) > 1:
+        raise ValueError(f"the runs' figures have more than one {name}: {', '.join(found)}; {remedy} one of them")
+    return found[0] if found else None
+
+
+def one_protocol(figures: pd.DataFrame) -> dict[str, object]:
+    """What the figures have in common. ValueError if they are of several protocols (names what differs)."""
+    kinds = figures[[*PROTOCOL, *DATA]].drop_duplicates()
+    if len(kinds) > 1:
+        different = {name: kinds[name].unique() for name in kinds if kinds[name].nunique(dropna=False) > 1}
+        shown = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in different.items())
+        raise ValueError(f"the runs' figures are of {len(kinds)} protocols and are not ranked together; {shown}")
+    if kinds.empty:
+        return {}
+    return {str(name): None if pd.isna(value) else value for name, value in kinds.iloc[0].items()}
+
+
+def varying(wide: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+    """The board's runs x those settings that differ among them, under short names where those are unique."""
+    wide = wide[wide["run"].isin(board["run"])]
+    keys = [key for key in wide.columns[2:] if key != "seed" and wide[key].nunique() > 1]
+    short = [key.rsplit(".", 1)[-1] for key in keys]
+    taken = {*board.columns, *(name for name in short if short.count(name) > 1)}
+    names = {key: key if name in taken else name for key, name in zip(keys, short, strict=True)}
+    return wide[["run", *keys]].rename(columns=names)

@@ -1,0 +1,132 @@
+"""The tables' columns: one fixed, versioned pyarrow schema each, enforced when rows are added and never inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from numbers import Integral, Real
+from typing import Any
+
+import pyarrow as pa
+
+VERSION = "1.0"  # within a major number columns are only added, nullable, and the minor number rises
+
+TEXT, INT64, INT32, FLOAT = pa.string(), pa.int64(), pa.int32(), pa.float64()
+TIME, PNG, TEXTS = pa.timestamp("us", tz="UTC"), pa.binary(), pa.list_(pa.string())
+
+
+def columns(kind: pa.DataType, names: str) -> list[pa.Field]:
+    """Fields of one type; a name that ends in * may be null (not reported)."""
+    return [pa.field(name.rstrip("*"), kind, nullable=name.endswith("*")) for name in names.split()]
+
+
+RUN = columns(TEXT, "experiment run attempt")
+WHEN = columns(INT64, "tick step") + columns(FLOAT, "epoch") + columns(INT64, "images")
+
+COLUMNS: dict[str, list[pa.Field]] = {
+    "runs": [
+        *columns(TEXT, "entry family data data_hash"),
+        *columns(INT64, "seed"),
+        *columns(TEXT, "config code_version packages"),  # config and packages: JSON
+        *columns(TEXTS, "hosts"),
+        *columns(TEXT, "device"),
+        *columns(INT32, "threads world_size"),
+        *columns(INT64, "parameters"),
+        *columns(TIME, "started"),
+    ],
+    "settings": [*columns(TEXT, "key"), *columns(FLOAT, "number*"), *columns(TEXT, "text")],
+    "metrics": [*WHEN, *columns(FLOAT, "seconds"), *columns(TEXT, "name"), *columns(FLOAT, "value*")],
+    "evals": [
+        *WHEN,
+        *columns(TEXT, "scope metric column subject"),
+        *columns(FLOAT, "value*"),
+        *columns(INT64, "n_real n_fake"),
+        *columns(TEXT, "split features* features_hash* resize* weights protocol"),
+    ],
+    "samples": [
+        *columns(INT64, "tick step"),
+        *columns(FLOAT, "epoch"),
+        *columns(TEXT, "kind"),
+        *columns(PNG, "png"),
+    ],
+    "events": [
+        *columns(INT64, "tick"),
+        *columns(FLOAT, "epoch*"),
+        *columns(TEXT, "kind decision*"),
+        *columns(FLOAT, "value*"),
+        *columns(TEXT, "why detail"),  # detail: JSON
+        *columns(TIME, "time"),
+    ],
+    "outcomes": [
+        *columns(INT64, "tick"),
+        *columns(TEXT, "status why metric"),
+        *columns(FLOAT, "best* best_epoch* last*"),
+        *columns(TEXT, "checkpoint*"),
+        *columns(FLOAT, "epochs"),
+        *columns(INT64, "steps images"),
+        *columns(FLOAT, "seconds images_per_second*"),
+        *columns(INT64, "parameters"),
+        *columns(TIME, "ended"),
+    ],
+}
+SCHEMAS: dict[str, pa.Schema] = {
+    table: pa.schema([*RUN, *fields], metadata={"genfleet.table": table, "genfleet.version": VERSION})
+    for table, fields in COLUMNS.items()
+}
+TABLES = tuple(SCHEMAS)  # the order of writing: outcomes last, so an outcome vouches for the rest of its run
+
+
+def is_text(value: Any) -> bool:
+    """Text that UTF-8 can hold (no lone surrogates)."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value
+
+
+def is_integer(bits: int) -> Callable[[Any], bool]:
+    """Test for whole numbers of a size; numpy's are, truth values are not."""
+    limit = 2 ** (bits - 1)
+    return lambda value: isinstance(value, Integral) and not isinstance(value, bool) and -limit <= int(value) < limit
+
+
+def is_number(value: Any) -> bool:
+    """Real numbers, NaN and the infinities among them."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+KINDS: dict[pa.DataType, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {  # test, conversion to plain Python
+    TEXT: (is_text, str),
+    INT64: (is_integer(64), int),
+    INT32: (is_integer(32), int),
+    FLOAT: (is_number, float),
+    PNG: (lambda value: isinstance(value, bytes), bytes),
+    TEXTS: (lambda value: isinstance(value, (list, tuple)) and all(map(is_text, value)), list),
+    TIME: (lambda value: isinstance(value, datetime) and value.tzinfo is not None, lambda value: value),
+}
+CHECKS = {
+    table: {field.name: (field.type, field.nullable, *KINDS[field.type]) for field in schema}
+    for table, schema in SCHEMAS.items()
+}
+
+
+def check_row(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """`row` with every column of the table, absent nullable ones as None. ValueError for an unknown table or column, a
+    missing one, or a value of the wrong type; nothing is converted but numpy's numbers."""
+    if table not in CHECKS:
+        raise ValueError(f"unknown table {table!r}; allowed: {', '.join(TABLES)}")
+    known = CHECKS[table]
+    if unknown := [name for name in row if name not in known]:
+        raise ValueError(f"{table} has no column {', '.join(unknown)}; allowed: {', '.join(known)}")
+    checked = {}
+    for name, (kind, nullable, fits, plain) in known.items():
+        value = row.get(name)
+        if value is None:
+            if not nullable:
+                raise ValueError(f"{table}.{name} is missing; every row must give it, as {kind}")
+        elif not fits(value):
+            raise ValueError(f"{table}.{name}={value!r} is of the wrong type or range; expected {kind}")
+        checked[name] = None if value is None else plain(value)
+    return checked
+
+
+def to_table(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Rows under the table's schema, each checked as by `check_row`."""
+    return pa.Table.from_pylist([check_row(table, row) for row in rows], schema=SCHEMAS[table])

@@ -1,0 +1,185 @@
+"""Files on a local path or on object storage, each put in place whole: tables, checkpoints and caches."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pyarrow import fs
+
+Names = list[str]
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raises ValueError unless `name` can be one folder's or file's name that pandas does not skip."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{kind} {name!r} is not a name; allowed: letters, digits and . _ + - with a letter or digit first"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class Storage:
+    """A folder, local or of an object store: all paths are relative to it, with "/" between their parts.
+
+    `place` is a path or a URI of `pyarrow.fs.FileSystem.from_uri` (s3://bucket/prefix?endpoint_override=host:port).
+    Picklable. Raises ValueError if the URI is not understood, OSError if a file cannot be read or written.
+    """
+
+    def __init__(self, place: str) -> None:
+        scheme = place.split("://")[0].lower() if URI.match(place) else "file"
+        self.is_local = scheme == "file"
+        if self.is_local:
+            path = unquote(urlsplit(place).path) if URI.match(place) else place
+            place = str(Path(path).expanduser().absolute())
+        self.place = place
+        self._opened = self._open()  # a bad URI fails here, not at the first file
+
+    def _open(self) -> tuple[Any, str]:
+        if self.is_local:
+            return fs.LocalFileSystem(), self.place
+        uri = self.place
+        if uri.lower().startswith("s3://") and "allow_delayed_open" not in uri:
+            uri += ("&" if "?" in uri else "?") + "allow_delayed_open=true"  # one PUT instead of a multipart upload
+        try:
+            filesystem, root = fs.FileSystem.from_uri(uri)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"storage {self} is not understood: {one_line(error)}; give a path or a URI like s3://bucket/prefix"
+            ) from None
+        return filesystem, root.rstrip("/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"place": self.place}  # file systems hold threads and sockets
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["place"])  # type: ignore[misc]
+
+    def __str__(self) -> str:
+        """The place, without secrets."""
+        return re.sub(r"//[^/@]*@", "//", self.place.split("?")[0]) if not self.is_local else self.place
+
+    def __repr__(self) -> str:
+        return f"Storage({str(self)!r})"
+
+    @property
+    def filesystem(self) -> Any:
+        """The pyarrow.fs.FileSystem that holds this storage."""
+        return self._opened[0]
+
+    def full(self, path: str) -> str:
+        """The path within `filesystem`."""
+        return f"{self._opened[1]}/{path}" if path else self._opened[1]
+
+    @cached_property
+    def _root(self) -> Path:
+        return Path(self.place)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Makes `data` the content of `path`, whole or not at all, and durable once this returns.
+
+        Local: written under a name that starts with a dot, synced, renamed. Object store: one PUT (large data: one
+        multipart upload, completed at its end).
+        """
+        if self.is_local:
+            put_local(self._root / path, data)
+        else:
+            with self.filesystem.open_output_stream(self.full(path)) as stream:
+                stream.write(data)
+
+    def get(self, path: str) -> bytes | None:
+        """The content of `path`; None if it is not there."""
+        try:
+            if self.is_local:
+                return (self._root / path).read_bytes()
+            with self.filesystem.open_input_file(self.full(path)) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def exists(self, path: str) -> bool:
+        """Whether `path` is a file."""
+        return bool(self.filesystem.get_file_info(self.full(path)).type == fs.FileType.File)
+
+    def list(self, folder: str) -> Names:
+        """Sorted names of the files directly in `folder`, without those that start with a dot; [] if it is absent."""
+        return self._names(folder, fs.FileType.File)
+
+    def folders(self, folder: str) -> Names:
+        """Sorted names of the folders directly in `folder`, without those that start with a dot; [] if it is absent."""
+        return self._names(folder, fs.FileType.Directory)
+
+    def _names(self, folder: str, kind: Any) -> Names:
+        selector = fs.FileSelector(self.full(folder), allow_not_found=True)
+        found = self.filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == kind and not info.base_name.startswith("."))
+
+    def delete(self, path: str) -> None:
+        """Removes the file; no error if it is absent."""
+        if self.is_local:
+            (self._root / path).unlink(missing_ok=True)
+        elif self.exists(path):
+            self.filesystem.delete_file(self.full(path))
+
+    def check_writable(self) -> None:
+        """Writes, reads and deletes a small file. ValueError, one line, if that fails."""
+        probe = f"_writable-{secrets.token_hex(6)}"
+        try:
+            self.put(probe, b"probe")
+            if self.get(probe) != b"probe":
+                raise OSError("a file just written does not read back")
+            self.delete(probe)
+        except OSError as error:
+            raise ValueError(
+                f"storage {self} cannot be written: {one_line(error)}; give a folder or bucket that you may write to"
+            ) from None
+
+
+def put_local(path: Path, data: bytes) -> None:
+    """Writes beside `path` under a dot-name of its own, syncs, renames, syncs the folder."""
+    make_folder(path.parent)
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}")
+    try:
+        file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+        hidden.replace(path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder and those above it; each name is durable before the next is made."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,79 @@
+"""Run by test_killed.py: python killed_writer.py FOLDER flush|slot|first. For each n, writes in FOLDER/n in a process
+that kills itself before its n-th system call on files, until one gets through. A cut write leaves half of its bytes."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from example_rows import begin, end, go, whole_run
+
+from gen.results import Ledger, Slot, Storage
+
+CALLS = ("open", "write", "fsync", "close", "mkdir", "replace", "rename", "unlink")
+
+
+def kill_at(count):
+    """Kills this process before its `count`-th call."""
+    left = [count]
+
+    def counted(name):
+        call = getattr(os, name)
+
+        def before(*arguments, **options):
+            left[0] -= 1
+            if left[0] == 0:
+                if name == "write":
+                    call(arguments[0], arguments[1][: len(arguments[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return before
+
+    for name in CALLS:
+        setattr(os, name, counted(name))
+
+
+def flush(place, count):
+    """A run with a checkpoint of tick 2; the flush of ticks 3 to 5, at the run's end, is cut."""
+    ledger = Ledger(Storage(place), "e", "run", "a1")
+    begin(ledger)
+    for tick in range(6):
+        go(ledger, tick)
+        if tick == 2:
+            ledger.flush(tick)
+    end(ledger, 5)
+    kill_at(count)
+    ledger.close(5)
+
+
+def slot(place, count):
+    """Short runs of one process; the writing of the third is cut."""
+    slot = Slot(Storage(place), "e", "slot1")
+    for run in ("run0", "run1"):
+        whole_run(Ledger(slot.storage, "e", run, "a1", slot=slot), 4)
+    kill_at(count)
+    whole_run(Ledger(slot.storage, "e", "run2", "a1", slot=slot), 4)
+
+
+def first(place, count):
+    """As `slot`, from an empty storage: the folders are not there yet."""
+    kill_at(count)
+    slot = Slot(Storage(place), "e", "slot1")
+    whole_run(Ledger(slot.storage, "e", "run2", "a1", slot=slot), 4)
+
+
+if __name__ == "__main__":
+    work = {"flush": flush, "slot": slot, "first": first}[sys.argv[2]]
+    status, count = 1, 0
+    while status:
+        count += 1
+        place = Path(sys.argv[1]) / f"{count:03d}"
+        place.mkdir()
+        child = os.fork()
+        if child == 0:
+            work(str(place), count)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        if status not in (0, signal.SIGKILL):
+            sys.exit(f"the writer failed at call {count}")

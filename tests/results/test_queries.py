@@ -1,0 +1,217 @@
+import math
+import shutil
+from datetime import timedelta
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from example_rows import TIME, begin, end, eval_row, go, outcome_row, plain, when, whole_run
+
+from gen import results
+from gen.results import SCHEMAS, Ledger
+
+local = pytest.mark.parametrize("place", ["local"], indirect=True)  # the rest holds for an object store too
+
+
+def search(storage, experiment="e"):
+    """Three runs that ended well, one stopped early, one failed, one still at it."""
+    for seed, (best, beta) in enumerate([(3.0, 0.25), (1.0, 0.5), (2.0, 1.0)]):
+        ledger = Ledger(storage, experiment, f"run{seed}", "a1")
+        settings = (("model.beta", beta, str(beta)), ("train.batch", 64.0, "64"), ("model.name", None, f"n{seed}"))
+        begin(ledger, seed, settings)
+        go(ledger, 0)
+        end(ledger, 0, best)
+        ledger.close(0)
+    for run, status, best in (("stopped", "stopped", 4.0), ("failed", "failed", None)):
+        ledger = Ledger(storage, experiment, run, "a1")
+        begin(ledger, 7)
+        if status == "failed":
+            ledger.add("evals", 0, **eval_row(0, math.nan, "best"))
+        ledger.add("outcomes", 0, **outcome_row(0, status=status, best=best))
+        ledger.close(0)
+    live = Ledger(storage, experiment, "live", "a1")
+    begin(live)
+    go(live, 0)
+    live.flush(0)
+
+
+def test_leaderboard(storage, place):
+    search(storage)
+    board = results.leaderboard(place, "e")
+    names = "rank run entry seed value status epochs seconds best_epoch steering beta name"
+    assert list(board.columns) == names.split()
+    assert list(board["run"]) == ["run1", "run2", "run0", "failed", "stopped"]
+    assert list(board["value"][:3]) == [1.0, 2.0, 3.0]
+    assert board["rank"].to_list()[:3] == [1, 2, 3]
+    assert board["rank"].isna().to_list() == [False, False, False, True, True]
+    assert board["steering"].to_list()[4] == 4.0
+    assert board["beta"].to_list()[:3] == [0.5, 1.0, 0.25]
+    assert board.attrs["protocol"]["protocol"] == "best-p1"
+    assert board.attrs["protocol"]["n_real"] == 180
+    assert board.attrs["protocol"]["resize"] is None
+    assert board.attrs["code_versions"] == ["abc"]
+    largest = results.leaderboard(place, "e", "frechet_classifier", "reconstructions", mode="max")
+    assert list(largest["run"][:3]) == ["run0", "run2", "run1"]
+    assert results.leaderboard(place, "e", "frechet_classifier/reconstructions/image").to_csv() == board.to_csv()
+
+
+@local
+def test_leaderboard_of_what_nobody_measured(storage, place):
+    search(storage)
+    board = results.leaderboard(place, "e", "fid")
+    assert len(board) == 5
+    assert board["rank"].isna().all()
+    assert board.attrs["protocol"] == {"mode": "min"}
+
+
+@local
+def test_leaderboard_takes_the_last_figure_of_a_run_that_went_on(storage, place):
+    search(storage)
+    ledger = Ledger(storage, "e", "run0", "a2", first=1)
+    begin(ledger)
+    end(ledger, 1, 0.5, ended=TIME + timedelta(hours=1))
+    ledger.close(1)
+    board = results.leaderboard(place, "e")
+    assert list(board["run"][:3]) == ["run0", "run1", "run2"]
+    assert len(board) == 5
+    assert len(results.outcomes(place, "e")) == 5
+    assert len(results.outcomes(place, "e", all_ends=True)) == 6
+    assert results.runs(place, "e").set_index("run")["attempt"]["run0"] == "a2"
+
+
+@local
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_real": 99, "protocol": "p2"}, r"2 protocols .*n_real: 180, 99; protocol: best-p1, p2"),
+        ({"column": "a"}, r"more than one column: a, image; say column="),
+        ({"subject": "fakes"}, r"more than one subject: fakes, reconstructions; say subject="),
+    ],
+)
+def test_figures_that_do_not_compare_are_not_ranked(storage, place, change, message):
+    search(storage)
+    ledger = Ledger(storage, "e", "other", "a1")
+    begin(ledger)
+    ledger.add("evals", 0, **eval_row(0, 1.0, "best", **change))
+    ledger.add("outcomes", 0, **outcome_row(0))
+    ledger.close(0)
+    with pytest.raises(ValueError, match=message) as caught:
+        results.leaderboard(place, "e", "frechet_classifier")
+    assert "\n" not in str(caught.value)
+
+
+@local
+def test_other_data_is_another_protocol(storage, place):
+    search(storage)
+    ledger = Ledger(storage, "e", "other", "a1")
+    whole_run(ledger, 1, data="mnist", data_hash="d2")
+    with pytest.raises(ValueError, match=r"2 protocols .*; data: digits, mnist; data_hash: d1, d2"):
+        results.leaderboard(place, "e")
+
+
+def test_wrong_questions(storage, place):
+    search(storage, "one")
+    search(storage, "two")
+    with pytest.raises(ValueError, match=r"no experiment 'three' in .*; there are: one, two"):
+        results.metrics(place, "three")
+    with pytest.raises(ValueError, match="mode='least' is not known; allowed: min, max"):
+        results.leaderboard(place, "one", mode="least")
+    assert set(results.outcomes(place)["experiment"]) == {"one", "two"}
+    assert len(results.runs(storage)) == 12
+
+
+def test_nothing_there(place):
+    with pytest.raises(ValueError, match=r"no experiment 'e' in .*; there are: none"):
+        results.runs(place, "e")
+    for table in ("runs", "metrics", "evals", "samples", "events", "outcomes"):
+        frame = getattr(results, table)(place)
+        assert frame.empty
+        assert list(frame.columns) == SCHEMAS[table].names
+    assert results.settings(place).empty
+
+
+@local
+def test_leaderboard_before_the_first_end(storage, place):
+    ledger = Ledger(storage, "e", "run", "a")
+    begin(ledger)
+    ledger.flush(0)
+    board = results.leaderboard(place, "e")
+    assert board.empty
+    assert list(board.columns)[:5] == ["rank", "run", "entry", "seed", "value"]
+
+
+@local
+def test_settings_wide_and_long(storage, place):
+    search(storage)
+    wide = results.settings(place, "e").set_index("run")
+    assert list(wide.columns) == ["experiment", "model.beta", "model.name", "train.batch"]
+    assert wide["train.batch"].dtype == pd.ArrowDtype(pa.int64())
+    assert wide["model.beta"].dtype == pd.ArrowDtype(pa.float64())
+    assert wide["model.beta"]["run1"] == 0.5
+    assert wide["model.name"]["run1"] == "n1"
+    assert pd.isna(wide["model.name"]["live"])
+    assert len(results.settings(place, "e", wide=False)) == 12
+
+
+@local
+def test_nan_is_a_value_and_null_is_not_reported(storage, place):
+    ledger = Ledger(storage, "e", "run", "a")
+    for tick, number in enumerate([math.nan, None, math.inf, 1.0]):
+        ledger.add("metrics", tick, **when(tick), seconds=0.0, name="x", value=number)
+    ledger.close(3)
+    for frame in (results.metrics(place, "e"), plain(place, "e", "metrics")):
+        values = pa.array(frame["value"]).to_pylist()
+        assert math.isnan(values[0])
+        assert values[1:] == [None, math.inf, 1.0]
+
+
+@local
+def test_filters(storage, place):
+    search(storage)
+    assert set(results.metrics(place, "e", name="autoencoder/rate")["name"]) == {"autoencoder/rate"}
+    assert set(results.metrics(place, "e", run="run1")["run"]) == {"run1"}
+    assert set(results.evals(place, "e", scope="best")["scope"]) == {"best"}
+    assert results.evals(place, "e", metric="fid").empty
+    assert len(results.samples(place, "e", kind="reconstructions")) == 4
+    assert results.samples(place, "e")["png"][0].startswith(b"\x89PNG")
+
+
+def test_an_old_schema_file_first_in_the_folder_loses_nothing(storage, place, tmp_path):
+    """Readers that infer take the first file's columns; an older version's file lacks those added since."""
+    search(storage)
+    old = results.queries.read(place, "e", "evals").head(1).drop(columns=["resize", "features_hash"])
+    old["run"] = "old"
+    file = tmp_path / "old.parquet"
+    old.to_parquet(file)
+    storage.put("e/evals/000-000000.parquet", file.read_bytes())
+    frame = results.evals(place, "e").set_index("run")
+    assert list(frame.columns) == [name for name in SCHEMAS["evals"].names if name != "run"]
+    assert pd.isna(frame["features_hash"]["old"])
+    assert set(frame["features_hash"].dropna()) == {"f1"}
+    assert len(frame) == len(plain(place, "e", "evals"))
+
+
+def test_what_does_not_belong_is_skipped(storage, place):
+    search(storage)
+    count = len(results.metrics(place, "e"))
+    storage.put("e/metrics/_manifest.json", b"{}")
+    storage.put("e/metrics/.run9-000000.parquet.17.half", b"PAR1")
+    storage.put("e/_checkpoints/run0/last.pt", b"weights")
+    storage.put("_cache/classifier", b"weights")
+    assert len(results.metrics(place, "e")) == len(plain(place, "e", "metrics")) == count
+    assert set(results.runs(place)["experiment"]) == {"e"}
+
+
+def test_a_folder_whose_parents_look_hidden_or_partitioned(tmp_path):
+    place = str(tmp_path / ".hidden" / "_under" / "year=2026 ü")
+    search(results.Storage(place))
+    assert len(results.metrics(place, "e")) == len(plain(place, "e", "metrics")) == 12
+    assert "year" not in plain(place, "e", "metrics").columns
+    shutil.rmtree(place)
+
+
+def test_files_say_their_version(tmp_path):
+    search(results.Storage(str(tmp_path)))
+    for file in tmp_path.glob("e/*/*.parquet"):
+        assert pq.read_schema(file).metadata[b"genfleet.version"] == results.VERSION.encode()

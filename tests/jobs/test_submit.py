@@ -1,19 +1,20 @@
-"""`ray job submit --working-dir .` to nodes that have only the dependencies."""
+"""`ray job submit --working-dir .` to two nodes that have only the dependencies."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from gen import results
-from gen.engine.on_ray.version import code_version
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_submitted_job(ray_cluster, tmp_path: Path):
     submit = [Path(sys.executable).with_name("ray"), "job", "submit", "--address", ray_cluster.dashboard]
-    job = ["python", "-m", "jobs.train", "--entry", "vae_mlp", "--epochs", 1, "--storage", tmp_path, "--name", "job"]
+    job = ["python", "-m", "jobs.train", "--entry", "vae_mlp", "--epochs", 2, "--storage", tmp_path, "--name", "job"]
+    job += ["--workers", 2, "--set", "machine.threads=2"]  # both CPUs of a node each, so they lie on two
     done = subprocess.run(
         [*map(str, submit), "--working-dir", ".", "--", *map(str, job)],
         cwd=ROOT,
@@ -24,7 +25,9 @@ def test_submitted_job(ray_cluster, tmp_path: Path):
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "job: finished (1 epochs)" in done.stdout
+    assert "job: finished (2 epochs)" in done.stdout
     (run,) = results.runs(str(tmp_path), "job").to_dict("records")
     assert run["code_version"].startswith("sources-")  # the upload has no repository
-    assert code_version()
+    assert run["world_size"] == run["threads"] == 2
+    assert json.loads(run["packages"])["ray"]
+    assert json.loads(run["config"])["train"]["micro_batches"] == 2

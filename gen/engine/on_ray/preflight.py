@@ -11,6 +11,8 @@ from typing import Any
 import ray
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state as cluster_state
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -81,12 +83,19 @@ def autoscales() -> bool:
         return True
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        report = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}").get("autoscaler_report")
-        if report:
-            types = {kind for group in ("active_nodes", "idle_nodes") for kind in report.get(group) or {}}
+        if types := node_types():
             return any(not kind.startswith("node_") for kind in types)
         time.sleep(0.5)
     return False
+
+
+def node_types() -> set[str]:
+    """The types of the nodes in the monitor's last report; none if it has not reported yet."""
+    if is_autoscaler_v2():
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        return {node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)}
+    report = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}").get("autoscaler_report") or {}
+    return {*(report.get("active_nodes") or {}), *(report.get("node_type_mapping") or {}).values()}
 
 
 def read_probe(storage: Storage, path: str) -> bytes | None:
@@ -101,7 +110,7 @@ def check_shared(storage: Storage) -> None:
     if not storage.is_local or not others:
         return
     nonce = uuid.uuid4().hex
-    path = f"_cache/probe-{nonce}"
+    path = f"_probe-{nonce}"
     storage.put(path, nonce.encode())
     task = ray.remote(num_cpus=0, max_retries=0)(read_probe)
     try:

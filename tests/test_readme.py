@@ -1,0 +1,88 @@
+"""What the README shows is run."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from gen.config import Budget, DataConfig, RunConfig, override
+from gen.data.dataset import open_dataset
+from gen.engine import Home, fit
+from gen.results.storage import Storage
+from gen.zoo import ZOO, tiny
+from jobs import sample, train, tune
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+JOBS = {"train": train, "tune": tune, "sample": sample}
+
+
+def block(start: str) -> str:
+    (found,) = [text for text in BLOCKS if start in text]
+    return found
+
+
+@pytest.fixture
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished experiment named demo in `results`, in the working directory."""
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    config = override(tiny(ZOO["vqvae"]), {"budget.epochs": 2, "evaluate.full_images": 200})
+    for seed in (0, 1):
+        seeded = dataclasses.replace(config, seed=seed)
+        home = Home(Storage("results"), "demo", "attempt")
+        *_, last = fit(seeded, open_dataset(config.data), device=torch.device("cpu"), home=home)
+        assert last.ended == "finished"
+    return tmp_path
+
+
+def test_the_tables_are_read_as_shown(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(block("pd.read_parquet"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 3  # a heading, and a row a run
+    exec(block("results.leaderboard"), {})
+    assert "model.codebook.codes" in capsys.readouterr().out
+
+
+def test_the_model_in_one_file_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "readme_autoencoder.py").write_text(block("class Autoencoder"))
+    monkeypatch.syspath_prepend(tmp_path)
+    module: Any = importlib.import_module("readme_autoencoder")
+    config = RunConfig("autoencoder", "autoencoder", module.Autoencoder.Config(), budget=Budget(epochs=5))
+    ticks = list(fit(config, open_dataset(DataConfig("digits"), cache=str(tmp_path)), device=torch.device("cpu")))
+    assert ticks[-1].evals["mse/reconstructions"] < 0.8 * ticks[0].evals["mse/reconstructions"]
+
+
+def test_gen_alone_trains_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path))
+    monkeypatch.setitem(ZOO, "vae_mlp", override(ZOO["vae_mlp"], {"budget.epochs": 2}))
+    exec(block("for tick in fit"), {})
+    assert capsys.readouterr().out.count("bound/images") == 2
+
+
+SUBMITTED = re.findall(r"^ray job submit --working-dir \. -- python -m jobs\.(.*)$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", SUBMITTED)
+def test_the_submitted_lines_are_understood(line: str, tmp_path: Path) -> None:
+    job, *arguments = shlex.split(line.replace("s3://bucket/results", str(tmp_path)))  # which asks the network
+    if job == "sample":
+        known = {name for option in sample.main.params for name in option.opts}
+        assert {text for text in arguments if text.startswith("--")} <= known
+    else:
+        result = CliRunner().invoke(JOBS[job].main, [*arguments, "--dry-run"])
+        assert result.exit_code == 0, result.output
+
+
+def test_there_are_lines_to_check() -> None:
+    assert len(SUBMITTED) == 3
+    assert len(BLOCKS) == 4

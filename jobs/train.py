@@ -86,7 +86,8 @@ def train(asked: Asked, data_hash: str) -> int:
 
 def listen(queue: Any, ticks: list[Tick], lease: Lease) -> None:
     """Prints each tick that the workers put in the queue, until None."""
-    while (tick := queue.get()) is not None:
+    while (sent := queue.get()) is not None:
+        tick = Tick(**sent)
         figures = "  ".join(f"{name} {value:.5g}" for name, value in tick.evals.items())
         print(f"epoch {tick.epoch:g}  {tick.images} images  {tick.seconds:.1f} s  {figures}", flush=True)
         ticks.append(tick)

@@ -15,7 +15,7 @@ from gen.data.stream import scaled, to_uint8
 from gen.engine.machine import seed
 from gen.phase import Batch, Imitates, Model, Reconstructs
 
-SIDE = 8  # pictures a row
+COUNT = 64  # pictures of a kind
 NOISE = 0x70696374  # the pictures' own seed: the same latents at every tick
 
 
@@ -26,7 +26,7 @@ def grids(model: Model, dataset: Dataset, device: torch.device, split: str = "te
     dtype = next(model.parameters()).dtype
     for table in dataset.splits[split]:
         for name, column in table.items():
-            picked = column[torch.arange(SIDE * SIDE) % len(column)]
+            picked = column[torch.arange(COUNT) % len(column)]
             batch[name] = scaled(picked, device, dtype) if picked.dtype == torch.uint8 else picked.to(device)
     drawn = {}
     for capability, kind, draw in KINDS:
@@ -40,21 +40,21 @@ def grids(model: Model, dataset: Dataset, device: torch.device, split: str = "te
 def fakes_beside_real(model: Imitates, batch: Batch) -> Tensor:
     """One picture (C, H, W) in [-1, 1]: fakes on the left, real images on the right."""
     fakes, real = model.imitate(batch)["image"], batch["image"]
-    gap = torch.ones(real.shape[1], 1, SIDE // 2, device=real.device, dtype=real.dtype)
-    left, right = tiled(fakes), tiled(real)
+    gap = torch.ones(real.shape[1], 1, 4, device=real.device, dtype=real.dtype)
+    left, right = tiled(fakes, 8), tiled(real, 8)
     return torch.cat([left, gap.expand(-1, left.shape[1], -1), right], dim=2)
 
 
 def originals_over_reconstructions(model: Reconstructs, batch: Batch) -> Tensor:
     """One picture (C, H, W) in [-1, 1]: each row of originals stands over the row of their reconstructions."""
     made, real = model.reconstruct(batch)["image"], batch["image"]
-    rows = torch.stack([part.reshape(-1, SIDE, *real.shape[1:]) for part in (real, made)], dim=1)
-    return tiled(rows.flatten(0, 2))
+    rows = torch.stack([part.reshape(-1, 16, *real.shape[1:]) for part in (real, made)], dim=1)
+    return tiled(rows.flatten(0, 2), 16)
 
 
-def tiled(images: Tensor) -> Tensor:
+def tiled(images: Tensor, columns: int) -> Tensor:
     """One picture (C, H', W') of images (N, C, H, W), white between them."""
-    grid: Tensor = make_grid(images, SIDE, padding=1, pad_value=1.0)
+    grid: Tensor = make_grid(images, columns, padding=1, pad_value=1.0)
     return grid[: images.shape[1]]  # make_grid turns grey into colour
 
 

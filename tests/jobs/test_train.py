@@ -96,7 +96,8 @@ def test_killed_job_submitted_again(start_job: Callable, run_job: Callable, stor
 def test_killed_worker_is_replaced(start_job: Callable, storage: Path, whole: str):
     process = start_job("train", *SMALL, "--epochs", EPOCHS, "--storage", storage, "--name", "worker")
     at_epoch(process, 3)
-    (worker,) = [one for one in psutil.process_iter(["cmdline"]) if is_worker(one)]
+    family = psutil.Process().children(recursive=True)  # this session's nodes, and nobody else's
+    (worker,) = [one for one in family if is_worker(one)]
     worker.kill()
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
@@ -105,7 +106,10 @@ def test_killed_worker_is_replaced(start_job: Callable, storage: Path, whole: st
 
 
 def is_worker(process: psutil.Process) -> bool:
-    return "".join(process.info["cmdline"] or []).startswith("ray::RayTrainWorker")
+    try:
+        return "".join(process.cmdline()).startswith("ray::RayTrainWorker")
+    except psutil.Error:  # it ended while we looked
+        return False
 
 
 def test_same_name(run_job: Callable, storage: Path, whole: str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray.train
@@ -55,7 +55,7 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     home = Home(order.storage, order.experiment, order.attempt, facts={**order.facts, "hosts": hosts})
     for tick in fit(order.config, dataset, device=device, workers=workers, home=home):
         if workers.rank == 0:
-            ticks.put(tick)
+            ticks.put(asdict(tick))  # plain values: the queue's process then needs neither gen nor torch
 
 
 def every_host(workers: Workers) -> list[str]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
+import click
+
 from gen.engine.on_ray.version import ROOT, code_version
 
 INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
@@ -29,12 +31,14 @@ def connected() -> Iterator[None]:
 
     upload = INSIDE not in os.environ and (ROOT / "pyproject.toml").exists()
     environment = {"working_dir": str(ROOT)} if upload else None
-    ray.init(
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env=environment,
-    )
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": environment}
+    try:
+        ray.init("auto", **quiet)
+    except ConnectionError as error:
+        if os.environ.get("RAY_ADDRESS"):
+            raise click.ClickException(f"no Ray answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: {error}") from error
+        loopback_only()
+        ray.init("local", include_dashboard=False, **quiet)
     for name in ("ray.train", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # `ray job stop`: as Ctrl-C
@@ -42,6 +46,18 @@ def connected() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def loopback_only() -> None:
+    """A Ray started from here on, by this process and its children, listens on loopback and nowhere else.
+
+    Ray replaces a loopback address that it is given by the host's own, unless it takes this platform for one without
+    clusters, which it decides on import.
+    """
+    from ray._private import ray_constants
+
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def facts() -> dict[str, Any]:

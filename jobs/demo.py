@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,11 +24,11 @@ from gen.engine.on_ray.version import ROOT, VARIABLE, code_version
 
 DASHBOARD = "http://127.0.0.1:8265"
 NAME = "demo"
-SEARCH = "--entry vqvae --data digits --epochs 9 --samples 12 --set model.hidden=32"
+SEARCH = "--entry vqvae --data digits --size 16 --epochs 18 --samples 16 --set model.hidden=32"
 PANDAS = """\
 import pandas as pd
-ends = pd.read_parquet("{place}/outcomes", dtype_backend="pyarrow").sort_values("best")
-print(ends[["run", "status", "metric", "best", "epochs", "images_per_second"]].to_string(index=False))"""
+evals = pd.read_parquet("{place}/evals", dtype_backend="pyarrow").query("scope == 'best' and metric == 'mse'")
+print(evals.sort_values("value")[["run", "subject", "split", "value", "epoch", "n_real"]].head(6))"""
 
 
 @click.command(help=__doc__)
@@ -73,7 +74,7 @@ def ray_head() -> Iterator[str]:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     start = "ray start --head --block --node-ip-address 127.0.0.1 --port 0 --dashboard-host 127.0.0.1"
-    start += f" --num-cpus {cores} --disable-usage-stats"
+    start += f" --num-cpus {cores} --dashboard-agent-listen-port {free_port()} --disable-usage-stats"
     own = {
         "RAY_AUTH_MODE": "token",  # set for `ray start` and `ray job submit` alike, else the latter is refused
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # of this head alone, and in no file
@@ -109,6 +110,13 @@ def answers(address: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on: Ray's own choice for its agent is the same for every head of a host."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def say(text: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from gen.data.dataset import Dataset
 from gen.data.stream import scaled, to_uint8
@@ -54,6 +53,8 @@ def originals_over_reconstructions(model: Reconstructs, batch: Batch) -> Tensor:
 
 def tiled(images: Tensor, columns: int) -> Tensor:
     """One picture (C, H', W') of images (N, C, H, W), white between them."""
+    from torchvision.utils import make_grid  # here, for it takes seconds to import and most processes draw nothing
+
     grid: Tensor = make_grid(images, columns, padding=1, pad_value=1.0)
     return grid[: images.shape[1]]  # make_grid turns grey into colour
 

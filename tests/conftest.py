@@ -1,4 +1,7 @@
-"""One Ray for the session: two nodes of two CPUs on loopback, which have the dependencies and not this project."""
+"""One Ray for the session: two nodes of two CPUs on loopback, which have the dependencies and not this project.
+
+And an object store in a process of its own.
+"""
 
 import os
 import secrets
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {
@@ -86,6 +90,34 @@ def run_job(start_job: Callable[..., subprocess.Popen[str]]) -> Callable[..., su
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     return run
+
+
+SERVER = """
+import logging, sys
+from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print("%s:%s" % server.get_host_and_port(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Host and port of an object store, in a process of its own, with an empty bucket named "bucket"."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        address = server.stdout.readline().strip()
+        filesystem, _ = fs.FileSystem.from_uri(
+            f"s3://key:secret@bucket?endpoint_override={address}&scheme=http&allow_bucket_creation=true"
+        )
+        filesystem.create_dir("bucket")
+        yield address
+        server.stdin.close()
 
 
 def free_port() -> int:

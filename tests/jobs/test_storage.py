@@ -1,0 +1,92 @@
+"""The jobs on object storage, and storage that a host does not share."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pyarrow import fs
+
+from gen import results
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_train_tune_and_sample_on_object_storage(run_job: Callable, s3: str, tmp_path: Path):
+    storage = f"s3://key:secret@bucket/jobs?endpoint_override={s3}&scheme=http"
+    shared = ["--storage", storage, "--set", "train.batch=64"]
+    done = run_job("train", "--entry", "vae_mlp", "--epochs", 2, "--workers", 2, "--name", "trained", *shared)
+    assert done.returncode == 0, done.stderr
+    again = run_job("train", "--entry", "vae_mlp", "--epochs", 3, "--workers", 2, "--name", "trained", *shared)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("\nepoch ") == 1  # it went on from the checkpoint
+    assert list(results.outcomes(storage, "trained", all_ends=True)["epochs"]) == [2, 3]
+    search = ["--entry", "vqvae", "--set", "model.hidden=8", "--epochs", 3, "--samples", 4, "--name", "searched"]
+    done = run_job("tune", *search, "--storage", storage)
+    assert done.returncode == 0, done.stderr
+    assert len(results.leaderboard(storage, "searched")) == 4
+    filesystem, path = fs.FileSystem.from_uri(storage)  # plain pandas, without this project
+    evals = pd.read_parquet(f"{path}/searched/evals", filesystem=filesystem, dtype_backend="pyarrow")
+    assert evals["run"].nunique() == 4
+    done = run_job("sample", "--storage", storage, "--name", "trained", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name.rsplit("-", 1)[1] for path in tmp_path.iterdir()} == {"fakes.png", "reconstructions.png"}
+
+
+def test_a_local_path_that_a_host_does_not_share(tmp_path: Path):
+    """Two Ray nodes on this machine; the second has a mount namespace of its own, where another folder lies there."""
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    allowed = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    if allowed.returncode:
+        pytest.skip("needs the right to make a mount namespace")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GENFLEET_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_NODES, str(storage)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"is a local path that host \S+ does not share; use a folder that all hosts mount", done.stdout)
+    assert "left behind: []" in done.stdout
+
+
+TWO_NODES = """
+import ctypes, os, subprocess, sys, threading
+import ray
+from ray.cluster_utils import Cluster
+from gen.engine.on_ray.preflight import check_shared
+from gen.results import Storage
+
+storage = sys.argv[1]
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+joined = threading.Event()
+
+def drive():
+    joined.wait()
+    ray.init(cluster.address, log_to_driver=False)
+    try:
+        check_shared(Storage(storage))
+    except ValueError as error:
+        print(error)
+    print("left behind:", os.listdir(storage))
+    ray.shutdown()
+
+driver = threading.Thread(target=drive)
+driver.start()  # now, with the mounts that the head has
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x20000) == 0, os.strerror(ctypes.get_errno())  # mounts of this thread and what it starts
+subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "none", storage], check=True)
+cluster.add_node(num_cpus=1)
+joined.set()
+driver.join()
+cluster.shutdown()
+"""

@@ -30,7 +30,7 @@ class Watch:
             self.names = list(logs)
             self.sums = torch.zeros(len(logs), dtype=torch.float64, device=self.device)
             self.bad = torch.full_like(self.sums, -1.0)  # the first step that was not finite; -1: none yet
-        values = torch.stack([logs[name].detach().double() for name in self.names])
+        values = torch.stack([logs[name].detach() for name in self.names]).double()
         self.sums += values
         self.bad = torch.where(values.isfinite() | (self.bad >= 0), self.bad, float(step))
         self.count += 1

@@ -31,7 +31,7 @@ def leaderboard(
 
     Columns: rank, run, entry, seed, value, status, epochs, seconds, best_epoch, steering (the best of the cheap figures
     that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) follow
-    unranked. `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None:
+    unranked, in the order of `steering`. `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None:
     what selected the runs' best weights. ValueError if the figures are of more than one protocol: they are not to be
     ranked together.
     """
@@ -56,7 +56,9 @@ def leaderboard(
     frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
     value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
     ranked = np.isfinite(value)
-    order = np.lexsort((frame["run"].to_numpy(dtype=str), np.where(ranked, value if mode == "min" else -value, np.inf)))
+    cheap = frame["steering"].to_numpy(dtype=float, na_value=np.nan)  # orders those without a rank; NaN is last
+    keys = [np.where(ranked, value, np.inf), cheap] if mode == "min" else [np.where(ranked, -value, np.inf), -cheap]
+    order = np.lexsort((frame["run"].to_numpy(dtype=str), keys[1], keys[0]))
     frame = frame.iloc[order].reset_index(drop=True)
     places = [position if good else None for position, good in enumerate(ranked[order], start=1)]
     frame.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))

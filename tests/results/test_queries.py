@@ -41,11 +41,11 @@ def test_leaderboard(storage, place):
     board = results.leaderboard(place, "e")
     names = "rank run entry seed value status epochs seconds best_epoch steering beta name"
     assert list(board.columns) == names.split()
-    assert list(board["run"]) == ["run1", "run2", "run0", "failed", "stopped"]
+    assert list(board["run"]) == ["run1", "run2", "run0", "stopped", "failed"]
     assert list(board["value"][:3]) == [1.0, 2.0, 3.0]
     assert board["rank"].to_list()[:3] == [1, 2, 3]
     assert board["rank"].isna().to_list() == [False, False, False, True, True]
-    assert board["steering"].to_list()[4] == 4.0
+    assert board["steering"].to_list()[3] == 4.0
     assert board["beta"].to_list()[:3] == [0.5, 1.0, 0.25]
     assert board.attrs["protocol"]["protocol"] == "best-p1"
     assert board.attrs["protocol"]["n_real"] == 180

@@ -31,9 +31,9 @@ def leaderboard(
 
     Columns: rank, run, entry, seed, value, status, epochs, seconds, best_epoch, steering (the best of the cheap figures
     that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) follow
-    unranked, in the order of `steering`. `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None:
-    what selected the runs' best weights. ValueError if the figures are of more than one protocol: they are not to be
-    ranked together.
+    unranked, by `steering`. `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or
+    "NAME/SUBJECT/COLUMN"; None: what selected the runs' best weights. ValueError if the figures are of more than one
+    protocol: they are not to be ranked together.
     """
     if mode not in ("min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")

@@ -14,13 +14,12 @@ import pandas as pd
 import torch
 
 from gen import results
-from gen.config import RunConfig, override
 from gen.data.dataset import open_dataset
 from gen.engine import checkpoint
 from gen.engine.fit import build_model
 from gen.engine.machine import resolve_device
 from gen.engine.pictures import grids
-from gen.zoo import entry
+from gen.zoo import restore
 from jobs.options import Job, refusing, show
 
 
@@ -40,7 +39,7 @@ def main(name: str, wanted: str | None, split: str, data_root: str | None, downl
         storage, device = results.Storage(options["storage"]), resolve_device(options["device"])
         run = wanted or best_run(storage, name)
         state = checkpoint.load_best(storage, name, run, device)
-        config = stored_config(state)
+        config = restore(state["config"])
         if options["dry_run"]:
             show(config)
             return
@@ -69,14 +68,6 @@ def best_run(storage: results.Storage, name: str) -> str:
 def known(storage: results.Storage) -> list[str]:
     """Names of the experiments in a storage."""
     return [name for name in storage.folders("") if not name.startswith("_")]
-
-
-def stored_config(state: dict[str, Any]) -> RunConfig:
-    """The config that a checkpoint was trained with."""
-    groups = json.loads(state["config"])
-    chosen = entry(groups.pop("entry"))
-    groups.pop("family")
-    return override(chosen, groups)
 
 
 if __name__ == "__main__":

@@ -31,4 +31,5 @@ def seed(device: torch.device, *numbers: int) -> None:
         state ^= state >> 31
     torch.default_generator.manual_seed(state)
     if device.type == "cuda":
-        torch.cuda.default_generators[device.index or torch.cuda.current_device()].manual_seed(state)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(state)

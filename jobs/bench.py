@@ -2,6 +2,8 @@
 
 python -m jobs.bench loader --data-root PATH   the bare engine against a plain PyTorch loop over DataLoader, on MNIST
 python -m jobs.bench train --data-root PATH    the bare engine against jobs.train with one worker
+python -m jobs.bench trials                    what a trial costs on a slot, in a process of its own, and nested
+python -m jobs.bench kills --times N           kills searches at random, submits them again, counts rows
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from gen.engine.step import Stepper
 from gen.engine.workers import ALONE
 from gen.results.storage import Storage
 from gen.zoo import entry as zoo_entry
+from jobs.bench_kills import kills
+from jobs.bench_trials import trials
 from jobs.options import refusing
 
 OPTIONS = (
@@ -169,6 +173,10 @@ def report(found: dict[str, list[float]]) -> None:
     for name, values in found.items():
         ratio = statistics.median(one / other for one, other in zip(first, values, strict=True))
         print(f"{name:36}{statistics.median(values):10.0f}{min(values):10.0f}{max(values):10.0f}   {ratio:.3f}")
+
+
+main.add_command(trials)
+main.add_command(kills)
 
 
 if __name__ == "__main__":

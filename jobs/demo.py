@@ -27,7 +27,7 @@ NAME = "demo"
 SEARCH = "--entry vqvae --data digits --size 16 --epochs 18 --grace 2 --samples 16 --set model.hidden=32"
 PANDAS = """\
 import pandas as pd
-evals = pd.read_parquet("{place}/evals", dtype_backend="pyarrow").query("scope == 'best' and metric == 'mse'")
+evals = pd.read_parquet("{place}/evals", filters=[("scope", "==", "best"), ("metric", "==", "mse")])
 print(evals.sort_values("value")[["run", "subject", "split", "value", "epoch", "n_real"]].head(6))"""
 
 

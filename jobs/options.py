@@ -17,6 +17,7 @@ from gen.config import RunConfig, override, to_json
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import build_model, steering
 from gen.engine.judge import Judge
+from gen.engine.tensorboard import check_installed
 from gen.metrics.classifier import Classifier
 from gen.results.storage import Storage, check_name
 from gen.zoo import entry
@@ -59,6 +60,7 @@ class Asked:
     data_root: str | None
     download: bool
     dry_run: bool
+    tensorboard: bool  # write TensorBoard's event files too
     pinned: Sequence[str]  # settings named on the command line: a search leaves them alone
 
     def open(self) -> Dataset:
@@ -83,6 +85,7 @@ OPTIONS: Sequence[Callable[..., Any]] = (
     click.option("--device", help="auto (the default), cpu or cuda."),
     click.option("--storage", default="results", show_default=True, help="Folder or URI for tables and checkpoints."),
     click.option("--name", help="Experiment; the same name goes on where it stopped. Default: ENTRY-DATA."),
+    click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files too, to STORAGE/NAME/_tensorboard."),
     click.option("--dry-run", is_flag=True, help="Print the resolved config as JSON and stop."),
 )
 
@@ -110,7 +113,9 @@ def resolve(options: dict[str, Any]) -> Asked:
     config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})
     name = options.pop("name") or f"{config.entry}-{config.data.name}"
     check_name("name", name)
-    root = options.pop("data_root")
+    root, tensorboard = options.pop("data_root"), options.pop("tensorboard")
+    if tensorboard:
+        check_installed()
     return Asked(
         config.resolved(),
         Storage(options.pop("storage")),
@@ -118,6 +123,7 @@ def resolve(options: dict[str, Any]) -> Asked:
         str(Path(root).expanduser().absolute()) if root else None,
         options.pop("download"),
         options.pop("dry_run"),
+        tensorboard,
         [key for key, _ in pairs],
     )
 

@@ -51,7 +51,8 @@ def train(asked: Asked, data_hash: str) -> int:
         lease.acquire()
     try:
         preflight.write_note(asked.storage, name, wanted)
-        order = Order(config, asked.storage, name, lease.attempt, data_hash, asked.data_root, asked.download, facts())
+        data = (data_hash, asked.data_root, asked.download)
+        order = Order(config, asked.storage, name, lease.attempt, *data, facts(), asked.tensorboard)
         each = preflight.described(needed)
         print(f"{name}: run {identity(config, data_hash)}, {config.machine.workers} workers, {each} each", flush=True)
         queue, ticks = Queue(actor_options={"num_cpus": 0}), list[Tick]()

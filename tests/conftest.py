@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,17 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
         assert "ModuleNotFoundError" in probe.stderr
         port = free_port()
         head = {"num_cpus": 2, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        cluster.add_node(num_cpus=2)
+        # a folder a node, as on two hosts: each removes and unpacks the upload of a job when it first needs it
+        folder = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
+        places = [Path(folder.name, name) for name in ("a", "b")]  # short: sockets lie there
+        cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": str(places[0])})
+        for place in places:  # where a submitted job looks for its Ray; else it takes any that runs on this machine
+            place.mkdir(exist_ok=True)
+            (place / "ray_current_cluster").write_text(cluster.address)
+        cluster.add_node(num_cpus=2, temp_dir=str(places[1]))
     yield RayCluster(cluster.address, f"http://127.0.0.1:{port}")
     cluster.shutdown()
+    folder.cleanup()
 
 
 @pytest.fixture(scope="session")

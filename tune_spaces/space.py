@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -27,6 +27,9 @@ class Space:
     grace: int = 2  # epochs before which none is stopped
     reduction: int = 3  # of the runs at a rung, one in so many goes on
     samples: int = 32  # configurations
+    scales: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # start of a figure's name -> what changes its scale
     fixed: frozenset[str] = field(default=frozenset())  # keys that no dict of a key above them sets
 
 

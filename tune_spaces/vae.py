@@ -16,4 +16,4 @@ def space(config: RunConfig) -> Space:
         "model.width": tune.choice([256, 512, 1024]),
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
     }
-    return Space(config, keys, metric="bound/images", max_epochs=30, grace=2)
+    return Space(config, keys, metric="bound/images", max_epochs=30, grace=2, scales={"autoencoder/": ["model.beta"]})

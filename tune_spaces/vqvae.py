@@ -18,4 +18,9 @@ def space(config: RunConfig) -> Space:
         "model.hidden": tune.choice([32, 64, 128]),
         "model.optimizer.rate": tune.loguniform(1e-4, 3e-3),
     }
-    return Space(config, keys, metric="mse/reconstructions", max_epochs=20, grace=1)
+    scales = {
+        "autoencoder/": ["model.beta", "model.codebook.update", "model.codebook.dimensions"],
+        "perplexity/": ["model.codebook.codes"],
+        "used/": ["model.codebook.codes"],
+    }
+    return Space(config, keys, metric="mse/reconstructions", max_epochs=20, grace=1, scales=scales)

@@ -50,12 +50,7 @@ def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Mo
     check_needs(model.needs, dataset)
     if config.train.precision == "float64":
         model = model.double()
-    model = model.to(device)
-    if config.train.sync_batchnorm:
-        if device.type != "cuda":
-            raise ValueError("train.sync_batchnorm=True needs CUDA devices; allowed on a CPU: False")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    return model
+    return model.to(device)
 
 
 def fit(
@@ -78,12 +73,14 @@ def fit(
     if run.ended():
         yield run.at(dict(run.evals))
         return
+    again = bool(home and home.standing and run.progress.tick)
     while not run.progress.status:
-        tick = run.tick()
+        tick, again = run.at({}) if again else run.tick(), False
         try:
             reason = yield tick
         except GeneratorExit:
-            run.record.save(run.progress, run.stepper)
+            if not run.progress.status:  # one that has ended keeps what its end left
+                run.record.save(run.progress, run.stepper)
             raise
         if reason and not run.progress.status:
             yield run.end("stopped", reason)
@@ -103,6 +100,10 @@ class Run:
     ) -> None:
         self.config, self.dataset, self.device, self.workers = config, dataset, device, workers
         model = build_model(config, dataset, device)
+        if config.train.sync_batchnorm:
+            if device.type != "cuda":
+                raise ValueError("train.sync_batchnorm=True needs CUDA devices; allowed on a CPU: False")
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         dtype = torch.float64 if config.train.precision == "float64" else torch.float32
         draw = config.train.batch * config.train.micro_batches
         stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype)

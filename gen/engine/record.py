@@ -18,6 +18,7 @@ from gen.data.dataset import Dataset
 from gen.engine import checkpoint
 from gen.engine.judge import Figure
 from gen.engine.step import Stepper
+from gen.engine.tensorboard import Board
 from gen.engine.workers import Workers
 from gen.results.ledger import Ledger, Slot
 from gen.results.storage import Storage
@@ -33,6 +34,8 @@ class Home:
     slot: Slot | None = None  # where a short run's rows go together with others'; None: into files of its own
     recorded: Mapping[str, int] = field(default_factory=dict)  # table -> last tick that the slots' files hold already
     keep_last: bool = True  # keep the last checkpoint of an ended run, so that a larger budget continues it
+    standing: bool = False  # a run that goes on first tells again where it stands: a search may not have decided there
+    tensorboard: bool = False  # write TensorBoard's event files beside the tables
     facts: Mapping[str, Any] = field(default_factory=dict)  # columns of `runs` that the engine cannot know
 
 
@@ -66,6 +69,7 @@ class Record:
         self.best_weights: dict[str, Tensor] | None = None  # of this process
         self.written_tick = 0  # of the best weights that lie in the storage
         self.ledger: Ledger | None = None
+        self.board: Board | None = None
 
     def resume(self, stepper: Stepper) -> Progress:
         """Loads the last checkpoint of this run into `stepper`, if there is one."""
@@ -79,20 +83,22 @@ class Record:
             progress = Progress()
         self.saved_tick = progress.tick
         if self.home and self.writes:
-            home = self.home
+            home, first = self.home, progress.tick + 1 if state else 0
             self.ledger = Ledger(
                 home.storage,
                 home.experiment,
                 self.run,
                 home.attempt,
-                first=progress.tick + 1 if state else 0,
+                first=first,
                 slot=home.slot,
                 recorded=home.recorded,
             )
+            if home.tensorboard:
+                self.board = Board(home.storage, home.experiment, self.run, first)
             if state is None:
                 self._introduce(stepper)
                 if home.slot is None:  # seen from its first second on
-                    self.ledger.flush(0)
+                    self._flush(0)
         return progress
 
     def rows(
@@ -108,6 +114,12 @@ class Record:
             here |= {"step": progress.best_step, "epoch": progress.best_epoch, "images": progress.best_images}
         for figure in figures:
             self.ledger.add("evals", scope=scope, **here, **figure.row())
+        if self.board:
+            for name, value in metrics.items():
+                self.board.scalar(name, value, here["step"])
+            for figure in figures:
+                prefix = "best/" if scope == "best" else ""
+                self.board.scalar(f"{prefix}{figure.split}/{figure.name}", figure.value, here["step"])
 
     def picture(self, progress: Progress, stepper: Stepper, kind: str, png: bytes) -> None:
         """A sample grid."""
@@ -115,6 +127,8 @@ class Record:
             here = self._place(progress, stepper)
             del here["images"]
             self.ledger.add("samples", kind=kind, png=png, **here)
+        if self.board:
+            self.board.picture(f"samples/{kind}", png, stepper.step)
 
     def event(self, progress: Progress, kind: str, why: str) -> None:
         """Something that happened to the run."""
@@ -141,7 +155,10 @@ class Record:
             return self.best_weights
         path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}"
         state = checkpoint.load(self.home.storage, path, device)
-        return state["weights"] if state else None
+        if state is None:
+            raise ValueError(f"{self.home.storage}/{path}, the best weights that last.pt names, is gone; put it back")
+        weights: dict[str, Tensor] = state["weights"]
+        return weights
 
     def save_if_due(self, progress: Progress, stepper: Stepper) -> None:
         """A checkpoint, if the last one is old enough."""
@@ -155,7 +172,7 @@ class Record:
         """
         if not self.writes or not self.ledger or progress.tick == self.saved_tick:
             return
-        self.ledger.flush(progress.tick)
+        self._flush(progress.tick)
         self._write_best(progress)
         self._write_last(progress, stepper)
 
@@ -165,10 +182,9 @@ class Record:
             return
         self._write_best(progress)
         path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None
-        tick = max(progress.tick, self.ledger.first)  # a checkpoint may have closed the run's last tick already
         self.ledger.add(
             "outcomes",
-            tick=tick,
+            tick=progress.tick,
             status=progress.status,
             why=progress.why,
             metric=self.metric,
@@ -184,7 +200,9 @@ class Record:
             parameters=stepper.model.learned(),
             ended=datetime.now(UTC),
         )
-        self.ledger.close(tick)
+        if self.board:  # before the outcome: with that, nobody would write it again
+            self.board.flush(progress.tick)
+        self.ledger.close(progress.tick)
         if progress.status == "failed":  # the last good checkpoint stays as it is
             return
         if self.home.keep_last:
@@ -197,6 +215,12 @@ class Record:
     def _folder(self) -> str:
         assert self.home is not None
         return checkpoint.folder(self.home.experiment, self.run)
+
+    def _flush(self, tick: int) -> None:
+        assert self.ledger is not None
+        if self.board:
+            self.board.flush(tick)
+        self.ledger.flush(tick)
 
     def _place(self, progress: Progress, stepper: Stepper) -> dict[str, Any]:
         epoch = float(progress.tick * self.config.evaluate.every)
@@ -229,6 +253,9 @@ class Record:
         for key, value in flat(self.config).items():
             number = float(value) if isinstance(value, (int, float)) else None
             self.ledger.add("settings", tick=0, key=key, number=number, text=_text(value))
+        if self.board:
+            lines = [f"    {key} = {_text(value)}" for key, value in flat(self.config).items()]
+            self.board.text("settings", "\n".join(lines))
 
     def _write_best(self, progress: Progress) -> None:
         if self.best_weights is None or not self.home or self.written_tick == progress.best_tick:

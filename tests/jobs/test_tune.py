@@ -1,53 +1,180 @@
-"""jobs.tune: losers end early, what is done is found again, and a kill loses and doubles nothing."""
+"""jobs.tune: losers end early, what is done is found again, and no way of ending it loses or doubles anything."""
 
 import json
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gen import results
+import pytest
+from click.testing import CliRunner
+from ray.job_submission import JobStatus, JobSubmissionClient
 
-SMALL = ["--entry", "vqvae", "--set", "model.hidden=8", "--epochs", 4, "--name", "search"]
+from gen import results
+from jobs import tune
+from jobs.plan import plan, seconds
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--entry", "vqvae", "--set", "model.hidden=8", "--name", "search"]
+KEYS = {
+    "metrics": ["run", "tick", "name"],
+    "evals": ["run", "tick", "scope", "split", "protocol"],
+    "samples": ["run", "tick", "kind"],
+    "runs": ["run"],
+    "outcomes": ["run"],
+}
+
+
+def check(place: Path, runs: int) -> None:
+    """Every run ended once, with all its rows once, and as the decisions on record say."""
+    tables = {name: results.queries.read(str(place), "search", name) for name in (*KEYS, "events")}
+    for name, keys in KEYS.items():
+        assert not tables[name].duplicated(keys).any(), name
+    ends = tables["outcomes"].set_index("run")
+    assert len(ends) == len(tables["runs"]) == runs
+    ticks = tables["metrics"].groupby("run")["tick"].agg(lambda ticks: sorted(set(ticks)))
+    for run, end in ends.iterrows():
+        assert ticks[run] == list(range(1, int(end["epochs"]) + 1))
+    rungs = tables["events"][tables["events"]["kind"] == "rung"]
+    rung = rungs["detail"].map(lambda detail: json.loads(detail)["rung"])
+    assert not rungs.assign(rung=rung).duplicated(["run", "rung"]).any()
+    # every stop is a decision on record, and its run ended there
+    stops = rungs[rungs["decision"] == "stop"].set_index("run")
+    stopped = ends[ends["status"] == "stopped"]
+    assert set(stops.index) == set(stopped.index)
+    assert all(stops.loc[run, "epoch"] == stopped.loc[run, "epochs"] for run in stops.index)
+    details = map(json.loads, stops["detail"])
+    assert all(detail["cutoff"] <= value for detail, value in zip(details, stops["value"], strict=True))
 
 
 def test_search(run_job: Callable, tmp_path: Path):
-    done = run_job("tune", *SMALL, "--samples", 8, "--reduction", 2, "--storage", tmp_path)
-    assert done.returncode == 0, done.stderr
-    place = str(tmp_path)
-    ends = results.outcomes(place, "search", all_ends=True)
-    assert len(ends) == len(set(ends["run"])) == 8
-    assert set(ends["status"]) == {"finished", "stopped"}
-    assert len(results.leaderboard(place, "search")) == 8
-    # every stop is a decision on record, and its run ended on that rung
-    rungs = results.events(place, "search", kind="rung")
-    stops = rungs[rungs["decision"] == "stop"].set_index("run")
-    stopped = ends[ends["status"] == "stopped"].set_index("run")
-    assert set(stops.index) == set(stopped.index)
-    assert all(stops.loc[run, "epoch"] == stopped.loc[run, "epochs"] for run in stops.index)
-    assert all(
-        json.loads(detail)["cutoff"] < value for detail, value in zip(stops["detail"], stops["value"], strict=True)
+    done = run_job(
+        "tune", *SMALL, "--max-epochs", 4, "--samples", 4, "--seeds", 2, "--reduction", 2, "--storage", tmp_path
     )
+    assert done.returncode == 0, done.stderr
+    check(tmp_path, 8)
+    ends = results.outcomes(str(tmp_path), "search")
+    assert set(ends["status"]) == {"finished", "stopped"}
+    board = results.leaderboard(str(tmp_path), "search")
+    assert sorted(board["seed"]) == [0] * 4 + [1] * 4
+    assert [sorted(seeds) for _, seeds in board.groupby("rate")["seed"]] == [[0, 1]] * 4
+    finished, stopped = ((ends["status"] == status).sum() for status in ("finished", "stopped"))
+    last = [line for line in done.stdout.splitlines() if "running" in line][-1]
+    assert f"0 running, {finished} finished, {stopped} stopped, 0 failed; best" in last
+    assert last.endswith("(8 of 8)")
 
 
 def test_killed_search(start_job: Callable, run_job: Callable, tmp_path: Path):
-    arguments = ["tune", *SMALL, "--storage", tmp_path]
-    process = start_job(*arguments, "--samples", 10)
-    for line in process.stdout:
-        if "(3 of 10)" in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.communicate()
+    """Interrupted as by Ctrl-C, then killed, then left to end with one more run."""
+    arguments = ["tune", *SMALL, "--epochs", 4, "--storage", tmp_path]
+    for count, kind in ((2, signal.SIGINT), (5, signal.SIGKILL)):
+        process = start_job(*arguments, "--samples", 10)
+        for line in process.stdout:
+            if f"({count} of 10)" in line and " run " in line:
+                process.send_signal(kind)
+                break
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == (130 if kind == signal.SIGINT else -kind)
+        if kind == signal.SIGINT:
+            assert errors.strip() == "interrupted: submit the same again to go on"
     before = results.outcomes(str(tmp_path), "search")
     assert 0 < len(before) < 10
     done = run_job(*arguments, "--samples", 11)  # samples may grow
     assert done.returncode == 0, done.stderr
     assert f"11 runs, {len(before)} on record" in done.stdout
-    ends = results.outcomes(str(tmp_path), "search", all_ends=True)
-    assert len(ends) == len(set(ends["run"])) == 11
-    assert set(before["attempt"]) < set(ends["attempt"])
-    for table, keys in {
-        "metrics": ["run", "tick", "name"],
-        "evals": ["run", "tick", "scope", "split", "protocol"],
-    }.items():
-        rows = getattr(results, table)(str(tmp_path), "search")
-        assert not rows.duplicated(keys).any()
+    check(tmp_path, 11)
+    assert set(before["attempt"]) < set(results.outcomes(str(tmp_path), "search")["attempt"])
+
+
+def test_stopped_job_and_a_time_that_is_up(ray_cluster, run_job: Callable, tmp_path: Path):
+    """`ray job stop` leaves what a later submission goes on with, and so does the end of its time."""
+    arguments = [*SMALL, "--epochs", 9, "--samples", 8, "--set", "budget.checkpoint_seconds=0", "--storage", tmp_path]
+    client = JobSubmissionClient(ray_cluster.dashboard)
+    entrypoint = subprocess.list2cmdline(["python", "-m", "jobs.tune", *map(str, arguments)])
+    job = client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(ROOT)})
+    deadline = time.monotonic() + 120
+    while "(2 of 8)" not in client.get_job_logs(job):
+        assert time.monotonic() < deadline, client.get_job_logs(job)
+        assert client.get_job_status(job) in (JobStatus.PENDING, JobStatus.RUNNING), client.get_job_logs(job)
+        time.sleep(0.2)
+    client.stop_job(job)
+    while client.get_job_status(job) != JobStatus.STOPPED:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    stopped = len(results.outcomes(str(tmp_path), "search"))
+    assert 2 <= stopped < 8
+    some = run_job("tune", *arguments, "--time-budget", "2s")
+    assert some.returncode == 0, some.stderr
+    left = 8 - len(results.outcomes(str(tmp_path), "search"))
+    assert left > 0
+    assert f"the time is up with {left} runs to go" in some.stdout
+    done = run_job("tune", *arguments)
+    assert done.returncode == 0, done.stderr
+    check(tmp_path, 8)
+    assert len(results.events(str(tmp_path), "search", kind="resume"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["--metric", "autoencoder/loss", "--mode", "min"],
+            "model.beta, model.codebook.dimensions, model.codebook.update change its scale",
+        ),
+        (["--metric", "autoencoder/loss", "--mode", "min"], "do not compare by it; use mse/reconstructions"),
+        (["--metric", "perplexity/images", "--mode", "max"], "with model.codebook.codes, which vary; use mse/recon"),
+        (["--metric", "engine/images_per_second", "--mode", "max"], "use mse/reconstructions"),
+        (["--metric", "beauty/images", "--mode", "max"], "not measured for vqvae; allowed: mse/reconstructions"),
+        (["--metric", "frechet_classifier/reconstructions"], "allowed: --mode min, --mode max"),
+        (["--mode", "best"], "'best' is not one of 'min', 'max'"),
+        (["--search", "seed=1,2"], "use --seeds"),
+        (["--search", "data.size=4,8"], "data.size cannot be searched"),
+        (["--search", "train.ema=0,0.9"], "not ranked together"),
+        (["--seeds", "0"], "at least 1"),
+        (["--max-concurrent", "-1"], "at least 0"),
+        (["--epochs", "4", "--max-epochs", "5"], "say one of them"),
+        (["--time-budget", "soon"], "30m"),
+        (["--time-budget", "-3"], "30m"),
+        (["--set", "evaluate.every=2", "--grace", "3"], "no multiple of evaluate.every=2"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(arguments: list[str], expected: str, tmp_path: Path):
+    asked = ["--entry", "vqvae", "--storage", str(tmp_path / "storage"), *arguments]
+    result = CliRunner().invoke(tune.main, asked)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert expected in result.stderr
+    assert not (tmp_path / "storage").exists()
+
+
+def planned(*arguments: str):
+    """The plan of a command line."""
+    return plan(tune.main.make_context("tune", ["--entry", "vqvae", *arguments]).params)
+
+
+def test_plans():
+    usual = planned()
+    assert (usual.space.grace, usual.most, usual.seeds, usual.seconds) == (1, 0, 1, float("inf"))
+    assert (usual.space.config.evaluate.metric, usual.space.config.evaluate.mode) == ("mse/reconstructions", "min")
+    assert planned("--set", "evaluate.every=2").space.grace == 2
+    assert planned("--max-epochs", "7").space.config.budget.epochs == 7
+    free = ["--metric", "perplexity/images", "--mode", "max", "--set", "model.codebook.codes=64"]
+    fixed = planned(*free)  # its scale no longer varies
+    assert (fixed.space.config.evaluate.metric, fixed.space.config.evaluate.mode) == ("perplexity/images", "max")
+    fixed.open()
+    many = planned("--samples", "3", "--seeds", "2", "--seed", "5")
+    assert [config.seed for config in many.configs] == [5, 6] * 3
+    assert [config.model for config in many.configs[::2]] == [config.model for config in many.configs[1::2]]
+    assert [config.model for config in planned("--samples", "3", "--seed", "5").configs] == [
+        config.model for config in many.configs[::2]
+    ]
+    with_decay = [config.model.codebook for config in planned("--samples", "20").configs]
+    default = usual.asked.config.model.codebook.decay
+    assert all((codebook.decay == default) == (codebook.update == "loss") for codebook in with_decay)
+
+
+def test_times():
+    assert [seconds(text) for text in ("90", "90s", "30m", "2h", "1.5d")] == [90, 90, 1800, 7200, 129600]

@@ -22,7 +22,7 @@ from gen.results.storage import Storage
 PATIENCE = 10.0  # seconds that a young head may take to report whether it scales; a probe of a host takes less too
 PROBE_SECONDS = 60.0  # starting a process on a host that has only the dependencies
 NOTE = "_experiment.json"  # what a name was first used for
-GROWS = ("epochs", "samples")  # parts of a note that may grow
+GROWS = ("epochs", "samples", "seeds")  # parts of a note that may grow
 
 
 def alive() -> list[dict[str, Any]]:
@@ -42,22 +42,32 @@ def uses_gpu(machine: Machine) -> bool:
     return machine.device == "cuda"
 
 
-def worker_resources(machine: Machine) -> dict[str, float]:
-    """What Ray sets aside for one worker."""
-    return {"CPU": float(machine.threads)} | ({"GPU": 1.0} if uses_gpu(machine) else {})
+def worker_resources(machine: Machine, gpus: float | None = None) -> dict[str, float]:
+    """What Ray sets aside for one worker; `gpus`: of all workers together, where that was said."""
+    cpus = {"CPU": float(machine.threads)}
+    if gpus is not None:
+        return cpus | {"GPU": gpus / machine.workers}
+    return cpus | ({"GPU": 1.0} if uses_gpu(machine) else {})
 
 
 def places(needed: Mapping[str, float]) -> int:
     """How many workers that need `needed` each fit on the nodes of the cluster, were they empty."""
     count = 0
     for node in alive():
-        count += min(int(node["Resources"].get(name, 0) // amount) for name, amount in needed.items())
+        count += min(fit_in(node["Resources"].get(name, 0), amount) for name, amount in needed.items())
     return count
 
 
-def check_cluster(machine: Machine) -> dict[str, float]:
+def fit_in(whole: float, amount: float) -> int:
+    """How often `amount` fits in `whole`; a tenth fits ten times in one, whatever floats make of it."""
+    return int(whole / amount + 1e-6)
+
+
+def check_cluster(machine: Machine, gpus: float | None = None) -> dict[str, float]:
     """The resources of one worker. ValueError if the cluster has no place for all workers, and none will come."""
-    needed = worker_resources(machine)
+    needed = worker_resources(machine, gpus)
+    if gpus is not None and not (total("GPU") or most().get("GPU", 0)):
+        raise ValueError(f"gpus-per-trial={gpus:g}, but the cluster has no GPU; leave it out, or add nodes with GPUs")
     found = places(needed)
     if found >= machine.workers or autoscales():
         return needed
@@ -146,7 +156,7 @@ def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> 
         more = f" and {len(other) - 5} more" if len(other) > 5 else ""
         raise ValueError(f"name {experiment} is in use with other settings: {shown}{more}; use another --name")
     for key in changed:
-        if asked[key] < recorded[key]:
+        if asked[key] < recorded.get(key, 1):
             raise ValueError(
                 f"name {experiment} is in use with {key}={recorded[key]}, now {asked[key]}: it may only grow; "
                 f"use another --name"

@@ -1,9 +1,11 @@
-"""What the tables hold of runs that ended: such a trial is told again to the scheduler instead of trained again."""
+"""What the tables hold of a search: the runs that ended, and the decisions from which its rungs are rebuilt."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -12,27 +14,58 @@ from gen.config import RunConfig
 from gen.results import queries
 from gen.results.storage import Storage
 
-Told = Sequence[tuple[int, float, float]]
-"""Tick, epoch and value of the metric that steered, of each tick of a run."""
+KIND = "rung"  # of the rows of `events` that hold decisions
 
 
-def told(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) -> dict[str, Told]:
-    """What the tables hold of those runs that need no more training: run -> (tick, epoch, value) of each tick."""
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about a run at an epoch: "stop" or "continue"; "end" where it ended by itself."""
+
+    run: str
+    epoch: float
+    decision: str
+    value: float
+    seconds: float
+    rung: float | None  # in epochs; None between rungs
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended."""
+
+    tick: int
+    epoch: float
+    status: str  # finished, stopped or failed
+    best: float
+    last: float
+    seconds: float
+
+
+def decisions(storage: Storage, experiment: str) -> list[Decision]:
+    """All that was decided in the experiment, by whatever attempt, in the order of time."""
+    if experiment not in storage.folders(""):
+        return []
+    found = []
+    for row in queries.events(storage, experiment, kind=KIND).sort_values("time", kind="stable").to_dict("records"):
+        detail = json.loads(row["detail"])
+        seconds = float(detail.get("seconds", 0.0))
+        found.append(
+            Decision(row["run"], row["epoch"], row["decision"], number(row["value"]), seconds, detail.get("rung"))
+        )
+    return found
+
+
+def ends(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) -> dict[str, End]:
+    """Those runs of `configs` that need no more training: run -> its end."""
     if experiment not in storage.folders(""):
         return {}
-    figures = queries.evals(storage, experiment, scope="tick")
-    column = figures["column"].map(lambda name: "" if name == "image" else f"/{name}")
-    figures["name"] = figures["metric"] + "/" + figures["subject"] + column.astype(figures["metric"].dtype)
-    found: dict[str, Told] = {}
+    found: dict[str, End] = {}
     for end in queries.outcomes(storage, experiment).to_dict("records"):
         run = str(end["run"])
         if run in configs and complete(end, configs[run]):
-            rows = figures[(figures["run"] == run) & (figures["name"] == end["metric"])].sort_values("tick")
-            ticks = [(row["tick"], row["epoch"], number(row["value"])) for row in rows.to_dict("records")]
-            if end["status"] == "failed":
-                ticks.append((end["tick"], end["epochs"], math.nan))
-            found[run] = ticks
-    return {run: ticks for run, ticks in found.items() if ticks}
+            best, last = number(end["best"]), number(end["last"])
+            found[run] = End(end["tick"], end["epochs"], end["status"], best, last, end["seconds"])
+    return found
 
 
 def complete(end: Mapping[Hashable, Any], config: RunConfig) -> bool:

@@ -4,24 +4,66 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.schedulers.async_hyperband import _Bracket
 
+from gen.engine.on_ray.replay import KIND, Decision
 from gen.results.ledger import Slot
 
-EPOCH, VALUE, RUN, REPLAYED = "epoch", "value", "run", "replayed"  # what a trial reports to the scheduler
-WORST = 1e30  # stands for what is not finite: an infinity would make the percentile NaN, and NaN is never stopped
-KIND = "rung"
+RUN, TICK, EPOCH = "run", "tick", "epoch"  # what a trial reports, beside ...
+VALUE = "value"  # ... the best so far of the figure that steers: a late collapse does not hide a good model
+LAST = "last"  # ... that figure as it is now: one that is not finite ends the trial
+SECONDS = "seconds"  # ... what the run has cost so far: training and evaluation, over all attempts
+REPLAYED = "replayed"  # the end of a run that was on record already
+
+Merit = tuple[float, float]
+"""What is compared at a rung, the larger the better: the value, signed, and among equal values minus the seconds."""
+
+
+class Rungs(_Bracket):
+    """Ray's rungs, with merits in the place of bare values and runs in that of trials."""
+
+    def cutoff(self, recorded: Mapping[str, Merit]) -> Any:
+        """The merit below which a run stops: Ray's interpolated percentile, over merits in their order.
+
+        A run whose value is not finite stands with the worst finite one: as a huge number it would drag the cutoff down
+        to itself by interpolation, and the next run would go on whatever its value. None while no value is finite.
+        """
+        finite = sorted(merit for merit in recorded.values() if math.isfinite(merit[0]))
+        if not finite:
+            return None
+        merits = [finite[0]] * (len(recorded) - len(finite)) + finite
+        place = (len(merits) - 1) * (self.rf - 1) / self.rf
+        value, cost = (float(np.interp(place, range(len(merits)), column)) for column in zip(*merits, strict=True))
+        return value, cost
 
 
 class RecordedHalving(ASHAScheduler):
-    """Ray's ASHA over absolute epochs. Every rung decision is a row of `events`, in storage before it takes effect."""
+    """Ray's ASHA over absolute epochs, by each run's best value so far. Among equal values the run that took fewer
+    seconds goes on: the search's budget is time.
 
-    def __init__(self, slot: Slot, experiment: str, attempt: str, mode: str, epochs: int, grace: int, reduction: int):
+    Every decision at a rung is a row of `events`, in storage before it takes effect; `history` are those of earlier
+    attempts, from which the rungs are rebuilt. A value that is not finite counts as the worst and ends its trial.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        experiment: str,
+        attempt: str,
+        mode: str,
+        epochs: int,
+        grace: int,
+        reduction: int,
+        history: Iterable[Decision] = (),
+    ) -> None:
         super().__init__(
             time_attr=EPOCH,
             metric=VALUE,
@@ -32,64 +74,97 @@ class RecordedHalving(ASHAScheduler):
             stop_last_trials=False,  # a run ends itself; and a skipped rung is not filled with a later value
         )
         self.slot, self.experiment, self.attempt, self.sign = slot, experiment, attempt, -1 if mode == "min" else 1
+        self.rungs: Any = Rungs(grace, epochs, reduction, 0, stop_last_trials=False)
+        self._brackets = [self.rungs]
+        self.stops: dict[str, float] = {}  # run -> epoch at which it was stopped
+        values = dict(self.rungs._rungs)
+        for past in history:
+            if past.rung in values:
+                values[past.rung].setdefault(past.run, self.merit(past.value, past.seconds))
+            if past.decision == "stop":
+                self.stops[past.run] = past.epoch
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """None: Tune itself gives a free slot a trial that nobody waits for. Ray's choice, the first trial pending, is
+        the one for which a process is starting: that process would be thrown away, and as long as runs are shorter than
+        a start one slot would do all the work."""
+        return None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """The decision at a rung. A value that is not finite counts as the worst and ends its trial."""
-        if VALUE not in result or EPOCH not in result:
-            raise ValueError(f"trial {trial.trial_id} reported no {VALUE} or {EPOCH}: it cannot be compared")
-        value = result[VALUE]
-        finite = value is not None and math.isfinite(value)
-        known = self.rung_of(trial)
-        cutoffs = {milestone: bracket.cutoff(recorded) for bracket, milestone, recorded in self.rungs()}
-        ranked = result | {VALUE: value if finite else -self.sign * WORST}
-        decision: str = super().on_trial_result(tune_controller, trial, ranked)
-        rung = self.rung_of(trial)
-        if result.get(REPLAYED):  # its values fill the rungs; what was decided then stands
-            return str(TrialScheduler.CONTINUE)
-        if not finite:
-            decision = TrialScheduler.STOP
-        if rung != known or decision == TrialScheduler.STOP:
-            reached = None if rung is None else cutoffs.get(rung)
-            cutoff = None if reached is None else self.sign * float(reached)
-            self.record(result, rung, cutoff, decision, finite)
-        return decision
+        """Whether the run goes on. ValueError if it did not report what is compared."""
+        return self.decide(result, ended=False)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """A run that ended by itself counts at the rung that it ends on."""
-        value = result.get(VALUE)
-        finite = value is not None and math.isfinite(value)
-        super().on_trial_complete(tune_controller, trial, result | {VALUE: value if finite else -self.sign * WORST})
+        self.decide(result, ended=True)
 
-    def rungs(self) -> list[tuple[Any, float, dict[str, float]]]:
-        """Every rung as (bracket, milestone in epochs, recorded values signed so that large is good)."""
-        return [(bracket, milestone, recorded) for bracket in self._brackets for milestone, recorded in bracket._rungs]
+    def decide(self, result: Mapping[str, Any], ended: bool) -> str:
+        """Compares and records a report. What was decided before, by whatever attempt, stands."""
+        absent = [key for key in (RUN, TICK, EPOCH, VALUE, LAST, SECONDS) if key not in result]
+        if absent:
+            raise ValueError(f"a trial reported no {', '.join(absent)}: its run cannot be compared")
+        run, epoch = result[RUN], float(result[EPOCH])
+        if run in self.stops:  # before that epoch only where it is trained again, after a kill
+            return str(TrialScheduler.STOP if epoch >= self.stops[run] else TrialScheduler.CONTINUE)
+        finite = all(value is not None and math.isfinite(value) for value in (result[VALUE], result[LAST]))
+        value = float(result[VALUE]) if finite else math.nan
+        rung, recorded = next((rung for rung in self.rungs._rungs if epoch >= rung[0]), (None, {}))
+        new = rung is not None and run not in recorded
+        cutoff = self.rungs.cutoff(recorded) if new else None
+        decision = self.rungs.on_result(SimpleNamespace(trial_id=run), epoch, self.merit(value, result[SECONDS]))
+        if not finite:
+            decision = TrialScheduler.STOP
+        if new or (not finite and not ended):
+            self.record(result, "end" if ended else decision, value, rung if new else None, cutoff)
+        if decision == TrialScheduler.STOP and not ended:
+            self.stops[run] = epoch
+            self._num_stopped += 1
+        return str(decision)
 
-    def rung_of(self, trial: Trial) -> float | None:
-        """The highest milestone at which `trial` is on record."""
-        return max((milestone for _, milestone, recorded in self.rungs() if trial.trial_id in recorded), default=None)
+    def merit(self, value: float, seconds: float) -> Merit:
+        """What is compared of a run."""
+        return (self.sign * value if math.isfinite(value) else -math.inf, -seconds)
 
     def record(
-        self, result: Mapping[str, Any], rung: float | None, cutoff: float | None, decision: str, finite: bool
+        self, result: Mapping[str, Any], decision: str, value: float, rung: float | None, cutoff: Merit | None
     ) -> None:
         """Writes one row of `events`; it is in storage when this returns."""
-        stopped = decision == TrialScheduler.STOP
-        if not finite:
-            why = f"its value at epoch {result[EPOCH]:g} is not finite"
-        elif stopped:
-            why = f"{result[VALUE]:.6g} is worse than the cutoff {cutoff:.6g} at epoch {rung:g}"
-        else:
-            why = f"first at epoch {rung:g}" if cutoff is None else f"within the cutoff {cutoff:.6g} at epoch {rung:g}"
+        limit = None if cutoff is None else self.sign * cutoff[0]
         row = {
             "experiment": self.experiment,
             "run": result[RUN],
             "attempt": self.attempt,
-            "tick": int(result["tick"]),
+            "tick": int(result[TICK]),
             "epoch": float(result[EPOCH]),
             "kind": KIND,
-            "decision": "stop" if stopped else "continue",
-            "value": result[VALUE],
-            "why": why,
-            "detail": json.dumps({"rung": rung, "cutoff": cutoff, "reduction": self._reduction_factor}),
+            "decision": {TrialScheduler.STOP: "stop", TrialScheduler.CONTINUE: "continue"}.get(decision, decision),
+            "value": value,
+            "why": reason(decision, value, float(result[EPOCH]), limit),
+            "detail": json.dumps(
+                {
+                    "rung": rung,
+                    "cutoff": limit,
+                    "cutoff_seconds": None if cutoff is None else -cutoff[1],
+                    "seconds": float(result[SECONDS]),
+                    "last": None if result[LAST] is None or not math.isfinite(result[LAST]) else float(result[LAST]),
+                    "reduction": self._reduction_factor,
+                }
+            ),
             "time": datetime.now(UTC),
         }
         self.slot.extend({"events": [row]})
+
+
+def reason(decision: str, value: float, epoch: float, cutoff: float | None) -> str:
+    """A decision in words."""
+    if not math.isfinite(value):
+        return f"its value at epoch {epoch:g} is not finite"
+    if decision == "end":
+        return f"its last epoch, {epoch:g}"
+    if cutoff is None:
+        return f"first at epoch {epoch:g}"
+    if decision == TrialScheduler.CONTINUE:
+        return f"{value:.6g} is within the cutoff {cutoff:.6g} at epoch {epoch:g}"
+    if value == cutoff:
+        return f"{value:.6g} is the cutoff at epoch {epoch:g}, and others reached it in fewer seconds"
+    return f"{value:.6g} is worse than the cutoff {cutoff:.6g} at epoch {epoch:g}"

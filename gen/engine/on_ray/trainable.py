@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import io
+import math
 import socket
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 from ray import tune
 
@@ -18,12 +22,12 @@ from gen.engine import checkpoint
 from gen.engine.fit import Home, Tick, fit
 from gen.engine.judge import Judge, shared_classifier
 from gen.engine.machine import resolve_device, set_threads
-from gen.engine.on_ray.replay import Told, told
-from gen.engine.on_ray.scheduler import EPOCH, KIND, REPLAYED, RUN, VALUE
-from gen.results import queries
+from gen.engine.on_ray.replay import KIND, End, ends
+from gen.engine.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
 from gen.results.ledger import Slot, recorded
 from gen.results.storage import Storage
 
+SCHEDULER = "-scheduler-"  # in the names of the files that hold decisions
 TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.configs`
 
 
@@ -32,7 +36,6 @@ class Search:
     """What a driver sends to the processes of its trials. Picklable."""
 
     configs: Sequence[RunConfig]  # drawn up front: a search submitted again has the same trials
-    told: Mapping[str, Told]  # run -> what the tables hold of it, for runs that need no training
     storage: Storage
     experiment: str
     attempt: str
@@ -40,6 +43,8 @@ class Search:
     data_root: str | None
     download: bool
     facts: Mapping[str, Any]  # columns of `runs` that the driver knows
+    needed: Mapping[str, float] = field(default_factory=dict)  # what Ray sets aside for each worker of a trial
+    tensorboard: bool = False  # write TensorBoard's event files too
 
 
 @functools.lru_cache(maxsize=2)
@@ -65,7 +70,7 @@ class Resident(tune.Trainable):
         assert search is not None
         self.search = search
         self.slot = Slot(search.storage, search.experiment, f"{search.attempt}-{uuid.uuid4().hex[:8]}")
-        self.begin(config)
+        self.begin(config, fresh=True)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The next trial of this process."""
@@ -77,27 +82,19 @@ class Resident(tune.Trainable):
         """The end of this process."""
         self.leave()
 
-    def begin(self, config: Mapping[str, Any]) -> None:
-        """Starts a run, or the replay of one whose outcome is on record. ValueError if this host has other data."""
+    def begin(self, config: Mapping[str, Any], fresh: bool = False) -> None:
+        """Starts a run, or finds the end of one whose last process died after it had written its outcome."""
         search = self.search
         chosen = search.configs[config[TRIAL]]
         self.run = identity(chosen, search.data_hash)
         self.ticks: Generator[Tick, str | None, None] | None = None
-        self.replay: Iterator[tuple[int, float, float]] | None = None
-        known = search.told.get(self.run)
+        self.reached = -math.inf  # epoch of the last report
+        self.end: End | None = None
         again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # begun before, by whomever
-        if known is None and again:
-            known = told(search.storage, search.experiment, {self.run: chosen}).get(self.run)
-        if known is not None:
-            self.replay, self.left = iter(known), len(known)
+        if again or fresh:  # a new process may stand in for one that died
+            self.end = ends(search.storage, search.experiment, {self.run: chosen}).get(self.run)
+        if self.end is not None:
             return
-        set_threads(chosen.machine.threads)
-        dataset = opened(chosen.data, search.data_root, search.download)
-        if dataset.hash != search.data_hash:
-            raise ValueError(
-                f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
-                f"{search.data_hash}; bring the same files to every host"
-            )
         home = Home(
             search.storage,
             search.experiment,
@@ -105,39 +102,61 @@ class Resident(tune.Trainable):
             slot=self.slot,
             recorded=recorded(search.storage, search.experiment).get(self.run, {}) if again else {},
             keep_last=False,
-            facts={**search.facts, "hosts": [socket.gethostname()]},
+            standing=True,
+            tensorboard=search.tensorboard,
+            facts=search.facts,
         )
-        device = resolve_device(chosen.machine.device)
-        judge = judge_of(
-            chosen.data, search.data_root, search.download, search.storage.place, device, chosen.evaluate.batch
-        )
-        self.ticks = fit(chosen, dataset, device=device, home=home, judge=judge)
+        self.ticks = self.launch(chosen, home)
+
+    def launch(self, config: RunConfig, home: Home) -> Generator[Tick, str | None, None]:
+        """The run's ticks, in this process. ValueError if this host has other data."""
+        search = self.search
+        set_threads(config.machine.threads)
+        dataset = opened(config.data, search.data_root, search.download)
+        if dataset.hash != search.data_hash:
+            raise ValueError(
+                f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
+                f"{search.data_hash}; bring the same files to every host"
+            )
+        home = replace(home, facts={**home.facts, "hosts": [socket.gethostname()]})
+        device = resolve_device(config.machine.device)
+        place, batch = search.storage.place, config.evaluate.batch
+        judge = judge_of(config.data, search.data_root, search.download, place, device, batch)
+        return fit(config, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:
         """The run's next tick, as what the scheduler compares and the driver prints."""
-        if self.replay is not None:
-            tick, epoch, value = next(self.replay)
-            self.left -= 1
-            return {"tick": tick, EPOCH: epoch, VALUE: value, RUN: self.run, "done": not self.left, REPLAYED: True}
+        if self.end is not None:
+            end = self.end
+            report = {TICK: end.tick, EPOCH: end.epoch, VALUE: end.best, LAST: end.last, SECONDS: end.seconds}
+            return report | {RUN: self.run, "done": True, "ended": end.status, REPLAYED: True}
         assert self.ticks is not None
         now = next(self.ticks)
+        self.reached = now.epoch
         if now.ended:
             self.ticks = None
-        report = {"tick": now.tick, EPOCH: now.epoch, VALUE: now.value, RUN: self.run, "done": bool(now.ended)}
-        return report | {"best": now.best, "ended": now.ended, "why": now.why, "images": now.images}
+        report = {TICK: now.tick, EPOCH: now.epoch, VALUE: now.best, LAST: now.value, SECONDS: now.seconds}
+        return report | {RUN: self.run, "done": bool(now.ended), "ended": now.ended, "why": now.why}
 
     def leave(self) -> None:
         """Ends a run that the scheduler stopped with its outcome; one that was interrupted is left to go on later."""
-        if self.ticks is None:
+        ticks, self.ticks = self.ticks, None
+        if ticks is None:
             return
-        why = self.stopped_why()
-        if why:
-            self.ticks.send(f"stopped by the scheduler: {why}")
-        self.ticks.close()
-        self.ticks = None
+        if inspect.getgeneratorstate(ticks) == inspect.GEN_SUSPENDED and (why := self.stopped_why()):
+            ticks.send(f"stopped by the scheduler: {why}")
+        ticks.close()
 
     def stopped_why(self) -> str:
-        """The scheduler's reason to stop this run, which it wrote before it told Tune; "" if it did not stop it."""
-        rows = queries.events(self.search.storage, self.search.experiment, kind=KIND, run=self.run)
-        mine = rows[(rows["attempt"] == self.search.attempt) & (rows["decision"] == "stop")]
-        return str(mine["why"].iloc[-1]) if len(mine) else ""
+        """Why the scheduler stopped this run where it stands: it wrote so before it told Tune. "" if it did not.
+
+        Reads the newest files first: a long search's table is not read whole at each stop.
+        """
+        storage, folder = self.search.storage, f"{self.search.experiment}/events"
+        for name in reversed([name for name in storage.list(folder) if SCHEDULER in name]):
+            file = io.BytesIO(storage.get(f"{folder}/{name}") or b"")
+            rows = pq.read_table(file, columns=["run", "epoch", "kind", "decision", "why"]).to_pylist()
+            for row in reversed(rows):
+                if (row["run"], row["kind"], row["decision"]) == (self.run, KIND, "stop"):
+                    return str(row["why"]) if row["epoch"] <= self.reached else ""
+        return ""

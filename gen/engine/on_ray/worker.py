@@ -31,6 +31,7 @@ class Order:
     data_root: str | None
     download: bool
     facts: Mapping[str, Any]  # columns of `runs` that the driver knows
+    tensorboard: bool = False  # write TensorBoard's event files too
 
 
 def open_same(order: Order) -> Dataset:
@@ -52,7 +53,13 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     workers, device = Workers.joined(), ray.train.torch.get_device()
     dataset = open_same(order)
     hosts = sorted(set(every_host(workers)))
-    home = Home(order.storage, order.experiment, order.attempt, facts={**order.facts, "hosts": hosts})
+    home = Home(
+        order.storage,
+        order.experiment,
+        order.attempt,
+        tensorboard=order.tensorboard,
+        facts={**order.facts, "hosts": hosts},
+    )
     for tick in fit(order.config, dataset, device=device, workers=workers, home=home):
         if workers.rank == 0:
             ticks.put(asdict(tick))  # plain values: the queue's process then needs neither gen nor torch

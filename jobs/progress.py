@@ -1,0 +1,64 @@
+"""How far a search is: lines in a job's log, a bar on a terminal."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gen.engine.on_ray.progress import Standing
+
+
+@contextmanager
+def shown(runs: int, done: int) -> Iterator[Callable[[Standing], None]]:
+    """Inside, what to tell where a search of `runs` runs stands, `done` of which ended before."""
+    if not sys.stdout.isatty():
+        yield lambda standing: print(line(standing), flush=True)
+        return
+    bar: Any
+    with click.progressbar(
+        length=runs, label="runs", width=12, show_pos=True, show_percent=False, show_eta=False, item_show_func=beside
+    ) as bar:
+
+        def advance(standing: Standing) -> None:
+            bar.update(standing.done - bar.pos, standing)
+            bar.render_progress()  # which `update` leaves out where no run ended
+
+        bar.update(done)
+        yield advance
+
+
+def beside(standing: Standing | None) -> str:
+    """What stands beside the bar: as much as fits the terminal, for a longer line would leave one behind each time."""
+    return summary(standing)[: max(shutil.get_terminal_size().columns - 34, 0)] if standing else ""
+
+
+def line(standing: Standing) -> str:
+    """One line, with the seconds since the start."""
+    text = standing.news or summary(standing)
+    return f"{standing.seconds:6.1f} s  {text}  ({standing.done} of {standing.runs})"
+
+
+def summary(standing: Standing) -> str:
+    """How many runs are in which state, an estimate of the time left, and the best so far."""
+    states = [f"{standing.running} running"]
+    states += [f"{standing.ended.get(name, 0)} {name}" for name in ("finished", "stopped", "failed")]
+    if standing.ended.get("broken"):
+        states.append(f"{standing.ended['broken']} broken")
+    left = f"; about {duration(standing.left)} left" if standing.left > 0 else ""
+    best = f"; best {standing.best:.6g} (run {standing.best_run})" if math.isfinite(standing.best) else ""
+    return ", ".join(states) + left + best
+
+
+def duration(seconds: float) -> str:
+    """A time in words: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

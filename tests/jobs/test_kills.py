@@ -1,0 +1,63 @@
+"""The driver, a slot and the whole local Ray, killed in mid-epoch: a search loses and doubles nothing."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gen import results
+from jobs.bench_kills import KINDS, Head, faults, killed, running
+
+RUNS = 3
+SEARCH = f"--entry vqvae --set model.hidden=24 --epochs 6 --grace 6 --samples {RUNS} --set budget.checkpoint_seconds=0"
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with running() as head:
+        yield head
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kill_in_the_middle_of_an_epoch(head: Head, kind: str, tmp_path: Path):
+    def begun() -> None:
+        """Returns when a run has a checkpoint of its first epoch, and is in a later one."""
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("search/_checkpoints/*/last.pt")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.2)
+
+    assert killed(head, kind, f"{SEARCH} --name search --storage {tmp_path}", begun)
+    assert faults(str(tmp_path), "search", RUNS) == ([], [])
+    ends = results.outcomes(str(tmp_path), "search", all_ends=True)
+    assert sorted(ends["status"]) == ["finished"] * RUNS
+    assert set(ends["epochs"]) == {6}
+    assert len(results.events(str(tmp_path), "search", kind="resume"))  # what was cut off went on from its checkpoint
+
+
+def test_what_is_lost_and_doubled_is_counted(tmp_path: Path):
+    """The count itself, on tables with a hole and a repetition."""
+    storage = results.Storage(str(tmp_path))
+    for run, ticks in {"whole": [1, 2, 3], "hole": [1, 3], "again": [1, 2, 2, 3]}.items():
+        slot = results.Slot(storage, "search", f"attempt-{run}")
+        own = {"experiment": "search", "run": run, "attempt": "attempt"}
+        when = {"step": 1, "epoch": 1.0, "images": 1}
+        figure = {"scope": "tick", "metric": "mse", "column": "image", "subject": "fakes", "value": 1.0}
+        figure |= {"n_real": 1, "n_fake": 1, "split": "validation", "weights": "raw", "protocol": "p"}
+        slot.extend(
+            {
+                "settings": [own | {"key": "seed", "text": "0"}],
+                "metrics": [own | when | {"tick": tick, "seconds": 1.0, "name": "loss"} for tick in ticks],
+                "evals": [own | when | {"tick": tick} | figure for tick in (1, 2, 3)],
+            }
+        )
+        end = {"tick": 3, "status": "stopped", "why": "", "metric": "mse/fakes", "epochs": 3.0, "steps": 1, "images": 1}
+        slot.extend({"outcomes": [own | end | {"seconds": 1.0, "parameters": 1, "ended": datetime.now(UTC)}]})
+    lost, doubled = faults(str(tmp_path), "search", 4)
+    assert doubled == ["metrics: ['again', 2, 'loss']"]
+    assert "metrics: loss of run hole at tick 2" in lost
+    assert "outcomes: 1 of 4 runs" in lost
+    assert "runs: 4 of 4 runs" in lost

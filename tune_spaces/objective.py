@@ -1,0 +1,58 @@
+"""Whether runs of a search compare by a figure: it is held out, and no setting that varies changes its scale."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from gen.config import RunConfig, flat
+from tune_spaces.space import Space, covered
+
+PROTOCOL = ("data", "evaluate", "budget", "machine")  # groups whose settings say how, where or how long is measured
+
+
+def check_objective(
+    space: Space, configs: Sequence[RunConfig], measured: Sequence[str], phases: Collection[str]
+) -> None:
+    """ValueError unless the runs `configs` compare by the figure that steers them.
+
+    `measured` are the held-out figures of the entry, `phases` the names of its phases, which begin those of its
+    training figures.
+    """
+    metric, varying = space.config.evaluate.metric, varied(configs)
+    scaling = [key for key in varying if any(covered(key, keys) for keys in scales(space, metric))]
+    works = [name for name in (space.metric, *measured) if name in measured and not any(scales(space, name))]
+    advice = f"use {works[0]}" if works else "measured: " + ", ".join(measured)
+    if metric.partition("/")[0] in (*phases, "engine"):
+        why = f", and {', '.join(scaling)} change its scale" if scaling else ""
+        raise ValueError(f"metric={metric!r} is measured on training images{why}: runs do not compare by it; {advice}")
+    if metric not in measured:
+        raise ValueError(
+            f"metric={metric!r} is not measured for {space.config.entry}; allowed: {', '.join(measured)}; {advice}"
+        )
+    if scaling:
+        raise ValueError(f"metric={metric!r} changes its scale with {', '.join(scaling)}, which vary; {advice}")
+    if len({bool(config.train.ema) for config in configs}) > 1:
+        raise ValueError(
+            "train.ema=0 evaluates raw weights and other values averaged ones: figures of the two are not ranked "
+            "together; search train.ema above 0 only, or fix it by --set"
+        )
+
+
+def check_searchable(space: Space) -> None:
+    """ValueError if a key of the space is none by which runs differ and still compare."""
+    for key in space.keys:
+        if key == "seed":
+            raise ValueError("seed cannot be searched: a seed that wins is luck; use --seeds to train with several")
+        if key.partition(".")[0] in PROTOCOL:
+            raise ValueError(f"{key} cannot be searched: figures of runs that differ by it do not compare; use --set")
+
+
+def scales(space: Space, metric: str) -> list[Sequence[str]]:
+    """The settings that change the scale of a figure."""
+    return [keys for start, keys in space.scales.items() if metric.startswith(start)]
+
+
+def varied(configs: Sequence[RunConfig]) -> list[str]:
+    """The settings that differ among runs, the seed apart."""
+    rows = [flat(config) for config in configs]
+    return [key for key in rows[0] if key != "seed" and len({repr(row.get(key)) for row in rows}) > 1]

@@ -6,9 +6,11 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
+import yaml
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state as cluster_state
 from ray.autoscaler.v2.sdk import get_cluster_status
@@ -21,6 +23,7 @@ from gen.results.storage import Storage
 
 PATIENCE = 10.0  # seconds that a young head may take to report whether it scales; a probe of a host takes less too
 PROBE_SECONDS = 60.0  # starting a process on a host that has only the dependencies
+LAUNCHED = Path("~/ray_bootstrap_config.yaml").expanduser()  # the launcher's file on the head, where drivers run
 NOTE = "_experiment.json"  # what a name was first used for
 GROWS = ("epochs", "samples", "seeds")  # parts of a note that may grow
 
@@ -78,19 +81,37 @@ def check_cluster(machine: Machine, gpus: float | None = None) -> dict[str, floa
     )
 
 
-def most() -> dict[str, int]:
+def most() -> dict[str, float]:
     """The most of each resource that an autoscaler could bring, where one told; else nothing."""
-    return cluster_state.get_max_resources_from_cluster_config() or {}  # None: nobody told
+    told = cluster_state.get_max_resources_from_cluster_config() or {}  # None: nobody told
+    if not told and LAUNCHED.exists() and configured():  # Ray's cluster launcher tells nobody but its own file
+        return launched(LAUNCHED)
+    return dict(told)
+
+
+def launched(path: Path) -> dict[str, float]:
+    """The most of each resource that a file of Ray's cluster launcher allows its workers."""
+    config = yaml.safe_load(path.read_text())
+    found: dict[str, float] = {}
+    for kind, of_kind in config["available_node_types"].items():
+        if kind != config["head_node_type"]:
+            count = min(of_kind.get("max_workers", config["max_workers"]), config["max_workers"])
+            for name, amount in of_kind.get("resources", {}).items():
+                found[name] = found.get(name, 0) + count * amount
+    return found
 
 
 def autoscales() -> bool:
-    """Whether an autoscaler could add nodes to this cluster.
+    """Whether an autoscaler could add nodes to this cluster."""
+    return bool(most()) or configured()
+
+
+def configured() -> bool:
+    """Whether this cluster's autoscaler has a configuration.
 
     Every head runs a monitor, which reports its nodes. Without a configured autoscaler it mirrors them, and names each
     node's type after the node itself ("node_" + its id); a configured one reports the types of its configuration.
     """
-    if most():
-        return True
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if types := node_types():

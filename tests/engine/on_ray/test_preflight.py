@@ -48,3 +48,8 @@ def test_code_version(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("GENFLEET_CODE_VERSION")
     assert code_version()
     assert len(sources_hash()) == 12
+
+
+def test_what_the_launcher_could_bring():
+    """The repository's own fleet: eight workers of 4 CPUs and a GPU, and nothing on the head."""
+    assert preflight.launched(Path(__file__).parents[3] / "cluster.yaml") == {"CPU": 32, "GPU": 8}

@@ -68,6 +68,13 @@ def test_the_gradient_is_clipped_and_its_norm_logged_before(digits: Dataset) -> 
     assert model.weight.grad.item() == pytest.approx(3.0, rel=1e-4)
 
 
+def test_micro_batches_are_averaged_not_summed(digits: Dataset) -> None:
+    """The law compares two sides that would both be wrong alike; this one has a closed form."""
+    steps = stepped(Slope(Adam(), gradient=30.0), digits, micro_batches=3)
+    steps.advance()
+    assert steps.take_logs()["first/gradient_norm"] == pytest.approx(30.0)
+
+
 def test_logs_are_means_since_the_last_tick(digits: Dataset) -> None:
     steps = stepped(Slope(Adam()), digits)
     for _ in range(3):

@@ -148,6 +148,13 @@ class Imitates(Protocol):
 
 
 @runtime_checkable
+class Conditional(Imitates, Protocol):
+    """Imitates images of the class that the batch's "label" names, 0 <= label < classes."""
+
+    classes: int
+
+
+@runtime_checkable
 class Reconstructs(Protocol):
     """Maps an image to itself through a bottleneck."""
 
@@ -163,6 +170,56 @@ class Likelihood(Protocol):
     def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
         """Per image (B,), in nats: "distortion" (negative log-likelihood of the decoder) and "rate" (KL term), at the
         model's unweighted evidence bound: their sum is the negative ELBO whatever beta trained it."""
+        ...
+
+
+@runtime_checkable
+class ImportanceWeighted(Protocol):
+    """A latent variable model whose marginal likelihood can be estimated by importance sampling."""
+
+    density: str  # name of the likelihood, for "bernoulli" on grey values is not a density and bits do not compare
+
+    def log_weights(self, batch: Batch) -> Tensor:
+        """log p(x|z) + log p(z) - log q(z|x) (B,), in nats, at one z ~ q(z|x) an image, on the scale [-1, 1] of x."""
+        ...
+
+
+@runtime_checkable
+class Interpolates(Protocol):
+    """Has latents between which a straight line makes sense."""
+
+    def interpolate(self, batch: Batch, steps: int) -> Tensor:
+        """Images (P, steps, C, H, W) in [-1, 1] along the lines between the latents of rows 2 i and 2 i + 1 of `batch`,
+        P = B // 2; a model without an encoder draws the latents."""
+        ...
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Turns latents of a standard normal prior into images."""
+
+    latent_size: int
+
+    def decode_latents(self, latents: Tensor, batch: Batch) -> Tensor:
+        """Images (B, C, H, W) in [-1, 1] of latents (B, Z); `batch` holds what they are conditioned on, if anything."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Tells the classes of images."""
+
+    def classify(self, batch: Batch) -> Tensor:
+        """Logits (B, classes)."""
+        ...
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """Has parts that are computed in closed form, before the first step, and live in buffers."""
+
+    def fit(self, draw: Callable[[int], Batch]) -> None:
+        """Sets the buffers from `draw(0)`, `draw(1)`, ...: batches of training images, the same on every worker."""
         ...
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pyarrow import fs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +25,9 @@ SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray listens on loopback only
     "OMP_NUM_THREADS": "1",
 }
+settings.register_profile("same", derandomize=True, deadline=None)  # a gate must not depend on luck or on load
+settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
 
 HIDDEN = """\

@@ -70,7 +70,6 @@ def test_moving_averages_agree_with_numpy(warm_up):
 
 
 @given(count=st.integers(1, 50), seed=st.integers(0, 1000), chunk=st.integers(1, 100))
-@settings(deadline=None)
 def test_nearest_is_the_nearest_whatever_the_chunk(count, seed, chunk):
     book, z = make(), outputs(count, seed)
     kept, module.DISTANCES = module.DISTANCES, chunk
@@ -96,7 +95,7 @@ def test_starts_from_encoder_outputs(update):
 
 
 @given(parts=st.integers(1, 5), seed=st.integers(0, 100))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_workers_learn_what_one_worker_learns_that_accumulates(parts, seed):
     """Each of several codebooks observes one micro-batch; the totals of their sums make the one that observed all."""
     changes = {"revival": 0.5, "codes": 12}

@@ -41,7 +41,7 @@ def alike(a, b):
     return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_rows(), st.booleans())
 def test_rows_come_back_as_they_were(table_and_rows, through_slot):
     table, rows = table_and_rows
@@ -122,7 +122,7 @@ def test_restart_from_nothing_replaces_everything(storage, place):
     assert all_keys(place, "e") == {table: expected("run", 4, table) for table in TABLES}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_law_of_attempts(data):
     """Whatever the ticks of flushes and kills: at the end every row is there once."""

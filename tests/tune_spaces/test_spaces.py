@@ -18,7 +18,7 @@ INDICES = st.integers(0, 10_000)
 
 @pytest.mark.parametrize("name", ENTRIES)
 @given(seed=SEEDS, index=INDICES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_draw_is_a_valid_config_of_plain_values_and_a_pure_function(name, seed, index):
     space = space_for(ZOO[name])
     drawn = draw(space, seed, index)
@@ -62,7 +62,7 @@ def test_the_codebooks_decay_is_drawn_only_where_it_means_something():
 
 @pytest.mark.parametrize("name", ENTRIES)
 @given(index=INDICES, data=st.data())
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_pinning_or_adding_a_key_leaves_the_other_draws_alone(name, index, data):
     space = space_for(ZOO[name])
     drawn = draw(space, 0, index)

@@ -104,7 +104,7 @@ ORDERS = st.permutations([f"run{run}" for run in range(RUNS) for _ in range(EPOC
 
 
 @given(order=ORDERS, seed=st.integers(0, 10**6), data=st.data())
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_an_interrupted_search_decides_as_one_that_never_was(
     tmp_path_factory: pytest.TempPathFactory, order: list[str], seed: int, data: st.DataObject
 ):

@@ -69,7 +69,7 @@ def test_losers_stop_and_every_decision_is_on_record(tmp_path: Path, mode: str, 
 
 
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12), mode=st.sampled_from(["min", "max"]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_without_ties_and_with_finite_values_it_decides_as_rays_own(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], mode: str
 ):

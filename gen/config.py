@@ -64,9 +64,13 @@ class EvaluateConfig:
     """What is measured at each tick, cheaply, and of the best weights at the end, in full."""
 
     every: int = 1  # epochs a tick
-    images: int = 1_000  # images of a tick's evaluation
+    images: int = 1_000  # most images of a tick's evaluation ...
+    share: float = 0.125  # ... and most as a share of those that a tick trains on: a count, not a clock, bounds its time
     full_images: int = 10_000  # images of the full protocol
+    importance_images: int = 1_000  # images of the importance-weighted bound, ...
+    importance_samples: int = 100  # ... and samples of each (Burda et al. 2016: 5,000)
     batch: int = 500  # images an evaluation step
+    features: str = ""  # inception, classifier, rotation, or a data set whose classifier serves; "": the set's own
     metric: str = ""  # what selects the best weights, as NAME/SUBJECT; "": the model's own
     mode: Literal["min", "max"] = "min"  # whether small or large is good
     pictures: int = 0  # ticks between stored sample grids; 0: one, of the best weights at the end
@@ -74,10 +78,17 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         at_least("every", self.every, 1)
         at_least("images", self.images, 2)
+        at_least("share", self.share, 0, 1)
         at_least("full_images", self.full_images, 2)
+        at_least("importance_images", self.importance_images, 1)
+        at_least("importance_samples", self.importance_samples, 1)
         at_least("batch", self.batch, 1)
         at_least("pictures", self.pictures, 0)
         one_of("mode", self.mode, ("min", "max"))
+
+    def tick_images(self, length: int) -> int:
+        """Images of a tick's evaluation where an epoch has `length`: the same for all runs on a data set."""
+        return max(2, min(self.images, int(self.share * length * self.every)))
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class Machine:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = 1
     threads: int = 1  # CPU threads a worker; its CPUs on the cluster
+    inception_weights: str = ""  # file of Inception's weights on each host; "": torch hub's cache or the download
 
     def __post_init__(self) -> None:
         one_of("device", self.device, ("auto", "cpu", "cuda"))

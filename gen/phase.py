@@ -123,6 +123,7 @@ class Model(nn.Module, ABC):
     """Networks and the phases that train them. It never sees the engine, files or devices."""
 
     needs: frozenset[str] = frozenset({"image"})  # columns without which it cannot train
+    columns: Sequence[str] = ("image",)  # of images that it makes, as fakes or as reconstructions
     unmoved: Mapping[str, str] = {}  # parameter name -> the reason why its gradient is zero
 
     @abstractmethod
@@ -152,6 +153,13 @@ class Conditional(Imitates, Protocol):
     """Imitates images of the class that the batch's "label" names, 0 <= label < classes."""
 
     classes: int
+
+
+@runtime_checkable
+class Translates(Imitates, Protocol):
+    """Imitates by turning each image of one column into one of another: a fake for each source, and no more."""
+
+    sources: Mapping[str, str]  # column of the fakes -> column of the images that they are made from
 
 
 @runtime_checkable

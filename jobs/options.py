@@ -16,9 +16,8 @@ import torch
 from gen.config import RunConfig, override, to_json
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import build_model, steering
-from gen.engine.judge import Judge
+from gen.engine.judge import Features, Judge, judge_by
 from gen.engine.tensorboard import check_installed
-from gen.metrics.classifier import Classifier
 from gen.results.storage import Storage, check_name
 from gen.zoo import entry
 
@@ -67,9 +66,14 @@ class Asked:
         """The data set. ValueError where it is missing or damaged, or where the entry does not fit it."""
         dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
         model = build_model(self.config, dataset, cpu)
-        classifier = Classifier(dataset.shape) if dataset.shape.classes else None
-        steering(self.config, Judge(dataset, classifier, cpu, self.config.evaluate.batch), model)
+        steering(self.config, self.described(dataset), model)
         return dataset
+
+    def described(self, dataset: Dataset) -> Judge:
+        """A judge that can name the figures of a model. ValueError where there is no extractor for the data set."""
+        machine, evaluate = self.config.machine, self.config.evaluate
+        features = Features(evaluate.features, machine.inception_weights, self.data_root, self.download)
+        return judge_by(features.described(dataset), dataset, evaluate, torch.device("cpu"))
 
 
 OPTIONS: Sequence[Callable[..., Any]] = (

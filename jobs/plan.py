@@ -14,8 +14,6 @@ from ray.tune.search.sample import Categorical, Domain
 from gen.config import Machine, RunConfig, override
 from gen.data.dataset import Dataset
 from gen.engine.fit import build_model
-from gen.engine.judge import Judge
-from gen.metrics.classifier import Classifier
 from gen.phase import at_least
 from jobs.options import Asked, pair, resolve
 from tune_spaces import Space, check_objective, check_searchable, draw, extend, pin, space_for
@@ -48,8 +46,7 @@ class Plan:
         config = self.space.config
         dataset = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""})).open()
         model = build_model(config, dataset, torch.device("cpu"))
-        classifier = Classifier(dataset.shape) if dataset.shape.classes else None
-        measured = Judge(dataset, classifier, torch.device("cpu"), config.evaluate.batch).names(model)
+        measured = self.asked.described(dataset).names(model)
         check_objective(self.space, self.configs, measured, [phase.name for phase in model.phases()])
         return dataset
 

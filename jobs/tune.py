@@ -67,7 +67,7 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     try:
         preflight.write_note(storage, name, note)
         set_threads(config.machine.threads)
-        shared_classifier(dataset, storage, resolve_device("cpu"))  # before trials race for it
+        extractor(asked, dataset)  # before trials race for it
         by_run = {identity(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
         where = (storage, name, lease.attempt, dataset.hash, asked.data_root, asked.download, facts())

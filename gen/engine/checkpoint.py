@@ -47,7 +47,7 @@ def best_name(tick: int) -> str:
 
 def load_best(storage: Storage, experiment: str, run: str, device: torch.device) -> dict[str, Any]:
     """The best weights of a run: "weights", "config" (JSON), "shape" (channels, size, classes), "tick", "epoch",
-    "step", "metric", "value", "kind" (raw or ema). ValueError if the run has none."""
+    "step", "images", "metric", "value", "kind" (raw or ema). ValueError if the run has none."""
     names = [name for name in storage.list(folder(experiment, run)) if name.startswith("best-")]
     state = load(storage, f"{folder(experiment, run)}/{names[-1]}", device) if names else None
     if state is None:

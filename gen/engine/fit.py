@@ -14,7 +14,7 @@ from torch import nn
 from gen.config import RunConfig
 from gen.data.dataset import Dataset, check_needs
 from gen.data.stream import Stream
-from gen.engine.judge import Figure, Judge, shared_classifier
+from gen.engine.judge import Figure, Judge, open_judge
 from gen.engine.machine import seed
 from gen.engine.pictures import grids
 from gen.engine.record import Home, Record
@@ -109,10 +109,12 @@ class Run:
         stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype)
         self.stepper = Stepper(model, config.train, config.seed, stream, device, workers)
         if judge is None:
-            classifier = shared_classifier(dataset, home.storage if home else None, device, workers)
-            judge = Judge(dataset, classifier, device, config.evaluate.batch)
+            storage, weights = home.storage if home else None, config.machine.inception_weights
+            judge = open_judge(dataset, config.evaluate, device, workers, storage, inception_weights=weights)
         self.judge = judge
         self.metric = steering(config, judge, model)
+        self.cheap = [self.metric, *judge.cheap(model)]
+        self.tick_images = config.evaluate.tick_images(stream.length)
         self.evals: dict[str, float] = {}
         self.record = Record(home, config, dataset, workers, self.metric)
         self.progress = self.record.resume(self.stepper)
@@ -144,7 +146,9 @@ class Run:
             return self.end("failed", str(error))
         trained = time.perf_counter()
         with stepper.shown() as model:
-            figures = self.judge.figures(model, "validation", config.evaluate.images, self._weights, self.workers)
+            figures = self.judge.figures(
+                model, "validation", self.tick_images, self._weights, self.workers, self.cheap
+            )
             self._weigh(model, figures)
             if config.evaluate.pictures and progress.tick % config.evaluate.pictures == 0:
                 self._draw(model)
@@ -154,6 +158,7 @@ class Run:
         metrics |= {
             "engine/train_seconds": trained - start,
             "engine/evaluate_seconds": evaluated - trained,
+            "engine/evaluate_share": (evaluated - trained) / (evaluated - start),
             "engine/images_per_second": (stepper.images - before) / (trained - start),
         }
         for phase in stepper.phases:
@@ -236,7 +241,7 @@ def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     """The metric that selects the best weights: the config's, or the model's first. ValueError if it has no such."""
     names = judge.names(model)
     if not names:
-        raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by: no labels")
+        raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by")
     metric = config.evaluate.metric or names[0]
     if metric not in names:
         raise ValueError(f"evaluate.metric={metric!r} is not measured for {config.entry}; allowed: {', '.join(names)}")

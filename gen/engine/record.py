@@ -268,6 +268,7 @@ class Record:
             "tick": progress.best_tick,
             "epoch": progress.best_epoch,
             "step": progress.best_step,
+            "images": progress.best_images,
             "metric": self.metric,
             "value": progress.best,
             "kind": "ema" if self.config.train.ema else "raw",

@@ -66,15 +66,16 @@ def to_slot(groups: Sequence[pa.Table], schema: pa.Schema) -> bytes | None:
 
 class Slot:
     """The short runs of one process, many to a file: TABLE/slot-NAME-0000.parquet is rewritten with more rows under
-    its name until it is full, then -0001 begins. `name` is unique for ever: an attempt and an index.
+    its name until it is full, then -0001 begins. `name` is unique for ever: an attempt and an index. `kind` other than
+    "slot": rows that belong to no attempt at a run, so that a run that is begun again does not take them for its own.
 
     After an error in `extend` start anew, with another name, and what `recorded` then says.
     """
 
-    def __init__(self, storage: Storage, experiment: str, name: str) -> None:
+    def __init__(self, storage: Storage, experiment: str, name: str, kind: str = "slot") -> None:
         check_name("experiment", experiment)
         check_name("slot", name)
-        self.storage, self.experiment, self.name = storage, experiment, name
+        self.storage, self.experiment, self.name = storage, experiment, f"{kind}-{name}"
         self._groups: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
         self._number = dict.fromkeys(TABLES, 0)
 
@@ -92,7 +93,7 @@ class Slot:
             self._number[table] += 1
             self._groups[table], groups = [], [group]
             data = to_slot(groups, schema)
-        path = f"{self.experiment}/{table}/slot-{self.name}-{self._number[table]:04d}.parquet"
+        path = f"{self.experiment}/{table}/{self.name}-{self._number[table]:04d}.parquet"
         self.storage.put(path, to_parquet(groups, schema) if data is None else data)
         if data is None:  # too long for a slot file: a file of its own, never written again
             self._number[table] += 1

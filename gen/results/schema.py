@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = "1.0"  # within a major number columns are only added, nullable, and the minor number rises
+VERSION = "1.1"  # within a major number columns are only added, nullable, and the minor number rises
 
 TEXT, INT64, INT32, FLOAT = pa.string(), pa.int64(), pa.int32(), pa.float64()
+TRUTH = pa.bool_()
 TIME, PNG, TEXTS = pa.timestamp("us", tz="UTC"), pa.binary(), pa.list_(pa.string())
 
 
@@ -42,6 +43,9 @@ COLUMNS: dict[str, list[pa.Field]] = {
         *columns(FLOAT, "value*"),
         *columns(INT64, "n_real n_fake"),
         *columns(TEXT, "split features* features_hash* resize* weights protocol"),
+        *columns(TEXT, "variant* likelihood*"),  # these and the next: since 1.1
+        *columns(INT64, "n_samples*"),  # importance samples an image
+        *columns(TRUTH, "deficient*"),  # fewer fakes than feature dimensions
     ],
     "samples": [
         *columns(INT64, "tick step"),
@@ -97,6 +101,7 @@ KINDS: dict[pa.DataType, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
     INT64: (is_integer(64), int),
     INT32: (is_integer(32), int),
     FLOAT: (is_number, float),
+    TRUTH: (lambda value: isinstance(value, bool), bool),
     PNG: (lambda value: isinstance(value, bytes), bytes),
     TEXTS: (lambda value: isinstance(value, (list, tuple)) and all(map(is_text, value)), list),
     TIME: (lambda value: isinstance(value, datetime) and value.tzinfo is not None, lambda value: value),

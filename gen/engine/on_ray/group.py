@@ -27,7 +27,7 @@ from gen.engine.fit import Home, Tick, fit
 from gen.engine.machine import set_threads
 from gen.engine.on_ray import preflight
 from gen.engine.on_ray.trainable import Resident, Search
-from gen.engine.on_ray.worker import Order, every_host, open_same
+from gen.engine.on_ray.worker import Order, every_host, judge_for, open_same
 from gen.engine.workers import Workers
 
 GO, LEAVE = "", "\0leave"  # what a trial answers to a tick, beside a reason to stop
@@ -163,9 +163,10 @@ def train_in_trial(sent: Mapping[str, Any]) -> None:
     if workers.rank == 0:
         note_group(order)
     dataset = open_same(order)
+    judge = judge_for(order, dataset, device, workers)
     hosts = sorted(set(every_host(workers)))
     home = dataclasses.replace(sent["home"], facts={**order.facts, "hosts": hosts})
-    run = fit(order.config, dataset, device=device, workers=workers, home=home)
+    run = fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge)
     tick = next(run)
     while True:
         if workers.rank == 0:

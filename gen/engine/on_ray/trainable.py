@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import torch
 from ray import tune
 
-from gen.config import DataConfig, RunConfig, identity
+from gen.config import DataConfig, EvaluateConfig, RunConfig, identity
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine import checkpoint
 from gen.engine.fit import Home, Tick, fit
-from gen.engine.judge import Judge, shared_classifier
+from gen.engine.judge import Judge, open_judge
 from gen.engine.machine import resolve_device, set_threads
 from gen.engine.on_ray.replay import KIND, End, ends
 from gen.engine.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
@@ -55,11 +55,18 @@ def opened(config: DataConfig, root: str | None, download: bool) -> Dataset:
 
 @functools.lru_cache(maxsize=2)
 def judge_of(
-    config: DataConfig, root: str | None, download: bool, place: str, device: torch.device, batch: int
+    config: DataConfig,
+    evaluate: EvaluateConfig,
+    inception_weights: str,
+    root: str | None,
+    download: bool,
+    place: str,
+    device: torch.device,
 ) -> Judge:
-    """The judge of a data set, once a process: its classifier and the statistics of the real images."""
-    dataset = opened(config, root, download)
-    return Judge(dataset, shared_classifier(dataset, Storage(place), device), device, batch)
+    """The judge of a data set, once a process: its extractor and the statistics of the real images."""
+    dataset, storage = opened(config, root, download), Storage(place)
+    more: dict[str, Any] = {"inception_weights": inception_weights, "data_root": root, "download": download}
+    return open_judge(dataset, evaluate, device, storage=storage, **more)
 
 
 class Resident(tune.Trainable):
@@ -120,8 +127,8 @@ class Resident(tune.Trainable):
             )
         home = replace(home, facts={**home.facts, "hosts": [socket.gethostname()]})
         device = resolve_device(config.machine.device)
-        place, batch = search.storage.place, config.evaluate.batch
-        judge = judge_of(config.data, search.data_root, search.download, place, device, batch)
+        weights, root = config.machine.inception_weights, search.data_root
+        judge = judge_of(config.data, config.evaluate, weights, root, search.download, search.storage.place, device)
         return fit(config, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import ray.train
 import ray.train.torch
+import torch
 from ray.util.queue import Queue
 
 from gen.config import RunConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import Home, fit
+from gen.engine.judge import Judge, open_judge
 from gen.engine.machine import set_threads
 from gen.engine.workers import Workers
 from gen.results.storage import Storage
@@ -45,6 +47,20 @@ def open_same(order: Order) -> Dataset:
     return dataset
 
 
+def judge_for(order: Order, dataset: Dataset, device: torch.device, workers: Workers) -> Judge:
+    """The judge of the run's own data set."""
+    return open_judge(
+        dataset,
+        order.config.evaluate,
+        device,
+        workers,
+        order.storage,
+        inception_weights=order.config.machine.inception_weights,
+        data_root=order.data_root,
+        download=order.download,
+    )
+
+
 def train_worker(sent: Mapping[str, Any]) -> None:
     """The function of a Ray Train worker: `sent` holds "order" and "ticks", the queue that the driver listens to."""
     order: Order = sent["order"]
@@ -52,6 +68,7 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     set_threads(order.config.machine.threads)
     workers, device = Workers.joined(), ray.train.torch.get_device()
     dataset = open_same(order)
+    judge = judge_for(order, dataset, device, workers)
     hosts = sorted(set(every_host(workers)))
     home = Home(
         order.storage,
@@ -60,7 +77,7 @@ def train_worker(sent: Mapping[str, Any]) -> None:
         tensorboard=order.tensorboard,
         facts={**order.facts, "hosts": hosts},
     )
-    for tick in fit(order.config, dataset, device=device, workers=workers, home=home):
+    for tick in fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge):
         if workers.rank == 0:
             ticks.put(asdict(tick))  # plain values: the queue's process then needs neither gen nor torch
 

@@ -1,0 +1,129 @@
+"""The judge of one data set: which measures a model gets, and how their work is spread over workers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor
+
+from gen.data.dataset import Dataset
+from gen.data.stream import scaled
+from gen.engine.judge.figure import Figure
+from gen.engine.judge.labels import Accuracy, Codes
+from gen.engine.judge.likelihood import Bound, ImportanceBound
+from gen.engine.judge.made import Imitation, Reconstruction, columns
+from gen.engine.judge.measure import Measure, Scope
+from gen.engine.judge.reference import References
+from gen.engine.machine import seed
+from gen.engine.workers import ALONE, Workers
+from gen.metrics.extractors import Extractor
+from gen.phase import (
+    Batch,
+    Classifies,
+    Imitates,
+    ImportanceWeighted,
+    Likelihood,
+    Model,
+    Quantises,
+    Reconstructs,
+)
+from gen.results.storage import Storage
+
+NOISE = 0x6A75646765  # the judge's own seed: the same noise at every tick and for every run
+
+
+class Judge:
+    """Measures models of one data set. Holds what does not change: the extractor and the real images' statistics.
+
+    `storage`: where these statistics are kept for other processes; None: for this one alone.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        extractor: Extractor,
+        device: torch.device,
+        batch: int,
+        storage: Storage | None = None,
+        importance: tuple[int, int] = (1_000, 100),
+    ) -> None:
+        self.dataset, self.extractor, self.device, self.batch = dataset, extractor, device, batch
+        self.references = References(dataset, extractor, device, batch, storage)
+        self.importance = importance  # images and samples an image of the importance-weighted bound
+
+    def names(self, model: Model) -> list[str]:
+        """Names of all figures of `model`, the one that steers by default first."""
+        return [figure.name for figure in self.plan(model, "validation", 2, "raw")]
+
+    def cheap(self, model: Model) -> list[str]:
+        """Names of the figures that take no extractor and not many passes."""
+        measures = self._measures(model, "validation", 2, "raw", None)
+        return [figure.name for one in measures for figure in one.planned if figure.metric in one.cheap]
+
+    def plan(
+        self, model: Model, split: str, images: int, weights: str, only: Collection[str] | None = None
+    ) -> list[Figure]:
+        """The figures that `figures` would give, without their values: their protocols are known beforehand."""
+        return [figure for one in self._measures(model, split, images, weights, only) for figure in one.planned]
+
+    def figures(
+        self,
+        model: Model,
+        split: str,
+        images: int,
+        weights: str,
+        workers: Workers = ALONE,
+        only: Collection[str] | None = None,
+    ) -> list[Figure]:
+        """Measures `images` images (of real ones at most as many as the split has), spread over the workers.
+
+        `model` is in evaluation mode. `only`: names of the figures wanted; None: all. The noise is the same whatever
+        the number of workers, the tick, or what else is measured.
+        """
+        found: list[Figure] = []
+        with torch.no_grad():
+            for measure in self._measures(model, split, images, weights, only):
+                measure.begin(self.device)
+                for index, rows in enumerate(self._rows(measure.rows)):
+                    if index % workers.size == workers.rank:
+                        seed(self.device, NOISE, measure.noise, index)
+                        measure.add(index * self.batch, self._batch(split, rows, model))
+                workers.total(measure.sums())
+                found += measure.figures(workers)
+        return found
+
+    def _measures(
+        self, model: Model, split: str, images: int, weights: str, only: Collection[str] | None
+    ) -> list[Measure]:
+        scope = Scope(self.dataset, self.references, split, images, weights, *self.importance)
+        made, found = columns(model, scope), list[Measure]()
+        if isinstance(model, Likelihood):
+            found.append(Bound(model, scope))
+        if isinstance(model, Imitates):
+            found.append(Imitation(model, made, scope))
+        if isinstance(model, Reconstructs):
+            found.append(Reconstruction(model, made, scope))
+        if isinstance(model, Quantises):
+            found.append(Codes(model, scope))
+        if isinstance(model, Classifies):
+            found.append(Accuracy(model, scope))
+        if isinstance(model, ImportanceWeighted):
+            found.append(ImportanceBound(model, scope))
+        for measure in found:
+            measure.want(only)
+        return [measure for measure in found if measure.planned]
+
+    def _rows(self, count: int) -> Iterator[Tensor]:
+        for start in range(0, count, self.batch):
+            yield torch.arange(start, min(start + self.batch, count))
+
+    def _batch(self, split: str, rows: Tensor, model: Model) -> Batch:
+        dtype = next(model.parameters()).dtype
+        batch: dict[str, Tensor] = {}
+        for table in self.dataset.splits[split]:
+            for name, column in table.items():
+                picked = column[rows % len(column)]
+                floating = picked.dtype == torch.uint8
+                batch[name] = scaled(picked, self.device, dtype) if floating else picked.to(self.device)
+        return batch

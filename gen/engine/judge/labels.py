@@ -1,0 +1,59 @@
+"""Measures of models that tell something of an image in whole numbers: its class, its codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gen.engine.judge.measure import Measure, Scope, first
+from gen.engine.workers import Workers
+from gen.metrics.quality import perplexity, share_used
+from gen.phase import Batch, Classifies, Quantises
+
+
+class Codes(Measure):
+    """Perplexity and share of the codes used over all images together."""
+
+    cheap = ("perplexity", "used")
+    noise = 3
+
+    def __init__(self, model: Quantises, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.longest)
+        self.planned = scope.about_images(self.cheap, self.rows)
+
+    def begin(self, device: torch.device) -> None:
+        self.counts = torch.zeros(self.model.codebook_size, dtype=torch.int64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        self.counts += torch.bincount(self.model.codes(batch).flatten(), minlength=len(self.counts))
+
+    def sums(self) -> list[Tensor]:
+        return [self.counts]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"perplexity/images": perplexity(self.counts), "used/images": share_used(self.counts)}
+
+
+class Accuracy(Measure):
+    """Share of the labelled images that get their label."""
+
+    cheap = ("accuracy",)
+    noise = 4
+
+    def __init__(self, model: Classifies, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.length("label"))
+        self.planned = scope.about_images(self.cheap, self.rows) if self.rows else []
+
+    def begin(self, device: torch.device) -> None:
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        self.right += (self.model.classify(batch).argmax(1) == batch["label"]).sum()
+
+    def sums(self) -> list[Tensor]:
+        return [self.right]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"accuracy/images": float(self.right) / self.rows}

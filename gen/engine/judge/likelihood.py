@@ -1,0 +1,71 @@
+"""Measures of models with a likelihood: the bound and its terms, and its importance-weighted tightening."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gen.engine.judge.measure import Measure, Scope
+from gen.engine.workers import Workers
+from gen.phase import Batch, ImportanceWeighted, Likelihood, Model
+
+
+class Bound(Measure):
+    """The negative evidence lower bound and its two terms, nats an image.
+
+    Figures of the posterior itself (active units: Burda et al. 2016, https://arxiv.org/abs/1509.00519, section 5.2; the
+    rate of each dimension) belong beside it, as a measure of their own, once a model offers its posterior.
+    """
+
+    cheap = ("bound", "distortion", "rate")
+    noise = 0
+
+    def __init__(self, model: Likelihood, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.longest)
+        likelihood = model.density if isinstance(model, ImportanceWeighted) else None
+        self.planned = scope.about_images(self.cheap, self.rows, likelihood=likelihood)
+
+    def begin(self, device: torch.device) -> None:
+        self.total = torch.zeros(2, dtype=torch.float64, device=device)  # distortion, rate
+
+    def add(self, start: int, batch: Batch) -> None:
+        terms = self.model.bound_terms(batch)
+        self.total += torch.stack([terms["distortion"].double().sum(), terms["rate"].double().sum()])
+
+    def sums(self) -> list[Tensor]:
+        return [self.total]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        distortion, rate = (self.total / self.rows).tolist()
+        return {"bound/images": distortion + rate, "distortion/images": distortion, "rate/images": rate}
+
+
+class ImportanceBound(Measure):
+    """-log of the mean of n importance weights, nats an image (Burda et al. 2016, https://arxiv.org/abs/1509.00519,
+    eq. 8): at least the negative log-likelihood in expectation, and tighter the larger n is."""
+
+    noise = 5
+
+    def __init__(self, model: ImportanceWeighted, scope: Scope) -> None:
+        self.model, self.samples = model, scope.importance_samples
+        self.rows = min(scope.images, scope.importance_images, scope.longest)
+        more = {"n_samples": self.samples, "likelihood": model.density}
+        self.planned = scope.about_images(["importance_bound"], self.rows, **more)
+
+    def begin(self, device: torch.device) -> None:
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        summed = self.model.log_weights(batch).double()  # (B,)
+        for _ in range(self.samples - 1):
+            summed = torch.logaddexp(summed, self.model.log_weights(batch).double())
+        self.total += (math.log(self.samples) - summed).sum()
+
+    def sums(self) -> list[Tensor]:
+        return [self.total]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"importance_bound/images": float(self.total) / self.rows}

@@ -1,6 +1,9 @@
-"""The judge of `frechet_classifier`: a small network trained once on the set itself, whose last features are compared.
+"""The judges `classifier` and `rotation`: a small network trained once on the set itself, whose last features are
+compared. It tells the classes or, for sets without labels, by which of four right angles an image was turned (Gidaris
+et al. 2018, https://arxiv.org/abs/1803.07728).
 
-Its distances are comparable only between runs that share its weights: they are never FID, which is Inception's.
+Its distances are comparable only between runs that share its weights: they are never FID, which is Inception's. It was
+trained to overlook what does not change the answer, so it barely sees weak noise on the pixels.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import hashlib
 import io
 import math
 import pickle
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +43,9 @@ class Classifier(nn.Module):
     in an epoch in which this gets to 98 %.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, name: str = "classifier") -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.name, self.width, self.resize = shape, name, WIDTH, "none"
         size, channels, layers = shape.size, shape.channels, list[nn.Module]()
         for width in (16, 32, 64) if size <= 32 else (16, 32, 64, 64):
             stride = 1 if size <= 4 or (size <= 16 and not layers) else 2
@@ -56,30 +60,63 @@ class Classifier(nn.Module):
             features: Tensor = self.body(images.float())
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes)."""
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) in [-1, 1]."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
+    forward = logits
 
-def recipe_hash(shape: Shape) -> str:
+    @functools.cached_property
+    def weights_hash(self) -> str:
+        """What tells two judges apart; read only when the weights no longer change."""
+        return weights_hash(self)
+
+
+def recipe_hash(shape: Shape, name: str = "classifier", column: str = "image") -> str:
     """16 hexadecimal digits that name how a judge of images of `shape` is made; with the data hash, its cache key."""
-    recipe = [RECIPE, WIDTH, BATCH, SEED, RATE, IMAGES, EPOCHS, dataclasses.asdict(shape)]
+    recipe = [RECIPE, name, column, WIDTH, BATCH, SEED, RATE, IMAGES, EPOCHS, dataclasses.asdict(shape)]
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
 
 
 def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
-    """A classifier of the training images, in evaluation mode, from a fixed seed.
-
-    On a CPU always at one thread, in float32: the same weights on every call. torch's global generator and number of
-    threads are left as they were. ValueError if the set has no labels.
-    """
+    """A classifier of the training images; see `trained`. ValueError if the set has no labels."""
     if "label" not in dataset.columns or dataset.shape.classes < 2:
         raise ValueError(
             f"data set {dataset.name} has no labels, which the classifier of frechet_classifier learns from"
         )
     table = next(table for table in dataset.splits["train"] if "label" in table)
     stream = Stream((table,), SEED, BATCH, device, torch.float32)
+    return trained("classifier", dataset.shape, stream, lambda batch: (batch["image"], batch["label"]), device)
+
+
+def train_rotation(dataset: Dataset, device: torch.device, column: str = "image") -> Classifier:
+    """A network that tells the four rotations of the training images in `column`; see `trained`. Needs no labels."""
+    images = next(table[column] for table in dataset.splits["train"] if column in table)
+    stream = Stream(({column: images},), SEED, BATCH, device, torch.float32)
+    shape = dataclasses.replace(dataset.shape, classes=4)
+    return trained("rotation", shape, stream, lambda batch: turned(batch[column]), device)
+
+
+def turned(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Square images (N, C, H, W), each turned by 0 to 3 right angles at random, and by how many (N,)."""
+    turns = torch.randint(4, (len(images),)).to(images.device)  # drawn on the CPU: the same on every device
+    every = torch.stack([images.rot90(times, (2, 3)) for times in range(4)])  # (4, N, C, H, W)
+    return every[turns, torch.arange(len(images), device=images.device)], turns
+
+
+def trained(
+    name: str,
+    shape: Shape,
+    stream: Stream,
+    examples: Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]],
+    device: torch.device,
+) -> Classifier:
+    """A network that tells the classes of `examples`, (images, classes) of a batch, from a fixed seed.
+
+    In evaluation mode. On a CPU always at one thread, in float32: the same weights on every call. torch's global
+    generator and number of threads are left as they were.
+    """
     epochs = min(max(math.ceil(IMAGES / stream.length), EPOCHS[0]), EPOCHS[1])
     steps = math.ceil(epochs * stream.length / BATCH)
     threads = torch.get_num_threads()
@@ -87,12 +124,12 @@ def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), exact():
             torch.default_generator.manual_seed(SEED)  # weights are drawn on the CPU; other generators stay
-            classifier = Classifier(dataset.shape).to(device)
+            classifier = Classifier(shape, name).to(device)
             optimizer = torch.optim.Adam(classifier.parameters(), RATE, fused=True)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
             for step in range(steps):
-                batch = stream.rows(step, 0, BATCH)
-                loss = F.cross_entropy(classifier(batch["image"]), batch["label"])
+                images, classes = examples(stream.rows(step, 0, BATCH))
+                loss = F.cross_entropy(classifier(images), classes)
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
@@ -112,20 +149,20 @@ def accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
     return right / len(labels)
 
 
-def weights_hash(classifier: Classifier) -> str:
+def weights_hash(network: nn.Module) -> str:
     """16 hexadecimal digits of sha256 over the weights' names and bytes: what tells two judges apart."""
     digest = hashlib.sha256()
-    for name, weight in sorted(classifier.state_dict().items()):
+    for name, weight in sorted(network.state_dict().items()):
         digest.update(f"{name} {list(weight.shape)} ".encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
 def to_bytes(classifier: Classifier) -> bytes:
-    """The shape and the weights, for `from_bytes`."""
+    """The name, the shape and the weights, for `from_bytes`."""
     state = {name: weight.detach().cpu() for name, weight in classifier.state_dict().items()}
     file = io.BytesIO()
-    torch.save({"shape": dataclasses.asdict(classifier.shape), "weights": state}, file)
+    torch.save({"name": classifier.name, "shape": dataclasses.asdict(classifier.shape), "weights": state}, file)
     return file.getvalue()
 
 
@@ -134,7 +171,7 @@ def from_bytes(data: bytes, device: torch.device) -> Classifier:
     try:
         stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         with torch.random.fork_rng(devices=[]):
-            classifier = Classifier(Shape(**stored["shape"]))
+            classifier = Classifier(Shape(**stored["shape"]), stored["name"])
         classifier.load_state_dict(stored["weights"])
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
         raise ValueError("the stored classifier is damaged; delete it, and it is trained anew") from error

@@ -3,7 +3,9 @@ https://arxiv.org/abs/1706.08500), without the slow and touchy matrix square roo
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 from dataclasses import dataclass
 
 import torch
@@ -31,10 +33,47 @@ class Reference:
         if not (torch.isfinite(mean).all() and torch.isfinite(covariance).all()):
             return math.nan
         product = self.root @ covariance @ self.root  # has the eigenvalues of C C', and is symmetric
-        values = torch.linalg.eigvalsh((product + product.mT) / 2)
+        return self._joined(mean, covariance.trace(), torch.linalg.eigvalsh((product + product.mT) / 2))
+
+    def distance_to(self, features: Tensor) -> float:
+        """The distance to the Gaussian of features (n, D), n >= 2, by the cheaper way.
+
+        When n <= D, the n x n Gram matrix A C A^T of the centred A = (x - m') / (n - 1)^(1/2) has all eigenvalues of
+        C C' that are not zero: less work, and no round-off from those that are, each of which counts by its root.
+        """
+        wide = features.detach().to("cpu", torch.float64)
+        mean = wide.mean(0)
+        if len(wide) > wide.shape[1]:
+            return self.distance(mean, wide.mT.cov())
+        if len(wide) < 2:
+            raise ValueError(f"a covariance needs at least 2 images, it got {len(wide)}")
+        if not torch.isfinite(wide).all():
+            return math.nan
+        centred = (wide - mean) / math.sqrt(len(wide) - 1)
+        gram = centred @ self.covariance @ centred.mT
+        return self._joined(mean, centred.square().sum(), torch.linalg.eigvalsh((gram + gram.mT) / 2))
+
+    def _joined(self, mean: Tensor, trace: Tensor, values: Tensor) -> float:
+        """The distance from the other side's mean, its covariance's trace, and the eigenvalues of the product."""
         shared = values.clamp_min(0).sqrt().sum()  # round-off makes zeros slightly negative when images < D
         between = (self.mean - mean).square().sum()
-        return max(float(between + self.covariance.trace() + covariance.trace() - 2 * shared), 0.0)
+        return max(float(between + self.covariance.trace() + trace - 2 * shared), 0.0)
+
+    def to_bytes(self) -> bytes:
+        """For `from_bytes`."""
+        file = io.BytesIO()
+        torch.save({"mean": self.mean, "covariance": self.covariance, "root": self.root}, file)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Reference:
+        """What `to_bytes` stored. ValueError if the bytes are damaged."""
+        try:
+            return cls(**torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+        except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError) as error:
+            raise ValueError(
+                "the stored reference statistics are damaged; delete them, and they are made anew"
+            ) from error
 
 
 def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:

@@ -14,6 +14,34 @@ def squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
     return (images.double() - reconstructions.double()).div(2).square().flatten(1).mean(1)
 
 
+def signal_to_noise(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image (N,), float64, in decibel; infinite where nothing differs."""
+    return -10 * torch.log10(squared_error(images, reconstructions))
+
+
+def similarity(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Structural similarity of each image (N,), float64, at most 1 (Wang et al. 2004), over Gaussian windows of 11 x 11
+    and all channels. Both (N, C, H, W) in [-1, 1]. ValueError below 6 pixels a side, which the window's rim needs.
+
+    torchmetrics computes it; it takes a second to import, so that is done here.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    if min(images.shape[2:]) < 6:
+        raise ValueError(
+            f"structural similarity needs images of at least 6 pixels a side, these have {images.shape[2]}"
+        )
+    one, other = ((side.double() + 1) / 2 for side in (images, reconstructions))
+    found = structural_similarity_index_measure(other, one, reduction="none", data_range=1.0)
+    assert isinstance(found, Tensor)
+    return found.reshape(len(images))
+
+
+def rightly_classified(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many () of the images with logits (N, K) get their label (N,), int64; accuracy is that over their number."""
+    return (logits.argmax(1) == labels).sum()
+
+
 def perplexity(counts: Tensor) -> float:
     """exp(entropy) of code use, from how often each of K codes was used (K,): 1 if one is, K if all are alike."""
     shares = counts.double() / counts.sum()

@@ -1,0 +1,74 @@
+"""Fidelity and diversity apart, by nearest neighbours of features: improved precision and recall (Kynkaanniemi et al.
+2019, https://arxiv.org/abs/1904.06991), density and coverage (Naeem et al. 2020, https://arxiv.org/abs/2002.09797)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+NEAR = 3  # neighbours, of precision and recall: section 3.1 of their paper
+DENSE = 5  # neighbours, of density and coverage: section 3.4 of theirs
+AT_ONCE = 2**24  # distances held: 128 MiB of float64
+
+
+def manifolds(real: Tensor, fakes: Tensor) -> dict[str, float]:
+    """Precision, recall, density and coverage of features of fakes (M, D) against those of real images (N, D).
+
+    Balls are closed, in float64. Time grows with (N + M)^2 D: 10,000 images a side of 64 features take seconds on a
+    core, 50,000 of 2,048 belong on a GPU. Memory does not grow with N M. NaN where a feature was not finite.
+    ValueError unless each side has more images than `DENSE`.
+    """
+    if min(len(real), len(fakes)) <= DENSE:
+        raise ValueError(
+            f"{DENSE} nearest neighbours need at least {DENSE + 1} images a side, got {len(real)} and {len(fakes)}"
+        )
+    real, fakes = real.double(), fakes.double()
+    if not (torch.isfinite(real).all() and torch.isfinite(fakes).all()):
+        return dict.fromkeys(("precision", "recall", "density", "coverage"), float("nan"))
+    centre = real.mean(0)  # distances stay; their round-off, which comes of the squares' size, falls
+    real, fakes = real - centre, fakes - centre
+    radii, fake_radii = ball_radii(real), ball_radii(fakes)
+    near, dense = radii.unbind(1)
+    inside, balls, recalled, covered = [], [], [], []
+    for squares in distances(fakes, real):  # (m, N)
+        inside.append((squares <= near).any(1))
+        balls.append((squares <= dense).sum(1))
+    for rows, squares in zip(torch.split(dense, step(fakes)), distances(real, fakes), strict=True):  # (n, M)
+        recalled.append((squares <= fake_radii[:, 0]).any(1))
+        covered.append((squares <= rows[:, None]).any(1))
+    return {
+        "precision": share(inside),  # eq. 1 and 2 of Kynkaanniemi et al.
+        "recall": share(recalled),
+        "density": share(balls) / DENSE,  # eq. 4 of Naeem et al.
+        "coverage": share(covered),  # eq. 6
+    }
+
+
+def ball_radii(features: Tensor) -> Tensor:
+    """Squared distances (N, 2) of each of (N, D) to its neighbours number `NEAR` and `DENSE` of the same set."""
+    found, start = [], 0
+    for squares in distances(features, features):
+        squares.diagonal(start).fill_(torch.inf)  # none is its own neighbour
+        nearest = squares.topk(DENSE, largest=False).values
+        found.append(nearest[:, [NEAR - 1, DENSE - 1]])
+        start += len(squares)
+    return torch.cat(found)
+
+
+def distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
+    """Squared distances between (N, D) and (M, D), some rows (n, M) at a time."""
+    squares = columns.square().sum(1)
+    for part in torch.split(rows, step(columns)):
+        yield torch.addmm(part.square().sum(1, keepdim=True) + squares, part, columns.mT, alpha=-2).clamp_(0)
+
+
+def step(columns: Tensor) -> int:
+    """Rows at a time against so many columns."""
+    return max(AT_ONCE // len(columns), 1)
+
+
+def share(parts: list[Tensor]) -> float:
+    """Mean over all rows."""
+    return float(torch.cat(parts).double().mean())

@@ -65,7 +65,9 @@ class EvaluateConfig:
 
     every: int = 1  # epochs a tick
     images: int = 1_000  # most images of a tick's evaluation ...
-    share: float = 0.125  # ... and most as a share of those that a tick trains on: a count, not a clock, bounds its time
+    share: float = (
+        0.125  # ... and most as a share of those that a tick trains on: a count, not a clock, bounds its time
+    )
     full_images: int = 10_000  # images of the full protocol
     importance_images: int = 1_000  # images of the importance-weighted bound, ...
     importance_samples: int = 100  # ... and samples of each (Burda et al. 2016: 5,000)

@@ -69,11 +69,14 @@ class Asked:
         steering(self.config, self.described(dataset), model)
         return dataset
 
+    def features(self) -> Features:
+        """The extractor that is asked for."""
+        machine, evaluate = self.config.machine, self.config.evaluate
+        return Features(evaluate.features, machine.inception_weights, self.data_root, self.download)
+
     def described(self, dataset: Dataset) -> Judge:
         """A judge that can name the figures of a model. ValueError where there is no extractor for the data set."""
-        machine, evaluate = self.config.machine, self.config.evaluate
-        features = Features(evaluate.features, machine.inception_weights, self.data_root, self.download)
-        return judge_by(features.described(dataset), dataset, evaluate, torch.device("cpu"))
+        return judge_by(self.features().described(dataset), dataset, self.config.evaluate, torch.device("cpu"))
 
 
 OPTIONS: Sequence[Callable[..., Any]] = (

@@ -12,7 +12,6 @@ import click
 from gen import results
 from gen.config import identity
 from gen.data.dataset import Dataset
-from gen.engine.judge import shared_classifier
 from gen.engine.machine import resolve_device, set_threads
 from jobs.cluster import connected, facts
 from jobs.options import Job, refusing, shared, show
@@ -67,7 +66,7 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     try:
         preflight.write_note(storage, name, note)
         set_threads(config.machine.threads)
-        extractor(asked, dataset)  # before trials race for it
+        asked.features().open(dataset, resolve_device("cpu"), storage=storage)  # before trials race for it
         by_run = {identity(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
         where = (storage, name, lease.attempt, dataset.hash, asked.data_root, asked.download, facts())

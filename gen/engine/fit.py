@@ -146,9 +146,7 @@ class Run:
             return self.end("failed", str(error))
         trained = time.perf_counter()
         with stepper.shown() as model:
-            figures = self.judge.figures(
-                model, "validation", self.tick_images, self._weights, self.workers, self.cheap
-            )
+            figures = self.judge.figures(model, "validation", self.tick_images, self._weights, self.workers, self.cheap)
             self._weigh(model, figures)
             if config.evaluate.pictures and progress.tick % config.evaluate.pictures == 0:
                 self._draw(model)

@@ -136,6 +136,12 @@ class Lease:
         )
 
 
+def holder_of(storage: Storage, experiment: str) -> str:
+    """The attempt that holds an experiment's lease, alive or not; "" if none does. For its workers on other hosts."""
+    data = storage.get(f"{experiment}/_lease.json")
+    return str(json.loads(data)["attempt"]) if data else ""
+
+
 def is_alive(holder: dict[str, Any]) -> bool:
     """Whether the holder's process, on this host, still runs and is not another of the same number."""
     try:

@@ -18,6 +18,7 @@ from gen.engine.judge import NOISE, Figure, Judge, shared_classifier
 from gen.engine.machine import seed
 from gen.engine.pictures import grids
 from gen.engine.workers import ALONE, Workers
+from gen.metrics.extractors import Extractor
 from gen.phase import Imitates, Likelihood, Model, Quantises, Reconstructs
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
@@ -30,15 +31,15 @@ def built(entry: str, dataset: Dataset) -> Model:
     return build_model(override(tiny(ZOO[entry]), {"seed": 3}), dataset, CPU).eval().requires_grad_(False)
 
 
-def measured(workers: Workers, entry: str, dataset: Dataset, classifier: torch.nn.Module) -> list[Figure]:
-    judge = Judge(dataset, classifier, CPU, 32)  # type: ignore[arg-type]
+def measured(workers: Workers, entry: str, dataset: Dataset, extractor: Extractor) -> list[Figure]:
+    judge = Judge(dataset, extractor, CPU, 32)
     return judge.figures(built(entry, dataset), "validation", 130, "raw", workers)
 
 
 @pytest.mark.parametrize("entry", ZOO)
 def test_two_workers_measure_what_one_does(entry: str, pair: Pair, digits: Dataset, judge: Judge) -> None:
-    alone = measured(ALONE, entry, digits, judge.classifier)  # type: ignore[arg-type]
-    for together in pair.run(measured, entry, digits, judge.classifier):
+    alone = measured(ALONE, entry, digits, judge.extractor)
+    for together in pair.run(measured, entry, digits, judge.extractor):
         assert [figure.row()["protocol"] for figure in together] == [figure.row()["protocol"] for figure in alone]
         for one, other in zip(alone, together, strict=True):
             assert other.value == pytest.approx(one.value, rel=1e-6), one.name
@@ -59,21 +60,20 @@ def test_a_capability_gives_its_figures_and_names_them_beforehand(entry: str, di
 
 def test_the_distance_of_fakes_is_that_of_plain_numpy(digits: Dataset, judge: Judge) -> None:
     model = built("gan_mlp", digits)
-    (figure,) = judge.figures(model, "validation", 300, "raw")
+    (figure,) = judge.figures(model, "validation", 300, "raw", only=["frechet_classifier/fakes"])
     fakes = []
     for index in range(3):
-        seed(CPU, NOISE, 0, index)
+        seed(CPU, NOISE, 1, index)
         fakes.append(model.imitate({"image": torch.zeros(100, 1, 8, 8)})["image"])  # type: ignore[attr-defined]
     rounded = torch.cat(fakes).add(1).mul(127.5).round().div(127.5).sub(1)
     real = scaled(digits.splits["validation"][0]["image"], CPU, torch.float32)
-    assert judge.classifier is not None
-    made, true = (judge.classifier.features(images).double().numpy() for images in (rounded, real))
+    made, true = (judge.extractor.features(images).double().numpy() for images in (rounded, real))
     expected = calculate_frechet_distance(
         made.mean(0), np.cov(made, rowvar=False), true.mean(0), np.cov(true, rowvar=False)
     )
     assert figure.value == pytest.approx(expected, rel=1e-4)
     assert (figure.n_real, figure.n_fake, figure.metric) == (len(real), 300, "frechet_classifier")
-    assert figure.features_hash == judge.features_hash
+    assert figure.features_hash == judge.extractor.weights_hash
 
 
 def test_the_protocol_sees_all_but_the_value() -> None:

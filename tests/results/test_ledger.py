@@ -20,6 +20,7 @@ OF_TYPE = {
     pa.int32(): st.integers(-(2**31), 2**31 - 1),
     pa.float64(): st.floats(),
     pa.binary(): st.binary(max_size=16),
+    pa.bool_(): st.booleans(),
     pa.list_(pa.string()): st.lists(st.text(max_size=4), max_size=3),
     pa.timestamp("us", tz="UTC"): st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 }

@@ -1,4 +1,4 @@
-"""Where the judge's extractor comes from: trained once on the set itself and kept in the storage, or read from files."""
+"""Where the judge's extractor comes from: trained once on the set itself and kept in the storage, or from a file."""
 
 from __future__ import annotations
 

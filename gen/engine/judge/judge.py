@@ -31,6 +31,7 @@ from gen.phase import (
 from gen.results.storage import Storage
 
 NOISE = 0x6A75646765  # the judge's own seed: the same noise at every tick and for every run
+MANY = 10_000  # images: enough for every figure to have its name
 
 
 class Judge:
@@ -54,11 +55,11 @@ class Judge:
 
     def names(self, model: Model) -> list[str]:
         """Names of all figures of `model`, the one that steers by default first."""
-        return [figure.name for figure in self.plan(model, "validation", 2, "raw")]
+        return [figure.name for figure in self.plan(model, "validation", MANY, "raw")]
 
     def cheap(self, model: Model) -> list[str]:
         """Names of the figures that take no extractor and not many passes."""
-        measures = self._measures(model, "validation", 2, "raw", None)
+        measures = self._measures(model, "validation", MANY, "raw", None)
         return [figure.name for one in measures for figure in one.planned if figure.metric in one.cheap]
 
     def plan(

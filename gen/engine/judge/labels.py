@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gen.engine.judge.measure import Measure, Scope, first
+from gen.engine.judge.measure import Measure, Scope
 from gen.engine.workers import Workers
-from gen.metrics.quality import perplexity, share_used
+from gen.metrics.quality import perplexity, rightly_classified, share_used
 from gen.phase import Batch, Classifies, Quantises
 
 
@@ -50,7 +50,7 @@ class Accuracy(Measure):
         self.right = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, start: int, batch: Batch) -> None:
-        self.right += (self.model.classify(batch).argmax(1) == batch["label"]).sum()
+        self.right += rightly_classified(self.model.classify(batch), batch["label"])
 
     def sums(self) -> list[Tensor]:
         return [self.right]

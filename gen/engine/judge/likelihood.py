@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -10,7 +9,13 @@ from torch import Tensor
 
 from gen.engine.judge.measure import Measure, Scope
 from gen.engine.workers import Workers
-from gen.phase import Batch, ImportanceWeighted, Likelihood, Model
+from gen.metrics.likelihood import bits_per_dimension, importance_bound
+from gen.phase import Batch, ImportanceWeighted, Likelihood
+
+DENSITY = {
+    "gaussian": True,
+    "bernoulli": False,
+}  # likelihood -> whether it is of images on the scale [-1, 1], or of values
 
 
 class Bound(Measure):
@@ -45,7 +50,7 @@ class Bound(Measure):
 
 class ImportanceBound(Measure):
     """-log of the mean of n importance weights, nats an image (Burda et al. 2016, https://arxiv.org/abs/1509.00519,
-    eq. 8): at least the negative log-likelihood in expectation, and tighter the larger n is."""
+    eq. 8), and in bits a number: at least the negative log-likelihood in expectation, and tighter the larger n is."""
 
     noise = 5
 
@@ -53,19 +58,23 @@ class ImportanceBound(Measure):
         self.model, self.samples = model, scope.importance_samples
         self.rows = min(scope.images, scope.importance_images, scope.longest)
         more = {"n_samples": self.samples, "likelihood": model.density}
-        self.planned = scope.about_images(["importance_bound"], self.rows, **more)
+        bits = ["bits_per_dimension"] if model.density in DENSITY else []  # of another, the scale is not known here
+        self.planned = scope.about_images(["importance_bound", *bits], self.rows, **more)
+        self.pixels = scope.dataset.shape.pixels
 
     def begin(self, device: torch.device) -> None:
         self.total = torch.zeros((), dtype=torch.float64, device=device)
 
     def add(self, start: int, batch: Batch) -> None:
-        summed = self.model.log_weights(batch).double()  # (B,)
-        for _ in range(self.samples - 1):
-            summed = torch.logaddexp(summed, self.model.log_weights(batch).double())
-        self.total += (math.log(self.samples) - summed).sum()
+        draws = (self.model.log_weights(batch) for _ in range(self.samples))
+        self.total -= importance_bound(draws).sum()
 
     def sums(self) -> list[Tensor]:
         return [self.total]
 
     def values(self, workers: Workers) -> Mapping[str, float]:
-        return {"importance_bound/images": float(self.total) / self.rows}
+        found = {"importance_bound/images": float(self.total) / self.rows}
+        if self.model.density in DENSITY:
+            bits = bits_per_dimension(found["importance_bound/images"], self.pixels, DENSITY[self.model.density])
+            found["bits_per_dimension/images"] = bits
+        return found

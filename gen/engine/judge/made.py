@@ -10,11 +10,11 @@ from torch import Tensor
 from gen.engine.judge.features import Gathered
 from gen.engine.judge.measure import Measure, Scope, first
 from gen.engine.workers import Workers
-from gen.metrics.extractors import frechet_name
-from gen.metrics.quality import squared_error
+from gen.metrics.quality import signal_to_noise, similarity, squared_error
 from gen.phase import Batch, Conditional, Imitates, Model, Reconstructs, Translates
 
-ERRORS = {"mse": squared_error}  # metric -> its value for each image, of images and reconstructions
+ERRORS = {"mse": squared_error, "psnr": signal_to_noise, "ssim": similarity}  # of (images, reconstructions) -> (N,)
+SMALLEST = 6  # pixels a side that ssim needs
 
 
 def columns(model: Model, scope: Scope) -> list[str]:
@@ -58,7 +58,7 @@ class Imitation(Measure):
         return [tensor for part in self.parts for tensor in part.sums()]
 
     def values(self, workers: Workers) -> Mapping[str, float]:
-        found = {}
+        found: dict[str, float] = {}
         for part in self.parts:
             values = part.values(workers)
             mine = [figure for figure in self.planned if figure.column == part.column]
@@ -79,10 +79,10 @@ class Reconstruction(Measure):
         ]
         self.rows = max((part.rows for part in self.parts), default=0)
         for part in self.parts:
-            self.planned += [
-                scope.planned(metric, part.subject, part.rows, part.rows, column=part.column) for metric in ERRORS
-            ]
-            self.planned += [figure for figure in part.planned() if figure.metric == frechet_name(part.extractor)]
+            errors = [metric for metric in ERRORS if metric != "ssim" or scope.dataset.shape.size >= SMALLEST]
+            about = (part.subject, part.rows, part.rows)
+            self.planned += [scope.planned(metric, *about, column=part.column) for metric in errors]
+            self.planned += [figure for figure in part.planned() if figure.metric == part.frechet]
 
     def begin(self, device: torch.device) -> None:
         self.errors = {}
@@ -107,7 +107,7 @@ class Reconstruction(Measure):
         return totals + [tensor for part in self.parts for tensor in part.sums()]
 
     def values(self, workers: Workers) -> Mapping[str, float]:
-        found = {}
+        found: dict[str, float] = {}
         for part in self.parts:
             values = {metric: float(total) / part.rows for metric, total in self.errors[part.column].items()}
             values |= part.values(workers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import io
 import math
@@ -13,14 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 from ray import tune
 
-from gen.config import DataConfig, EvaluateConfig, RunConfig, identity
-from gen.data.dataset import Dataset, open_dataset
+from gen.config import RunConfig, identity
 from gen.engine import checkpoint
 from gen.engine.fit import Home, Tick, fit
-from gen.engine.judge import Judge, open_judge
+from gen.engine.kept import judge_of, opened
 from gen.engine.machine import resolve_device, set_threads
 from gen.engine.on_ray.replay import KIND, End, ends
 from gen.engine.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
@@ -45,28 +42,6 @@ class Search:
     facts: Mapping[str, Any]  # columns of `runs` that the driver knows
     needed: Mapping[str, float] = field(default_factory=dict)  # what Ray sets aside for each worker of a trial
     tensorboard: bool = False  # write TensorBoard's event files too
-
-
-@functools.lru_cache(maxsize=2)
-def opened(config: DataConfig, root: str | None, download: bool) -> Dataset:
-    """The data set, once a process."""
-    return open_dataset(config, root, download)
-
-
-@functools.lru_cache(maxsize=2)
-def judge_of(
-    config: DataConfig,
-    evaluate: EvaluateConfig,
-    inception_weights: str,
-    root: str | None,
-    download: bool,
-    place: str,
-    device: torch.device,
-) -> Judge:
-    """The judge of a data set, once a process: its extractor and the statistics of the real images."""
-    dataset, storage = opened(config, root, download), Storage(place)
-    more: dict[str, Any] = {"inception_weights": inception_weights, "data_root": root, "download": download}
-    return open_judge(dataset, evaluate, device, storage=storage, **more)
 
 
 class Resident(tune.Trainable):

@@ -1,0 +1,130 @@
+"""Measures stored checkpoints again: python -m jobs.evaluate --storage results --name gan-mnist --metrics kid,precision
+
+Adds to the table `evals` what is missing there, run by run; submitted again it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import torch
+
+from gen import results
+from gen.config import DataConfig, EvaluateConfig
+from gen.engine.fit import build_model
+from gen.engine.judge import Features, Figure, Judge, judge_by
+from gen.engine.on_ray.scoring import Wanted, on_record, score_worker
+from jobs.cluster import connected
+from jobs.options import Job, refusing
+from jobs.stored import find
+
+
+@click.command(cls=Job, help=__doc__)
+@click.option("--storage", default="results", show_default=True, help="Folder or URI of tables and checkpoints.")
+@click.option("--name", required=True, help="Experiment.")
+@click.option("--run", "runs", multiple=True, help="A run; may be repeated. Default: all that have stored weights.")
+@click.option("--best", type=int, help="The best N runs, by what steered them.")
+@click.option("--metrics", help="Such as fid,kid,precision; default: all that the model and the features allow.")
+@click.option("--features", help="inception, classifier, rotation, or a data set whose classifier serves.")
+@click.option("--inception-weights", type=click.Path(), help="File of Inception's weights, on every host.")
+@click.option("--split", "splits", multiple=True, type=click.Choice(["train", "validation", "test"]))
+@click.option("--images", type=int, help="Images to measure; default: as many as the run's full protocol.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that share each figure's work.")
+@click.option("--data-root", type=click.Path(), help="Folder of the originals, if they are not in the cache.")
+@click.option("--download", is_flag=True, help="Fetch the originals if they are missing.")
+@click.option("--dry-run", is_flag=True, help="List what would be measured and stop.")
+def main(dry_run: bool, **options: Any) -> int:
+    """Finds what is missing, and has it measured by a group of workers."""
+    with refusing():
+        wanted = find(**options)
+        todo = list(missing(wanted))
+    if dry_run or not todo:
+        for run, figure in todo:
+            print(f"{run}  {figure.split}  {figure.name}  {figure.n_fake} images  {figure.features or '-'}")
+        print(f"{wanted.experiment}: {len(todo)} figures of {len(wanted.stored)} runs are missing")
+        return 0
+    with connected():
+        return measure(wanted, len(todo))
+
+
+def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
+    """Run and figure, for all that is wanted and not on record. ValueError for a metric that no run has."""
+    known, had = on_record(wanted.storage, wanted.experiment), set[str]()
+    judges: dict[tuple[DataConfig, EvaluateConfig], Judge] = {}
+    for one in wanted.stored:
+        config, dataset = one.config, wanted.dataset(one)
+        if (key := (config.data, config.evaluate)) not in judges:
+            place = (config.machine.inception_weights, wanted.data_root, wanted.download)
+            extractor = Features(config.evaluate.features, *place).found(dataset, wanted.storage)
+            judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"))
+        model = build_model(config, dataset, torch.device("cpu"))
+        for split in wanted.splits:
+            had |= {figure.metric for figure in judges[key].plan(model, split, wanted.images_of(one), "raw")}
+            yield from ((one.run, figure) for figure in wanted.missing(judges[key], model, one, split, known))
+    if unknown := [metric for metric in wanted.metrics if metric not in had]:
+        raise ValueError(f"metrics={','.join(unknown)}: not measured for these runs; allowed: {', '.join(sorted(had))}")
+
+
+def measure(wanted: Wanted, count: int) -> int:
+    """Drives a group of workers; 0 if all went well, 1 if it broke."""
+    import ray.train
+    from ray.train.torch import TorchTrainer
+    from ray.util.queue import Queue
+
+    from gen.engine.on_ray import preflight
+
+    machine, name, storage = wanted.stored[0].config.machine, wanted.experiment, wanted.storage
+    lease = results.Lease(storage, name)
+    with refusing():
+        storage.check_writable()
+        needed = preflight.check_cluster(machine)
+        preflight.check_shared(storage)
+        lease.acquire()
+    try:
+        each = preflight.described(needed)
+        print(f"{name}: {count} figures, {machine.workers} workers, {each} each", flush=True)
+        lines = Queue(actor_options={"num_cpus": 0})
+        listener = threading.Thread(target=listen, args=(lines, lease), daemon=True)
+        listener.start()
+        trainer = TorchTrainer(
+            score_worker,
+            train_loop_config={"wanted": wanted, "attempt": lease.attempt, "lines": lines},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=machine.workers, use_gpu="GPU" in needed, resources_per_worker=needed
+            ),
+            run_config=ray.train.RunConfig(
+                name=lease.attempt,
+                storage_path=storage.full(f"{name}/_ray"),
+                storage_filesystem=storage.filesystem,
+                failure_config=ray.train.FailureConfig(max_failures=3),
+            ),
+        )
+        try:
+            trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
+            return 1
+        finally:
+            lines.put(None)
+            listener.join()
+        print(f"{name}: measured", flush=True)
+        return 0
+    finally:
+        lease.release()
+
+
+def listen(queue: Any, lease: results.Lease) -> None:
+    """Prints the figures of each run that the workers put in the queue, until None."""
+    while (rows := queue.get()) is not None:
+        for split, metric, subject, value, run in rows:
+            print(f"{run}  {split}  {metric}/{subject}  {value:.6g}", flush=True)
+        lease.check()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Which stored weights jobs.evaluate is asked to measure, and how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gen import results
+from gen.config import RunConfig, override
+from gen.engine import checkpoint
+from gen.engine.on_ray.scoring import Stored, Wanted
+from gen.phase import at_least
+from gen.zoo import restore
+
+
+def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:
+    """The options of jobs.evaluate as one value. ValueError for whatever is wrong with them."""
+    place, root = results.Storage(storage), options["data_root"]
+    begun = results.runs(place, name).set_index("run")
+    ticks = {run: tick for run in begun.index if (tick := best_tick(place, name, run))}
+    if best is not None:
+        at_least("best", best, 1)
+        if runs:
+            raise ValueError("run and best both choose runs; say one of them")
+        runs = ranked(place, name)[:best]
+    for run in runs:
+        if run not in ticks:
+            known = ", ".join(ticks) or "none"
+            raise ValueError(f"run {run!r} of {name} has no stored weights; those that have: {known}")
+    if not ticks:
+        raise ValueError(f"no run of {name} in {place} has stored weights")
+    images = options["images"] or 0
+    if options["images"] is not None:
+        at_least("images", images, 2)
+    settings: dict[str, Any] = {"machine.device": options["device"], "machine.workers": options["workers"]}
+    if options["features"] is not None:
+        settings["evaluate.features"] = options["features"]
+    if options["inception_weights"]:
+        settings["machine.inception_weights"] = str(Path(options["inception_weights"]).expanduser().absolute())
+    return Wanted(
+        place,
+        name,
+        [
+            Stored(run, ticks[run], begun["data_hash"][run], judged(begun["config"][run], settings))
+            for run in runs or ticks
+        ],
+        options["splits"] or ("validation", "test"),
+        images,
+        tuple(metric.strip() for metric in (options["metrics"] or "").split(",") if metric.strip()),
+        str(Path(root).expanduser().absolute()) if root else None,
+        options["download"],
+    )
+
+
+def judged(text: str, settings: dict[str, Any]) -> RunConfig:
+    """A run's config with other features and another machine."""
+    return override(restore(text), settings)
+
+
+def best_tick(storage: results.Storage, name: str, run: str) -> int:
+    """The tick of a run's stored best weights; 0 if it has none."""
+    names = storage.list(checkpoint.folder(name, run))
+    found = [int(match[1]) for file in names if (match := re.fullmatch(r"best-(\d+)\.pt", file))]
+    return max(found, default=0)
+
+
+def ranked(storage: results.Storage, name: str) -> list[str]:
+    """Runs that ended with stored weights, the best first by what steered them."""
+    ends = results.outcomes(storage, name)
+    ends = ends[ends["checkpoint"].notna() & ends["best"].notna()]
+    if ends.empty:
+        raise ValueError(f"no run of {name} in {storage} has ended with stored weights")
+    mode = restore(results.runs(storage, name)["config"].iloc[0]).evaluate.mode
+    return list(pd.DataFrame(ends).sort_values("best", ascending=mode == "min", kind="stable")["run"])

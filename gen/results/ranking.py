@@ -12,7 +12,7 @@ from gen.results.storage import Storage
 
 PROTOCOL = (
     *("metric", "column", "subject", "split", "n_real", "n_fake"),
-    *("features", "features_hash", "resize", "weights", "protocol"),
+    *("features", "features_hash", "resize", "weights", "variant", "n_samples", "likelihood", "deficient", "protocol"),
 )
 DATA = ("data", "data_hash")  # figures on different images do not compare either
 ENDS = ("status", "epochs", "seconds", "best_epoch")
@@ -26,14 +26,20 @@ def leaderboard(
     split: str = "validation",
     mode: Literal["min", "max"] = "min",
     column: str | None = None,
+    features: str | None = None,
+    n_fake: int | None = None,
+    protocol: str | None = None,
 ) -> pd.DataFrame:
     """One row for each run that ended, ranked by the full figure of its best weights.
+
+    Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
+    `n_fake` and `protocol` (its hash) choose one.
 
     Columns: rank, run, entry, seed, value, status, epochs, seconds, best_epoch, steering (the best of the cheap figures
     that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) follow
     unranked, by `steering`. `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or
-    "NAME/SUBJECT/COLUMN"; None: what selected the runs' best weights. ValueError if the figures are of more than one
-    protocol: they are not to be ranked together.
+    "NAME/SUBJECT/COLUMN"; None: what selected the runs' best weights. ValueError if the measured runs share no
+    protocol, or several: figures of different ones are not to be ranked together.
     """
     if mode not in ("min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
@@ -47,12 +53,14 @@ def leaderboard(
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
     figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
     figures = figures[figures["run"].isin(frame["run"])]
-    if column is not None:
-        figures = figures[figures["column"] == column]
+    for name, chosen in (("column", column), ("features", features), ("n_fake", n_fake), ("protocol", protocol)):
+        if chosen is not None:
+            figures = figures[figures[name] == chosen]
     only("subject", figures["subject"], "say subject=")
     only("column", figures["column"], "say column=")
-    figures = last(figures, ["run"], ["attempt", "tick"])
-    protocol = one_protocol(figures.merge(frame[["run", *DATA]], on="run"))
+    figures = figures.merge(frame[["run", "best_epoch", *DATA]], on="run")
+    figures = figures[figures["epoch"] == figures["best_epoch"]]  # a run that went on has better weights since
+    figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
     value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
     ranked = np.isfinite(value)
@@ -64,7 +72,7 @@ def leaderboard(
     frame.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
     board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering"]]
     board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
-    board.attrs = {"protocol": {"mode": mode, **protocol}, "code_versions": sorted(set(frame["code_version"].dropna()))}
+    board.attrs = {"protocol": {"mode": mode, **common}, "code_versions": sorted(set(frame["code_version"].dropna()))}
     return board
 
 
@@ -76,16 +84,24 @@ def only(name: str, values: pd.Series[str], remedy: str) -> str | None:
     return found[0] if found else None
 
 
-def one_protocol(figures: pd.DataFrame) -> dict[str, object]:
-    """What the figures have in common. ValueError if they are of several protocols (names what differs)."""
-    kinds = figures[[*PROTOCOL, *DATA]].drop_duplicates()
-    if len(kinds) > 1:
+def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The figures under the one protocol and data that all measured runs share, and what that is. ValueError if they
+    share none, or several (names what differs)."""
+    if figures.empty:
+        return figures, {}
+    names = [*PROTOCOL, *DATA]
+    measured = figures.groupby(names, dropna=False)["run"].transform("nunique")
+    shared = figures[measured == figures["run"].nunique()]
+    common = shared[names].drop_duplicates()
+    if len(common) != 1:
+        kinds = figures[names].drop_duplicates()
         different = {name: kinds[name].unique() for name in kinds if kinds[name].nunique(dropna=False) > 1}
         shown = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in different.items())
-        raise ValueError(f"the runs' figures are of {len(kinds)} protocols and are not ranked together; {shown}")
-    if kinds.empty:
-        return {}
-    return {str(name): None if pd.isna(value) else value for name, value in kinds.iloc[0].items()}
+        raise ValueError(
+            f"the runs' figures are of {len(kinds)} protocols and are not ranked together; {shown}; say features=, "
+            "n_fake= or protocol="
+        )
+    return shared, {str(name): None if pd.isna(value) else value for name, value in common.iloc[0].items()}
 
 
 def varying(wide: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:

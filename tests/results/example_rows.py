@@ -52,7 +52,7 @@ def eval_row(tick, number, scope="tick", **changes):
 def outcome_row(tick, **changes):
     row = {
         "status": "finished", "why": "budget", "metric": "frechet_classifier/reconstructions", "best": 1.0,
-        "best_epoch": 2.0, "last": 1.5, "checkpoint": None, "epochs": float(tick), "steps": tick * 10,
+        "best_epoch": float(tick), "last": 1.5, "checkpoint": None, "epochs": float(tick), "steps": tick * 10,
         "images": tick * 640, "seconds": 3.0, "images_per_second": 100.0, "parameters": 691_393, "ended": TIME,
     }  # fmt: skip
     return row | changes

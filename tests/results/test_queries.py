@@ -101,6 +101,50 @@ def test_figures_that_do_not_compare_are_not_ranked(storage, place, change, mess
     assert "\n" not in str(caught.value)
 
 
+def measured_again(storage, run, number, **change):
+    """As jobs.evaluate adds a figure to a run of `search`."""
+    slot = results.Slot(storage, "e", f"{run}-{number}", kind="evaluated")
+    who = {"experiment": "e", "run": run, "attempt": "a9", "tick": 0}
+    slot.extend({"evals": [who | eval_row(0, number, "best", **change)]})
+
+
+@local
+def test_runs_under_several_protocols_are_ranked_by_the_one_they_share(storage, place):
+    search(storage)
+    few = {"n_fake": 20, "deficient": True, "protocol": "few"}
+    measured_again(storage, "run0", 0.1, **few)
+    board = results.leaderboard(place, "e")
+    assert list(board["value"][:3]) == [1.0, 2.0, 3.0]  # the small figure of one run is not among the full ones
+    assert board.attrs["protocol"]["protocol"] == "best-p1"
+    assert list(results.leaderboard(place, "e", n_fake=20)["run"][:1]) == ["run0"]
+    assert results.leaderboard(place, "e", n_fake=20)["rank"].notna().sum() == 1
+    for run in ("run1", "run2", "failed"):
+        measured_again(storage, run, 0.2, **few)
+    with pytest.raises(ValueError, match=r"2 protocols .*n_fake: 180, 20; deficient: <NA>, True; .*say features="):
+        results.leaderboard(place, "e")
+    assert results.leaderboard(place, "e", protocol="few").attrs["protocol"]["deficient"] is True
+    assert results.leaderboard(place, "e", features="classifier", n_fake=180)["run"][0] == "run1"
+
+
+@local
+def test_a_figure_of_weights_that_are_no_longer_the_best_is_not_ranked(storage, place):
+    search(storage)
+    measured_again(storage, "run0", 0.1)
+    assert results.leaderboard(place, "e")["run"][0] == "run0"  # measured again: the last attempt's counts
+    ledger = Ledger(storage, "e", "run0", "b1", first=1)
+    begin(ledger)
+    end(ledger, 1, 9.0, ended=TIME + timedelta(hours=1))
+    ledger.close(1)
+    assert list(results.leaderboard(place, "e")["value"][:3]) == [1.0, 2.0, 9.0]
+
+
+def test_what_was_measured_again_is_no_attempt_at_the_run(storage, place):
+    """A run that is begun again must not take such rows for its own and leave its own out."""
+    measured_again(storage, "run0", 0.1)
+    assert results.recorded(storage, "e") == {}
+    assert len(results.evals(place, "e")) == len(plain(place, "e", "evals")) == 1
+
+
 @local
 def test_other_data_is_another_protocol(storage, place):
     search(storage)

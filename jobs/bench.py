@@ -4,6 +4,7 @@ python -m jobs.bench loader --data-root PATH   the bare engine against a plain P
 python -m jobs.bench train --data-root PATH    the bare engine against jobs.train with one worker
 python -m jobs.bench trials                    what a trial costs on a slot, in a process of its own, and nested
 python -m jobs.bench kills --times N           kills searches at random, submits them again, counts rows
+python -m jobs.bench fid --data-root PATH      parity with the pytorch-fid command, and the time of the trace
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from gen.engine.step import Stepper
 from gen.engine.workers import ALONE
 from gen.results.storage import Storage
 from gen.zoo import entry as zoo_entry
+from jobs.bench_fid import fid
 from jobs.bench_kills import kills
 from jobs.bench_trials import trials
 from jobs.options import refusing
@@ -177,6 +179,7 @@ def report(found: dict[str, list[float]]) -> None:
 
 main.add_command(trials)
 main.add_command(kills)
+main.add_command(fid)
 
 
 if __name__ == "__main__":

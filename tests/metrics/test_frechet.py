@@ -67,8 +67,61 @@ def test_finite_with_fewer_images_than_features(count: int) -> None:
     assert frechet_distance(*few, *many) == pytest.approx(frechet_distance(*many, *few), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
+def test_finite_where_the_matrix_square_root_fails() -> None:
+    """Two sides of low rank and large scale: SciPy's root has imaginary parts that pytorch-fid refuses."""
+    scale = 2.0**14  # a power of two: no digit of the features changes
+    sides = [(mean * scale, covariance * scale**2) for mean, covariance in (gaussian(64, 0, 10), gaussian(64, 1, 10))]
+    with pytest.raises(ValueError, match="Imaginary component"):
+        calculate_frechet_distance(*(part.numpy() for side in sides for part in side))
+    expected = frechet_distance(*gaussian(64, 0, 10), *gaussian(64, 1, 10)) * scale**2
+    assert frechet_distance(*sides[0], *sides[1]) == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite_gives_nan(bad: float) -> None:
     one, (mean, covariance) = gaussian(4, 0), gaussian(4, 1)
     assert math.isnan(frechet_distance(*one, mean * bad, covariance))
     assert math.isnan(frechet_distance(mean, covariance * bad, *one))
+
+
+def rows(count: int, width: int, seed: int) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=(count, width)) @ rng.normal(0, 1 / math.sqrt(width), (width, width)))
+
+
+@pytest.mark.parametrize("count", [2, 10, 63, 64, 65, 500])
+@pytest.mark.parametrize("of_reference", [20, 1000])
+def test_few_features_give_the_same_number_by_the_gram_form(count: int, of_reference: int) -> None:
+    """Against the singular values of A S, in NumPy; and against the long form, whose round-off is larger."""
+    width = 64
+    moments = Moments(width)
+    moments.add(rows(of_reference, width, 0))
+    reference, features = Reference.of(moments.mean(), moments.covariance()), rows(count, width, 1)
+    centred = (features - features.mean(0)).numpy() / math.sqrt(count - 1)
+    shared = np.linalg.svd(centred @ reference.root.numpy(), compute_uv=False)
+    between = float((reference.mean - features.mean(0)).square().sum())
+    expected = between + float(reference.covariance.trace()) + (centred**2).sum() - 2 * shared.sum()
+    found = reference.distance_to(features)
+    # Each eigenvalue that should be zero comes out as round-off of the largest, and counts by its root.
+    bound = 2 * width * float(shared[0]) * ROUND_OFF
+    assert found == pytest.approx(expected, rel=1e-9, abs=bound)
+    assert found == pytest.approx(reference.distance(features.mean(0), features.mT.cov()), rel=1e-9, abs=bound)
+    assert bound < found / 1e4
+
+
+def test_one_feature_is_refused_and_what_is_not_finite_gives_nan() -> None:
+    reference = Reference.of(*gaussian(4, 0))
+    with pytest.raises(ValueError, match="at least 2 images, it got 1"):
+        reference.distance_to(torch.zeros(1, 4))
+    for count in (3, 9):
+        assert math.isnan(reference.distance_to(torch.full((count, 4), math.nan)))
+
+
+def test_what_is_stored_gives_the_same_distance() -> None:
+    reference, other = Reference.of(*gaussian(16, 0)), gaussian(16, 1)
+    data = reference.to_bytes()
+    assert Reference.from_bytes(data).distance(*other) == reference.distance(*other)
+    for damaged in (b"", data[: len(data) // 2], b"{}"):
+        with pytest.raises(ValueError, match="are damaged; delete them"):
+            Reference.from_bytes(damaged)

@@ -1,0 +1,48 @@
+"""The same number as the command `python -m pytorch_fid` on folders of PNGs, with the same file of weights.
+
+The weights are random, with BatchNorm statistics of one pass: the published ones cannot be downloaded everywhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from gen.data.dataset import Dataset
+from gen.metrics.frechet import frechet_distance
+from gen.metrics.inception import open_inception
+from jobs.bench_fid import by_command, cifar, mnist, moments, noisy, write_pngs
+
+CPU = torch.device("cpu")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+COUNT = 256  # images a folder
+
+
+def by_us(sides: list[NDArray[np.uint8]], home: Path) -> float:
+    judge = open_inception(CPU, 64, str(next((home / "hub" / "checkpoints").iterdir())))
+    one, other = (moments(judge.features, 64, side, CPU) for side in sides)
+    return frechet_distance(one.mean(), one.covariance(), other.mean(), other.covariance())
+
+
+def check(clean: NDArray[np.uint8], home: Path, tmp_path: Path) -> None:
+    half = len(clean) // 2
+    sides = [clean[:half], noisy(clean[half:])]
+    folders = [write_pngs(tmp_path / name, side) for name, side in zip(("clean", "noisy"), sides, strict=True)]
+    found, expected = by_us(sides, home), by_command(folders, home, "64", "cpu")
+    assert expected > 0.1, "a difference that could go wrong"
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_digits_clean_against_noisy(digits: Dataset, inception_home: Path, tmp_path: Path) -> None:
+    check(digits.splits["train"][0]["image"][:160].numpy(), inception_home, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real data beside the repository")
+@pytest.mark.parametrize("load", [mnist, cifar])
+def test_real_images_clean_against_noisy(load, inception_home: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    check(load(SHARED, 2 * COUNT), inception_home, tmp_path)

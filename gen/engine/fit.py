@@ -25,6 +25,8 @@ from gen.phase import Model
 
 __all__ = ["Home", "Tick", "build_model", "fit"]
 
+CLOSED = "fitted in closed form"  # why a run without phases is complete
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -134,6 +136,8 @@ class Run:
         progress.tick += 1
         start = time.perf_counter()
         before = stepper.images
+        if progress.tick == 1:  # a fresh run: one that goes on has its buffers from the checkpoint
+            stepper.fit()
         for _ in range(stepper.step, stepper.steps_until(progress.tick * config.evaluate.every)):
             stepper.advance()
         try:
@@ -224,6 +228,8 @@ class Run:
     def _complete(self) -> str:
         """Why the budget is used up; empty if it is not."""
         budget, every = self.config.budget, self.config.evaluate.every
+        if not self.stepper.phases:  # one tick fits and measures it, and no further epoch would change anything
+            return CLOSED if self.progress.tick else ""
         epoch = self.progress.tick * every
         if epoch >= budget.epochs:
             return f"{budget.epochs} epochs"

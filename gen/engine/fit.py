@@ -18,6 +18,7 @@ from gen.engine.judge import Figure, Judge, shared_classifier
 from gen.engine.machine import seed
 from gen.engine.pictures import grids
 from gen.engine.record import Home, Record
+from gen.engine.stage_one import install
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
 from gen.engine.workers import ALONE, Workers
@@ -102,6 +103,7 @@ class Run:
     ) -> None:
         self.config, self.dataset, self.device, self.workers = config, dataset, device, workers
         model = build_model(config, dataset, device)
+        install(model, dataset)
         if config.train.sync_batchnorm:
             if device.type != "cuda":
                 raise ValueError("train.sync_batchnorm=True needs CUDA devices; allowed on a CPU: False")

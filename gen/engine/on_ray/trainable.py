@@ -24,6 +24,7 @@ from gen.engine.judge import Judge, shared_classifier
 from gen.engine.machine import resolve_device, set_threads
 from gen.engine.on_ray.replay import KIND, End, ends
 from gen.engine.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
+from gen.engine.stage_one import with_codes
 from gen.results.ledger import Slot, recorded
 from gen.results.storage import Storage
 
@@ -122,6 +123,7 @@ class Resident(tune.Trainable):
         device = resolve_device(config.machine.device)
         place, batch = search.storage.place, config.evaluate.batch
         judge = judge_of(config.data, search.data_root, search.download, place, device, batch)
+        dataset = with_codes(config, dataset, search.storage, device)
         return fit(config, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from typing import Any
 
 import ray.train
 import ray.train.torch
+import torch
 from ray.util.queue import Queue
 
 from gen.config import RunConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import Home, fit
 from gen.engine.machine import set_threads
+from gen.engine.stage_one import with_codes
 from gen.engine.workers import Workers
 from gen.results.storage import Storage
 
@@ -34,15 +36,16 @@ class Order:
     tensorboard: bool = False  # write TensorBoard's event files too
 
 
-def open_same(order: Order) -> Dataset:
-    """The data set as this host has it. ValueError if it is not what the driver has."""
+def open_same(order: Order, device: torch.device) -> Dataset:
+    """The data set as this host has it, with codes if there is a first stage to make them on `device`. ValueError if it
+    is not what the driver has."""
     dataset = open_dataset(order.config.data, order.data_root, order.download)
     if dataset.hash != order.data_hash:
         raise ValueError(
             f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
             f"{order.data_hash}; bring the same files to every host"
         )
-    return dataset
+    return with_codes(order.config, dataset, order.storage, device)
 
 
 def train_worker(sent: Mapping[str, Any]) -> None:
@@ -51,7 +54,7 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     ticks: Queue = sent["ticks"]
     set_threads(order.config.machine.threads)
     workers, device = Workers.joined(), ray.train.torch.get_device()
-    dataset = open_same(order)
+    dataset = open_same(order, device)
     hosts = sorted(set(every_host(workers)))
     home = Home(
         order.storage,

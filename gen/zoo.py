@@ -77,10 +77,16 @@ def entry(name: str) -> RunConfig:
     return ZOO[name]
 
 
+def buildable(config: RunConfig) -> RunConfig:
+    """`config`, on a tiny first stage that nobody trained if it needs one and has none."""
+    if isinstance(config.model, TwoStageConfig) and config.model.stage_one is None:
+        return on_stage(config, StageOne("first", "tiny", "vqvae", "", "", tiny(entry("vqvae")).model))
+    return config
+
+
 def tiny(config: RunConfig) -> RunConfig:
     """`config` at the smallest widths that still show every part of it, on a tiny first stage if it needs one."""
-    if isinstance(config.model, TwoStageConfig) and config.model.stage_one is None:
-        config = on_stage(config, StageOne("first", "tiny", "vqvae", "", "", tiny(entry("vqvae")).model))
+    config = buildable(config)
     groups = ("model.", "train.")
     leaves = {key: key.rsplit(".", 1)[-1] for key in flat(config) if key.startswith(groups)}
     return override(config, {key: TINY[leaf] for key, leaf in leaves.items() if leaf in TINY})

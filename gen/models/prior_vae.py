@@ -66,7 +66,7 @@ class VAEPrior(Prior):
     def fit(self, draw: Callable[[int], Batch]) -> None:
         latents = torch.cat([self.latents(draw(index)) for index in range(BATCHES)])
         self.mean.copy_(latents.mean())
-        self.scale.copy_(latents.std())
+        self.scale.copy_(latents.std().clamp(min=1e-12))  # 0 where one code is all there is
 
     def phases(self) -> Sequence[Phase]:
         player = nn.ModuleList([self.encoder, self.decoder, nn.ParameterList([self.log_variance])])

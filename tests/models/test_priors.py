@@ -132,7 +132,7 @@ def test_the_vae_s_line_ends_at_the_images_it_leads_between():
 
 
 def clusters(model, count=400):
-    """Draws of 50 latents of two clusters, which stand in for those of the first stage: what is fitted is then known."""
+    """Draws of 50 latents of two clusters, in the place of the first stage's: what is fitted is then known."""
     torch.manual_seed(5)
     dimensions = math.prod(model.latent_shape)
     side = torch.randint(2, (count, 1)) * 2 - 1

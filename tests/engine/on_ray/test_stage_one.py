@@ -59,21 +59,24 @@ def test_trials_of_a_search_share_the_codes(
     assert list(ends["status"]) == ["finished"] * 3
 
 
-def train_one(workers: Workers, order: Order) -> None:
+def train_one(workers: Workers, order: Order, cache: str) -> None:
     """A worker's share of a run, as Ray Train's function has it, without Ray."""
     home = Home(order.storage, order.experiment, order.attempt)
-    for _ in fit(order.config, open_same(order, CPU), device=CPU, workers=workers, home=home):
-        pass
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENFLEET_CACHE", cache)
+        for _ in fit(order.config, open_same(order, CPU), device=CPU, workers=workers, home=home):
+            pass
 
 
 def test_a_prior_s_run_on_two_workers_and_its_pictures(
-    pair: Pair, storage: Storage, digits: Dataset, tmp_path: Path
+    pair: Pair, storage: Storage, digits: Dataset, cache: str, tmp_path: Path
 ) -> None:
     base = override(tiny(ZOO["vqvae_pixelcnn"]), {**SMALL, "machine.workers": 2})
     config = staged(base, storage, "first").resolved()
     preflight.write_note(storage, "prior", preflight.note(config, digits.hash, job="train"))
     facts = {"code_version": "", "packages": "{}"}
-    pair.run(train_one, Order(config, storage, "prior", results.new_attempt(), digits.hash, None, False, facts))
+    order = Order(config, storage, "prior", results.new_attempt(), digits.hash, None, False, facts)
+    pair.run(train_one, order, cache)
     (end,) = results.outcomes(storage, "prior").to_dict("records")
     assert end["status"] == "finished"
     arguments = ["--storage", storage.place, "--name", "prior", "--out", str(tmp_path), "--device", "cpu"]

@@ -2,9 +2,9 @@
 
 Deviations from the paper:
 1. Its data are the latents of a frozen VQ-VAE, flattened; what it draws is set to the nearest codes and decoded.
-2. The decoder is a Gaussian whose one variance, the same for all dimensions, is learned (Rybkin et al. 2021,
-   https://arxiv.org/abs/2006.13202, section 3): latents have no scale of their own. They are centred and scaled by two
-   numbers fitted beforehand.
+2. The decoder is a Gaussian of one variance, the likeliest for each batch (sigma-VAE, Rybkin et al. 2021,
+   https://arxiv.org/abs/2006.13202): latents have no scale of their own. They are centred and scaled by
+   two numbers fitted beforehand.
 3. Two hidden layers of ReLU instead of one of tanh; Adam instead of Adagrad.
 """
 
@@ -59,7 +59,6 @@ class VAEPrior(Prior):
         widths = [config.width // 2**layer for layer in range(config.depth)]
         self.encoder = mlp([dimensions, *widths, 2 * config.latent])
         self.decoder = mlp([config.latent, *reversed(widths), dimensions])
-        self.log_variance = nn.Parameter(torch.zeros(()))  # of p(latents | z), on the fitted scale
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
@@ -69,18 +68,17 @@ class VAEPrior(Prior):
         self.scale.copy_(latents.std().clamp(min=1e-12))  # 0 where one code is all there is
 
     def phases(self) -> Sequence[Phase]:
-        player = nn.ModuleList([self.encoder, self.decoder, nn.ParameterList([self.log_variance])])
-        return [Phase("prior", player, self.loss, self.config.optimizer)]
+        return [Phase("prior", nn.ModuleList([self.encoder, self.decoder]), self.loss, self.config.optimizer)]
 
     def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
         target = (self.latents(batch) - self.mean) / self.scale  # (B, places * D)
         mean, log_variance = self.posterior(target)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
-        error = (upcast(self.decoder(z)) - upcast(target)).square()
-        nats = (error / self.log_variance.exp() + self.log_variance + math.log(2 * math.pi)) / 2  # -log N
-        distortion, rate = nats.sum(1).mean(), kl_to_standard_normal(mean, log_variance).mean()
+        variance = (upcast(self.decoder(z)) - upcast(target)).square().mean()  # the likeliest, as in the sigma-VAE
+        distortion = target.shape[1] / 2 * (1 + variance.log() + math.log(2 * math.pi))  # mean of -log N(target; ...)
+        rate = kl_to_standard_normal(mean, log_variance).mean()
         logs = {"distortion": distortion, "rate": rate, "bound": distortion + rate}
-        return distortion + self.config.beta * rate, logs | {"deviation": (self.log_variance.detach() / 2).exp()}
+        return distortion + self.config.beta * rate, logs | {"deviation": variance.sqrt()}
 
     def posterior(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of q(z | latents), from latents on the fitted scale."""

@@ -10,19 +10,11 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
-from gen.phase import Model, Shape, at_least, one_of
+from gen.phase import ModelConfig, StageOne, TwoStageConfig, at_least, one_of
 
 Config = TypeVar("Config")
-
-
-class ModelConfig(Protocol):
-    """A frozen dataclass that builds a model: every value of the zoo holds one."""
-
-    def build(self, shape: Shape) -> Model:
-        """The model for images of `shape`, freshly initialised from torch's global generator."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -165,10 +157,18 @@ def to_json(config: RunConfig) -> str:
     return json.dumps(dataclasses.asdict(config), sort_keys=True)
 
 
-def identity(config: RunConfig, data_hash: str, stage_one: str = "") -> str:
-    """16 hexadecimal digits that name a run: its settings without budget and machine, its data, its first stage."""
+def on_stage(config: RunConfig, stage_one: StageOne | None) -> RunConfig:
+    """`config` on a first stage. ValueError if its model has none."""
+    if not isinstance(config.model, TwoStageConfig):
+        raise ValueError(f"{config.entry} has no first stage; leave --stage-one out")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, stage_one=stage_one))  # type: ignore[type-var]
+
+
+def identity(config: RunConfig, data_hash: str) -> str:
+    """16 hexadecimal digits that name a run: its settings without budget and machine, which tell its first stage and
+    that one's hash too, and its data."""
     settings = {key: value for key, value in flat(config.resolved()).items() if key.split(".")[0] not in FREE}
-    text = json.dumps([settings, data_hash, stage_one], sort_keys=True)
+    text = json.dumps([settings, data_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -246,7 +246,7 @@ def parse(value: Any, hint: Any, key: str) -> Any:
             return number
     elif hint is str and isinstance(value, str):
         return value
-    elif hint is type(None) and value in (None, "none"):
+    elif hint is type(None) and str(value).lower() == "none":
         return None
     expected = getattr(hint, "__name__", str(hint))
     raise ValueError(f"{key}={value!r} is of the wrong type; expected {expected}")

@@ -139,6 +139,40 @@ class Model(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
+class ModelConfig(Protocol):
+    """A frozen dataclass that builds a model: every value of the zoo holds one."""
+
+    def build(self, shape: Shape) -> Model:
+        """The model for images of `shape`, freshly initialised from torch's global generator."""
+        ...
+
+
+@dataclass(frozen=True)
+class StageOne:
+    """Which trained model stands frozen inside a model of two stages: a setting, so a checkpoint restores it."""
+
+    experiment: str
+    run: str
+    entry: str
+    hash: str  # of its settings and weights
+    data_hash: str  # of the images that it was trained on
+    model: ModelConfig
+
+
+@runtime_checkable
+class TwoStageConfig(ModelConfig, Protocol):
+    """Builds a model on a first stage, which `--stage-one` names."""
+
+    stage_one: StageOne | None
+
+
+@runtime_checkable
+class TwoStage(Protocol):
+    """Holds a first stage, frozen; the engine gives it its trained weights before the first step."""
+
+    first: Model
+
+
 @runtime_checkable
 class Imitates(Protocol):
     """Makes images of its own."""

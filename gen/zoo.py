@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 
-from gen.config import Budget, RunConfig, TrainConfig, flat, override
+from gen.config import Budget, RunConfig, TrainConfig, flat, on_stage, override
 from gen.models.gan import GAN
+from gen.models.prior_gmm import MixturePrior
+from gen.models.prior_pixelcnn import PixelCNNPrior
+from gen.models.prior_vae import VAEPrior
 from gen.models.vae import VAE
 from gen.models.vqvae import VQVAE
 from gen.objectives.adversarial import LeastSquares, Wasserstein
-from gen.phase import Adam
+from gen.phase import Adam, StageOne, TwoStageConfig
 
 ENTRIES = (
     RunConfig("vae_mlp", "vae", VAE.Config(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
@@ -36,6 +39,15 @@ ENTRIES = (
         budget=Budget(epochs=100),
     ),
     RunConfig("vqvae", "vqvae", VQVAE.Config(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig("vqvae_gmm", "prior_gmm", MixturePrior.Config(), train=TrainConfig(batch=500), budget=Budget(epochs=1)),
+    RunConfig("vqvae_vae", "prior_vae", VAEPrior.Config(), train=TrainConfig(batch=100), budget=Budget(epochs=50)),
+    RunConfig(
+        "vqvae_pixelcnn",
+        "prior_pixelcnn",
+        PixelCNNPrior.Config(),
+        train=TrainConfig(batch=64),
+        budget=Budget(epochs=30),
+    ),
 )
 ZOO = {config.entry: config for config in ENTRIES}
 
@@ -49,6 +61,11 @@ TINY = {
     "codes": 8,
     "dimensions": 4,
     "batch": 8,
+    "layers": 3,
+    "head": 8,
+    "components": 2,
+    "pca": 5,
+    "points": 40,
 }  # the vocabulary of widths, and how small tests want them
 
 
@@ -60,8 +77,16 @@ def entry(name: str) -> RunConfig:
     return ZOO[name]
 
 
+def buildable(config: RunConfig) -> RunConfig:
+    """`config`, on a tiny first stage that nobody trained if it needs one and has none."""
+    if isinstance(config.model, TwoStageConfig) and config.model.stage_one is None:
+        return on_stage(config, StageOne("first", "tiny", "vqvae", "", "", tiny(entry("vqvae")).model))
+    return config
+
+
 def tiny(config: RunConfig) -> RunConfig:
-    """`config` at the smallest widths that still show every part of it."""
+    """`config` at the smallest widths that still show every part of it, on a tiny first stage if it needs one."""
+    config = buildable(config)
     groups = ("model.", "train.")
     leaves = {key: key.rsplit(".", 1)[-1] for key in flat(config) if key.startswith(groups)}
     return override(config, {key: TINY[leaf] for key, leaf in leaves.items() if leaf in TINY})
@@ -70,6 +95,9 @@ def tiny(config: RunConfig) -> RunConfig:
 def restore(text: str) -> RunConfig:
     """The config that `to_json` wrote, as stored in the tables and in checkpoints."""
     settings = json.loads(text)
-    name = settings.pop("entry")
+    config = entry(settings.pop("entry"))
     settings.pop("family")
-    return override(entry(name), settings)
+    if stage := settings["model"].get("stage_one"):
+        first = override(entry(stage["entry"]), {"model": stage["model"]})
+        config = on_stage(config, StageOne(**{**stage, "model": first.model}))
+    return override(config, settings)

@@ -17,9 +17,11 @@ from gen.config import RunConfig, override, to_json
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import build_model, steering
 from gen.engine.judge import Features, Judge, judge_by
+from gen.engine.stage_one import check_stage
 from gen.engine.tensorboard import check_installed
 from gen.results.storage import Storage, check_name
 from gen.zoo import entry
+from jobs.runs import staged
 
 BAD_INPUT = 2
 
@@ -65,6 +67,7 @@ class Asked:
     def open(self) -> Dataset:
         """The data set. ValueError where it is missing or damaged, or where the entry does not fit it."""
         dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
+        check_stage(self.config, dataset)
         model = build_model(self.config, dataset, cpu)
         steering(self.config, self.described(dataset), model)
         return dataset
@@ -81,6 +84,7 @@ class Asked:
 
 OPTIONS: Sequence[Callable[..., Any]] = (
     click.option("--entry", required=True, help="Entry of the zoo, such as vqvae."),
+    click.option("--stage-one", help="First stage of a prior: EXPERIMENT/RUN, or EXPERIMENT for its best run."),
     click.option("--data", help="Data set: digits (the default), mnist, fashion_mnist, cifar10."),
     click.option("--data-root", type=click.Path(), help="Folder of the originals, in torchvision's layout."),
     click.option("--download", is_flag=True, help="Fetch the originals if they are missing."),
@@ -116,7 +120,10 @@ def resolve(options: dict[str, Any]) -> Asked:
         "workers": "machine.workers",
         "device": "machine.device",
     }
-    config = override(entry(options.pop("entry")), dict(pairs))
+    config, storage = entry(options.pop("entry")), Storage(options.pop("storage"))
+    if stage := options.pop("stage_one"):
+        config = staged(config, storage, stage)
+    config = override(config, dict(pairs))
     config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})
     name = options.pop("name") or f"{config.entry}-{config.data.name}"
     check_name("name", name)
@@ -125,7 +132,7 @@ def resolve(options: dict[str, Any]) -> Asked:
         check_installed()
     return Asked(
         config.resolved(),
-        Storage(options.pop("storage")),
+        storage,
         name,
         str(Path(root).expanduser().absolute()) if root else None,
         options.pop("download"),
@@ -140,6 +147,8 @@ def pair(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise ValueError(f"{text!r} is not KEY=VALUE, such as model.beta=4")
+    if key.startswith("model.stage_one"):
+        raise ValueError(f"{key.strip()} is what the first stage's run says; name another run by --stage-one")
     return key.strip(), value.strip()
 
 

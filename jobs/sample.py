@@ -5,12 +5,10 @@ Fakes stand beside real images, originals over their reconstructions: whatever t
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 import torch
 
 from gen import results
@@ -21,6 +19,7 @@ from gen.engine.machine import resolve_device
 from gen.engine.pictures import grids
 from gen.zoo import restore
 from jobs.options import Job, refusing, show
+from jobs.runs import best_run
 
 
 @click.command(cls=Job, help=__doc__)
@@ -51,23 +50,6 @@ def main(name: str, wanted: str | None, split: str, data_root: str | None, downl
         path = options["out"] / f"{name}-{run}-{kind}.png"
         path.write_bytes(png)
         print(f"{path}  {kind} of {config.entry} on {dataset.name}, epoch {state['epoch']:g}, {split} images")
-
-
-def best_run(storage: results.Storage, name: str) -> str:
-    """The run that is ranked first, or the only one that has weights. ValueError if none has."""
-    if storage.get(f"{name}/_experiment.json") is None:
-        raise ValueError(f"no experiment {name!r} in {storage}; there are: {', '.join(known(storage)) or 'none'}")
-    ends = results.outcomes(storage, name)
-    ends = ends[ends["checkpoint"].notna() & ends["best"].notna()]
-    if ends.empty:
-        raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")
-    mode = json.loads(results.runs(storage, name)["config"].iloc[0])["evaluate"]["mode"]
-    return str(pd.DataFrame(ends).sort_values("best", ascending=mode == "min")["run"].iloc[0])
-
-
-def known(storage: results.Storage) -> list[str]:
-    """Names of the experiments in a storage."""
-    return [name for name in storage.folders("") if not name.startswith("_")]
 
 
 if __name__ == "__main__":

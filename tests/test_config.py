@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.config import RunConfig, flat, identity, override, to_json
+from gen.config import RunConfig, flat, identity, on_stage, override, to_json
+from gen.phase import StageOne
 from gen.zoo import ZOO, restore, tiny
 
 CONFIG = ZOO["vqvae"]
@@ -101,8 +102,11 @@ def test_identity_sees_settings_but_neither_budget_nor_machine(key: str) -> None
 
 
 def test_identity_sees_the_data_and_the_first_stage() -> None:
-    names = {identity(CONFIG, "a"), identity(CONFIG, "b"), identity(CONFIG, "a", "stage")}
-    assert len(names) == 3
+    prior = ZOO["vqvae_gmm"]
+    stages = [StageOne("first", "run", "vqvae", hash, "data", CONFIG.model) for hash in ("one", "other")]
+    staged = [on_stage(prior, stage) for stage in stages]
+    names = {identity(prior, "a"), identity(prior, "b"), *(identity(config, "a") for config in staged)}
+    assert len(names) == 4
     assert all(len(name) == 16 for name in names)
 
 

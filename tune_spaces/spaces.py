@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gen.config import RunConfig
-from tune_spaces import gan, vae, vqvae
+from tune_spaces import gan, prior, vae, vqvae
 from tune_spaces.space import Space
 
-SPACES: dict[str, Callable[[RunConfig], Space]] = {"gan": gan.space, "vae": vae.space, "vqvae": vqvae.space}
+SPACES: dict[str, Callable[[RunConfig], Space]] = {
+    "gan": gan.space,
+    "prior_gmm": prior.mixture,
+    "prior_pixelcnn": prior.pixelcnn,
+    "prior_vae": prior.vae,
+    "vae": vae.space,
+    "vqvae": vqvae.space,
+}
 
 
 def space_for(config: RunConfig) -> Space:

@@ -18,12 +18,15 @@ from gen.engine.judge import Figure, Judge, open_judge
 from gen.engine.machine import seed
 from gen.engine.pictures import grids
 from gen.engine.record import Home, Record
+from gen.engine.stage_one import install
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
 from gen.engine.workers import ALONE, Workers
 from gen.phase import Model
 
 __all__ = ["Home", "Tick", "build_model", "fit"]
+
+CLOSED = "fitted in closed form"  # why a run without phases is complete
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Run:
     ) -> None:
         self.config, self.dataset, self.device, self.workers = config, dataset, device, workers
         model = build_model(config, dataset, device)
+        install(model, dataset)
         if config.train.sync_batchnorm:
             if device.type != "cuda":
                 raise ValueError("train.sync_batchnorm=True needs CUDA devices; allowed on a CPU: False")
@@ -136,6 +140,8 @@ class Run:
         progress.tick += 1
         start = time.perf_counter()
         before = stepper.images
+        if progress.tick == 1:  # a fresh run: one that goes on has its buffers from the checkpoint
+            stepper.fit()
         for _ in range(stepper.step, stepper.steps_until(progress.tick * config.evaluate.every)):
             stepper.advance()
         try:
@@ -227,6 +233,8 @@ class Run:
     def _complete(self) -> str:
         """Why the budget is used up; empty if it is not."""
         budget, every = self.config.budget, self.config.evaluate.every
+        if not self.stepper.phases:  # one tick fits and measures it, and no further epoch would change anything
+            return CLOSED if self.progress.tick else ""
         epoch = self.progress.tick * every
         if epoch >= budget.epochs:
             return f"{budget.epochs} epochs"

@@ -16,7 +16,9 @@ from gen.engine.freeze import Freezer, batch_norms
 from gen.engine.machine import seed
 from gen.engine.watch import Diverged, Watch
 from gen.engine.workers import Workers
-from gen.phase import Batch, Model, Phase
+from gen.phase import Batch, Fits, Model, Phase
+
+BEFORE = -1  # in the place of a step's number: the noise of what is fitted before the first
 
 
 class Stepper:
@@ -58,8 +60,30 @@ class Stepper:
         return step * self.draws * self.config.micro_batches * self.config.batch
 
     def steps_until(self, epoch: int) -> int:
-        """The number of steps after which `epoch` passes are complete."""
+        """The number of steps after which `epoch` passes are complete; without players there is none to take."""
+        if not self.phases:
+            return 0
         return -(-epoch * self.stream.length // self.images_at(1))
+
+    def fit(self) -> None:
+        """Sets the model's parts that have a closed form. Rank 0 computes them for all: what a library fits need not
+        come out the same on unlike hosts."""
+        if not isinstance(self.model, Fits):
+            return
+        with torch.no_grad():
+            if self.workers.rank == 0:
+                seed(self.device, self.seed, BEFORE)
+                with self.freezer.judged():
+                    self.model.fit(self.fitted_from)
+            else:
+                for buffer in self.model.buffers():
+                    buffer.zero_()
+            self.workers.total(self.model.buffers())
+
+    def fitted_from(self, index: int) -> Batch:
+        """Batch number `index` of the training images, in the order of the stream: the same for all workers."""
+        draw, part = divmod(index, self.config.micro_batches)
+        return self.stream.rows(draw, part * self.config.batch, (part + 1) * self.config.batch)
 
     def advance(self) -> None:
         """One step: every phase, every repeat. Phases share the step's first draw; each further repeat draws afresh."""

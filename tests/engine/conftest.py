@@ -5,9 +5,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from gen.config import DataConfig
+from gen.config import DataConfig, TrainConfig
 from gen.data.dataset import Dataset, open_dataset
+from gen.data.stream import Stream
+from gen.engine.fit import build_model
 from gen.engine.judge import Judge, shared_classifier
+from gen.engine.stage_one import staged
+from gen.engine.step import Stepper
+from gen.engine.workers import ALONE
+from gen.phase import TwoStageConfig
+from gen.zoo import ZOO, tiny
 from tests.engine.pair import Pair
 
 
@@ -25,7 +32,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def digits(cache: str) -> Dataset:
-    return open_dataset(DataConfig("digits"), cache=cache)
+    """With the codes of a tiny VQ-VAE, for the entries that have a first stage."""
+    dataset, config = open_dataset(DataConfig("digits"), cache=cache), tiny(ZOO["vqvae_gmm"])
+    assert isinstance(config.model, TwoStageConfig)
+    assert config.model.stage_one is not None
+    first, cpu = build_model(tiny(ZOO["vqvae"]), dataset, torch.device("cpu")), torch.device("cpu")
+    stream = Stream(dataset.splits["train"], 0, 64, cpu, torch.float32)
+    steps = Stepper(first, TrainConfig(batch=64, micro_batches=1), 0, stream, cpu, ALONE)
+    for _ in range(30):
+        steps.advance()
+    return staged(dataset, config.model.stage_one, first.state_dict(), cpu, cache)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ CAPABILITIES = {
     "vae": {Imitates, Reconstructs, Likelihood},
     "gan": {Imitates},
     "vqvae": {Reconstructs, Quantises},
+    "prior_gmm": {Imitates},
+    "prior_pixelcnn": {Imitates},
+    "prior_vae": {Imitates},
 }
 
 

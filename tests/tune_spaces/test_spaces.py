@@ -8,7 +8,7 @@ from ray import tune
 
 from gen.config import flat, override
 from gen.phase import Shape
-from gen.zoo import ZOO
+from gen.zoo import ZOO, buildable
 from tune_spaces import Space, draw, extend, pin, space_for
 
 ENTRIES = sorted(ZOO)
@@ -35,10 +35,11 @@ def test_draws_differ_and_the_smallest_budget_reaches_a_rung(name):
     draws = [draw(space, 0, index) for index in range(space.samples)]
     assert len({json.dumps(one, sort_keys=True) for one in draws}) == space.samples
     assert draw(space, 1, 0) != draws[0]
-    assert 1 <= space.grace * space.reduction <= space.max_epochs
+    phases = buildable(ZOO[name]).model.build(Shape(1, 8)).phases()
+    assert 1 <= space.grace * space.reduction <= space.max_epochs or not phases  # one fit, which nothing stops early
     assert space.mode == "min"
     for one in draws[:4]:
-        override(ZOO[name], one).model.build(Shape(1, 8))
+        override(buildable(ZOO[name]), one).model.build(Shape(1, 8))
 
 
 def test_the_choices_that_the_project_compares_are_all_drawn():
@@ -104,7 +105,7 @@ def test_extending_by_what_is_not_there_is_refused(choices, message):
 
 
 def test_a_family_without_a_space_is_refused():
-    with pytest.raises(ValueError, match=r"family 'flow' has no search space; those with one: gan, vae, vqvae"):
+    with pytest.raises(ValueError, match=r"family 'flow' has no search space; those with one: gan, prior_gmm, "):
         space_for(replace(ZOO["vae_mlp"], family="flow"))
 
 

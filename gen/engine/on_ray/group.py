@@ -162,7 +162,7 @@ def train_in_trial(sent: Mapping[str, Any]) -> None:
     workers, device = Workers.joined(), ray.train.torch.get_device()
     if workers.rank == 0:
         note_group(order)
-    dataset = open_same(order)
+    dataset = open_same(order, device)
     judge = judge_for(order, dataset, device, workers)
     hosts = sorted(set(every_host(workers)))
     home = dataclasses.replace(sent["home"], facts={**order.facts, "hosts": hosts})

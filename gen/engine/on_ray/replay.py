@@ -70,8 +70,8 @@ def ends(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) ->
 
 def complete(end: Mapping[Hashable, Any], config: RunConfig) -> bool:
     """Whether a row of `outcomes` is the last word under the budget of `config`."""
-    if end["status"] != "finished" or end["epochs"] >= config.budget.epochs:
-        return True
+    if end["status"] != "finished" or end["epochs"] >= config.budget.epochs or not end["steps"]:
+        return True  # what finished without a step was fitted in closed form
     return bool(0 < config.budget.patience <= end["epochs"] - number(end["best_epoch"]))
 
 

@@ -21,6 +21,7 @@ from gen.engine.kept import judge_of, opened
 from gen.engine.machine import resolve_device, set_threads
 from gen.engine.on_ray.replay import KIND, End, ends
 from gen.engine.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
+from gen.engine.stage_one import with_codes
 from gen.results.ledger import Slot, recorded
 from gen.results.storage import Storage
 
@@ -104,6 +105,7 @@ class Resident(tune.Trainable):
         device = resolve_device(config.machine.device)
         weights, root = config.machine.inception_weights, search.data_root
         judge = judge_of(config.data, config.evaluate, weights, root, search.download, search.storage.place, device)
+        dataset = with_codes(config, dataset, search.storage, device)
         return fit(config, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:

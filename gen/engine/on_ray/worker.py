@@ -17,6 +17,7 @@ from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import Home, fit
 from gen.engine.judge import Judge, open_judge
 from gen.engine.machine import set_threads
+from gen.engine.stage_one import with_codes
 from gen.engine.workers import Workers
 from gen.results.storage import Storage
 
@@ -36,15 +37,16 @@ class Order:
     tensorboard: bool = False  # write TensorBoard's event files too
 
 
-def open_same(order: Order) -> Dataset:
-    """The data set as this host has it. ValueError if it is not what the driver has."""
+def open_same(order: Order, device: torch.device) -> Dataset:
+    """The data set as this host has it, with codes if there is a first stage to make them on `device`. ValueError if it
+    is not what the driver has."""
     dataset = open_dataset(order.config.data, order.data_root, order.download)
     if dataset.hash != order.data_hash:
         raise ValueError(
             f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
             f"{order.data_hash}; bring the same files to every host"
         )
-    return dataset
+    return with_codes(order.config, dataset, order.storage, device)
 
 
 def judge_for(order: Order, dataset: Dataset, device: torch.device, workers: Workers) -> Judge:
@@ -67,7 +69,7 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     ticks: Queue = sent["ticks"]
     set_threads(order.config.machine.threads)
     workers, device = Workers.joined(), ray.train.torch.get_device()
-    dataset = open_same(order)
+    dataset = open_same(order, device)
     judge = judge_for(order, dataset, device, workers)
     hosts = sorted(set(every_host(workers)))
     home = Home(

@@ -1,0 +1,172 @@
+"""Runs of two stages: a trained model's codes as a column of the data set, computed once a host and cached."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from gen.config import RunConfig, flat
+from gen.data.dataset import MANIFEST, Dataset, Table, file_name, opened
+from gen.data.stream import scaled
+from gen.engine import checkpoint
+from gen.phase import Model, ModelConfig, Quantises, Shape, StageOne, TwoStage, TwoStageConfig
+from gen.results.storage import Storage
+
+FORMAT = 1  # of the cache; a change makes new folders
+BATCH = 256  # images encoded at once
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Staged(Dataset):
+    """A data set with the column "codes", and the model that they come from."""
+
+    stage_one: StageOne
+    weights: Mapping[str, Tensor]  # of the first stage
+
+
+def stage_of(config: RunConfig, experiment: str, run: str, weights: Mapping[str, Tensor], data_hash: str) -> StageOne:
+    """A run of `config`, trained on data of that hash to `weights`, as a first stage."""
+    return StageOne(experiment, run, config.entry, weights_hash(config.model, weights), data_hash, config.model)
+
+
+def weights_hash(config: ModelConfig, weights: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits of sha256 over what makes codes of images: a model's settings and its weights."""
+    digest = hashlib.sha256(json.dumps(flat(config), sort_keys=True).encode())
+    for name in sorted(weights):
+        array = weights[name].contiguous().numpy()
+        digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
+        digest.update(array.data)
+    return digest.hexdigest()[:16]
+
+
+def check_stage(config: RunConfig, dataset: Dataset) -> None:
+    """ValueError if `config`'s first stage, where it has one, was trained on other images than `dataset`'s."""
+    stage = config.model.stage_one if isinstance(config.model, TwoStageConfig) else None
+    if stage and stage.data_hash != dataset.hash:
+        raise ValueError(
+            f"first stage {stage.experiment}/{stage.run} was trained on data of hash {stage.data_hash}, and "
+            f"{dataset.name} has {dataset.hash}; leave --data and data.* out: they come from the first stage"
+        )
+
+
+def with_codes(
+    config: RunConfig, dataset: Dataset, storage: Storage, device: torch.device, cache: str | None = None
+) -> Dataset:
+    """`dataset` with the codes of `config`'s first stage; as it is, if `config` has none.
+
+    The codes are computed by whoever comes first on a host, and memory-mapped by all. ValueError if the run of the
+    first stage has gone or has other weights by now.
+    """
+    if not isinstance(config.model, TwoStageConfig) or config.model.stage_one is None:
+        return dataset
+    stage = config.model.stage_one
+    weights = checkpoint.load_best(storage, stage.experiment, stage.run, CPU)["weights"]
+    found = weights_hash(stage.model, weights)
+    if found != stage.hash:
+        raise ValueError(
+            f"first stage {stage.experiment}/{stage.run} has other weights by now: {found}, they were {stage.hash}; "
+            f"submit again, under another --name"
+        )
+    return staged(dataset, stage, weights, device, cache)
+
+
+def staged(
+    dataset: Dataset, stage: StageOne, weights: Mapping[str, Tensor], device: torch.device, cache: str | None = None
+) -> Staged:
+    """`dataset` with the column "codes", from the cache ($GENFLEET_CACHE or ~/.cache/genfleet) or computed into it."""
+    place = Path(cache or os.environ.get("GENFLEET_CACHE") or "~/.cache/genfleet").expanduser()
+    folder = place / f"codes-{FORMAT}-{stage.hash}-{dataset.hash}"
+    splits = read(folder, dataset)
+    if splits is None:
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / f"{folder.name}.lock"):
+            splits = read(folder, dataset)  # another process may have computed them while this one waited
+            if splits is None:
+                build(folder, dataset, first_stage(stage, dataset.shape, weights).to(device), device)
+                splits = read(folder, dataset)
+    if splits is None:
+        raise RuntimeError(f"the cache {folder} was built and cannot be read")
+    columns = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(Dataset)}
+    return Staged(**{**columns, "splits": splits}, stage_one=stage, weights=weights)
+
+
+def first_stage(stage: StageOne, shape: Shape, weights: Mapping[str, Tensor]) -> Model:
+    """The trained model. ValueError if it has no codes."""
+    model = stage.model.build(shape)
+    if not isinstance(model, Quantises):
+        raise ValueError(f"run {stage.experiment}/{stage.run} is of {stage.entry}, which has no codes")
+    model.load_state_dict(dict(weights))
+    return model.requires_grad_(False).eval()
+
+
+def install(model: Model, dataset: Dataset) -> None:
+    """Gives a model of two stages the weights of its first. ValueError if `dataset` was opened without."""
+    if not isinstance(model, TwoStage):
+        return
+    if not isinstance(dataset, Staged):
+        raise ValueError(f"data set {dataset.name} was opened without codes: see gen.engine.stage_one.with_codes")
+    model.first.load_state_dict(dict(dataset.weights))
+
+
+def read(folder: Path, dataset: Dataset) -> dict[str, tuple[Table, ...]] | None:
+    """The splits of `dataset`, with the codes that a cache folder holds; None if they are not there, or damaged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return {
+            split: tuple(
+                {**table, "codes": opened(folder / file_name(split, index, "codes"), like)} if like else table
+                for index, (table, like) in enumerate(zip(tables, manifest["splits"][split], strict=True))
+            )
+            for split, tables in dataset.splits.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None  # whatever a cut or overwritten file raises: the caller computes them anew
+
+
+def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) -> None:
+    """Makes the cache folder, whole or not at all. The caller holds its lock, so other temporary folders are dead."""
+    for dead in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(dead)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        fresh, old = Path(temporary) / "fresh", Path(temporary) / "old"
+        fresh.mkdir()
+        manifest: dict[str, list[dict[str, Any] | None]] = {}
+        for split, tables in dataset.splits.items():
+            manifest[split] = []
+            for index, table in enumerate(tables):
+                codes = encoded(model, table, device)
+                if codes is not None:
+                    np.save(fresh / file_name(split, index, "codes"), codes)
+                like = None if codes is None else {"shape": list(codes.shape), "dtype": str(codes.dtype)}
+                manifest[split].append(like)
+        (fresh / MANIFEST).write_text(json.dumps({"splits": manifest}, indent=1))
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+
+
+def encoded(model: Model, table: Table, device: torch.device) -> np.ndarray[Any, Any] | None:
+    """The codes of a table's images, in the smallest type of whole numbers that is no image's; None without images."""
+    if "image" not in table:
+        return None
+    assert isinstance(model, Quantises)
+    dtype = np.int16 if model.codebook_size <= 2**15 else np.int32
+    parts: Sequence[Tensor] = torch.split(table["image"], BATCH)
+    # whole float32 and one algorithm, so that hosts with unlike devices agree
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        codes = [model.codes({"image": scaled(part, device, torch.float32)}).cpu() for part in parts]
+    return torch.cat(codes).numpy().astype(dtype)

@@ -1,0 +1,58 @@
+"""Runs by the names that people give them: an experiment's best one, and the first stage of a run of two."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pandas as pd
+
+from gen import results
+from gen.config import RunConfig, on_stage
+from gen.engine import checkpoint
+from gen.engine.stage_one import CPU, stage_of
+from gen.zoo import restore
+
+
+def best_run(storage: results.Storage, name: str) -> str:
+    """The run that is ranked first, or the only one that has weights. ValueError if none has."""
+    if storage.get(f"{name}/_experiment.json") is None:
+        raise ValueError(f"no experiment {name!r} in {storage}; there are: {', '.join(known(storage)) or 'none'}")
+    ends = results.outcomes(storage, name)
+    ends = ends[ends["checkpoint"].notna() & ends["best"].notna()]
+    if ends.empty:
+        raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")
+    mode = json.loads(results.runs(storage, name)["config"].iloc[0])["evaluate"]["mode"]
+    return str(pd.DataFrame(ends).sort_values("best", ascending=mode == "min")["run"].iloc[0])
+
+
+def known(storage: results.Storage) -> list[str]:
+    """Names of the experiments in a storage."""
+    return [name for name in storage.folders("") if not name.startswith("_")]
+
+
+def find_run(storage: results.Storage, text: str) -> tuple[str, str]:
+    """Experiment and run that `text` names: EXPERIMENT/RUN, EXPERIMENT (its best run), or RUN of any experiment.
+    ValueError if there is none, or more than one."""
+    experiment, sign, run = text.partition("/")
+    if sign:
+        return experiment, run
+    experiments = known(storage)
+    if text in experiments:
+        return text, best_run(storage, text)
+    holders = [name for name in experiments if storage.list(checkpoint.folder(name, text))]
+    if len(holders) != 1:
+        found = f"it is in {', '.join(holders)}" if holders else f"experiments: {', '.join(experiments) or 'none'}"
+        raise ValueError(f"stage-one={text!r} names no one run in {storage}; give EXPERIMENT/RUN; {found}")
+    return holders[0], text
+
+
+def staged(config: RunConfig, storage: results.Storage, text: str) -> RunConfig:
+    """`config` on the first stage that `text` names, and on that one's data. ValueError where they do not fit."""
+    on_stage(config, None)  # refuses what has no first stage before anything is read
+    experiment, run = find_run(storage, text)
+    state = checkpoint.load_best(storage, experiment, run, CPU)
+    first = restore(state["config"])
+    rows = results.queries.read(storage, experiment, "runs", {"run": run})
+    stage = stage_of(first, experiment, run, state["weights"], str(rows["data_hash"].iloc[-1]))
+    return dataclasses.replace(on_stage(config, stage), data=first.data)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import replace
 
 from gen.config import Budget, RunConfig, TrainConfig, flat, override
 from gen.models.gan import GAN
-from gen.models.vae import VAE
-from gen.models.vqvae import VQVAE
+from gen.models.vae import Dense
+from gen.models.vqvae import Quartering
 from gen.objectives.adversarial import LeastSquares, Wasserstein
 from gen.phase import Adam
 
+DEEP = Dense(latent=15, width=400, depth=3, halving=False)
+
 ENTRIES = (
-    RunConfig("vae_mlp", "vae", VAE.Config(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
+    RunConfig("vae_mlp", "vae", Dense(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
+    RunConfig("vae_deep", "vae", DEEP, train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig("cvae", "vae", replace(DEEP, conditional=True), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig("beta_vae", "vae", replace(DEEP, beta=4.0), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
     RunConfig("gan_mlp", "gan", GAN.Config(), train=TrainConfig(batch=128), budget=Budget(epochs=50)),
     RunConfig(
         "lsgan_mlp",
@@ -35,7 +41,7 @@ ENTRIES = (
         train=TrainConfig(batch=64),
         budget=Budget(epochs=100),
     ),
-    RunConfig("vqvae", "vqvae", VQVAE.Config(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig("vqvae", "vqvae", Quartering(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
 )
 ZOO = {config.entry: config for config in ENTRIES}
 

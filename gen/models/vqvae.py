@@ -8,6 +8,10 @@ Deviations from the paper:
 4. It starts from encoder outputs of the first step, codes hardly used are replaced by encoder outputs, and the moving
    averages start short, to keep up with an encoder that starts fast (`codebook.revival`, `codebook.warm_up`).
 5. No prior over codes: it reconstructs and does not imitate.
+6. `Strided` has the networks of a published course report, as far as it states them. Inferred, so that the numbers of
+   parameters agree: paddings of 1, biases beside BatchNorm, BatchNorm and leaky ReLU after the encoder's last
+   convolution too, output padding 1, and a transposed 3 x 3 of stride 1 as the last layer. It takes other sizes than
+   64 if the dimensions follow.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from gen.nets.codebook import Codebook
+from gen.nets.normed import doublings, halvings, idle_biases
 from gen.nets.residual import Axis, quadrupling_decoder, quartering_encoder
 from gen.objectives.kl import kl_to_uniform
 from gen.objectives.likelihoods import LikelihoodConfig
@@ -49,10 +54,6 @@ class VQVAE(Model):
             """Encoder (B, C, H, W) -> vectors (B, ..., D); decoder back to (B, numbers * C, H, W)."""
             raise NotImplementedError
 
-        def code_shape(self, shape: Shape) -> tuple[int, ...]:
-            """That of one image's codes."""
-            raise NotImplementedError
-
     def __init__(self, config: VQVAE.Config, shape: Shape) -> None:
         super().__init__()
         self.config = config
@@ -60,7 +61,7 @@ class VQVAE(Model):
         self.encoder, self.decoder = config.networks(shape, self.likelihood.numbers)
         self.codebook = Codebook(config.codebook)
         self.codebook_size = config.codebook.codes
-        self.code_shape = config.code_shape(shape)
+        self.unmoved = dict.fromkeys(idle_biases(self), "BatchNorm takes the mean away")
 
     def learned(self) -> int:
         return super().learned() + self.codebook.learned()
@@ -99,16 +100,8 @@ class VQVAE(Model):
         return self.likelihood.mean(self.decoder(self.codebook.look_up(codes)))
 
     def codes(self, batch: Batch) -> Tensor:
-        return self.nearest(self.encode(batch["image"]))
-
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Codes (B, ...) nearest to `vectors` (B, ..., D), or to the same flattened, (B, N * D)."""
-        rows = vectors.reshape(-1, self.config.codebook.dimensions)
-        return self.codebook.nearest(rows).view(-1, *self.code_shape)
-
-    def latents(self, batch: Batch) -> Tensor:
-        """Quantised vectors of each image, flattened: (B, N * D)."""
-        return self.codebook.look_up(self.codes(batch)).flatten(1)
+        vectors = self.encode(batch["image"])
+        return self.codebook.nearest(vectors.flatten(0, -2)).view(vectors.shape[:-1])
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         return {"image": self.decode(self.codes(batch))}
@@ -116,6 +109,10 @@ class VQVAE(Model):
 
 class LikelyVQVAE(VQVAE):
     """One whose decoder is a likelihood, so that the bound of section 3.1 is one on log p(x)."""
+
+    def __init__(self, config: VQVAE.Config, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.density = self.likelihood.density
 
     def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
         codes = self.codes(batch)
@@ -151,5 +148,26 @@ class Quartering(VQVAE.Config):
         decoder = quadrupling_decoder(dimensions, *sizes, numbers * shape.channels)
         return nn.Sequential(*encoder, Axis(1, -1)), nn.Sequential(Axis(-1, 1), *decoder)
 
-    def code_shape(self, shape: Shape) -> tuple[int, ...]:
-        return shape.size // 4, shape.size // 4
+
+@dataclass(frozen=True)
+class Strided(VQVAE.Config):
+    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down. Each channel's map is one vector, so that
+    codes have no grid: 4 x 4 = 16 dimensions at 64 x 64."""
+
+    width: int = 32  # channels of the first layer; the others have 2, 4 and 4 times as many
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("width", self.width, 2)
+
+    def networks(self, shape: Shape, numbers: int) -> tuple[nn.Module, nn.Module]:
+        width, side = self.width, shape.size // 16
+        if shape.size % 16 or not side or self.codebook.dimensions != side**2:
+            raise ValueError(
+                f"size={shape.size} with model.codebook.dimensions={self.codebook.dimensions} is not allowed: the size "
+                f"must be a multiple of 16, and the dimensions (size / 16)^2, such as data.size=64 with 16"
+            )
+        down, up = [width, 2 * width, 4 * width, 4 * width], [4 * width, 2 * width, width, width // 2, width // 2]
+        encoder = nn.Sequential(halvings([shape.channels, *down]), nn.Flatten(2))
+        decoder = nn.Sequential(nn.Unflatten(2, (side, side)), doublings(up, numbers * shape.channels))
+        return encoder, decoder

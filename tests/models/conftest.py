@@ -11,6 +11,7 @@ class Play:
     """One move of one player by hand, as the engine makes it."""
 
     def batch(self, model: Model, count: int = 8, size: int = 8, channels: int = 1, seed: int = 0) -> Batch:
+        """Noise as images, a row of each label in turn, and what the model prepares."""
         torch.manual_seed(seed)
         dtype = next(model.parameters()).dtype
         image = torch.rand(count, channels, size, size, dtype=dtype) * 2 - 1

@@ -7,7 +7,7 @@ older versions to the present columns, whatever lies first in the folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -115,3 +115,26 @@ def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False
     """The last end of each run that ended; `all_ends`: every end, for a run goes on when its budget grows."""
     ends = read(place, experiment, "outcomes")
     return ends if all_ends else last(ends, ["experiment", "run"], ["ended", "tick"])
+
+
+def curves(place: Place, experiment: str, names: Sequence[str], run: str | None = None) -> pd.DataFrame:
+    """Numbers by epoch: one row for each run, tick and name, with its `quantity`, `split`, `epoch` and `value`.
+
+    What training logged ("autoencoder/distortion", split "train", means since the last tick) and the cheap figures
+    ("distortion/images", split "validation") are of one quantity, which is the part of their names in common; a name
+    may also be a quantity ("distortion"), for all that is of it. ValueError for another name (names those there are).
+    """
+    index = ["run", "tick", "epoch", "name", "quantity", "split"]
+    logged = metrics(place, experiment, run=run)
+    logged = logged.assign(quantity=logged["name"].str.rpartition("/")[2], split="train")
+    judged = evals(place, experiment, scope="tick", run=run).rename(columns={"metric": "quantity"})
+    column = ("/" + judged["column"]).where(judged["column"] != "image", "")
+    judged = judged.assign(name=judged["quantity"] + "/" + judged["subject"] + column)
+    frame = pd.concat([part[[*index, "attempt", "value"]] for part in (logged, judged)])
+    frame = last(frame, index, ["attempt"]).drop(columns="attempt")
+    for name in names:
+        if not ((frame["name"] == name) | (frame["quantity"] == name)).any():
+            there = sorted(frame["name"].unique())
+            of = f"run {run} of experiment" if run else "experiment"
+            raise ValueError(f"no metric {name!r} in {of} {experiment}; there are: {', '.join(there) or 'none yet'}")
+    return frame[frame["name"].isin(names) | frame["quantity"].isin(names)].reset_index(drop=True)

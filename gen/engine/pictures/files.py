@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from gen.data.stream import to_uint8
 
@@ -20,11 +21,17 @@ FRAME, PAUSE = 120, 800  # milliseconds that a frame, and the first and the last
 
 
 def tiled(images: Tensor, columns: int) -> Tensor:
-    """One picture (C, H', W') of images (N, C, H, W), white between them."""
-    from torchvision.utils import make_grid  # here, for it takes seconds to import and most processes draw nothing
+    """One picture (C, H', W') of images (N, C, H, W), a white line between them and around; the last row may be short.
 
-    grid: Tensor = make_grid(images, columns, padding=1, pad_value=1.0)
-    return grid[: images.shape[1]]  # make_grid turns grey into colour
+    Not torchvision's make_grid, which turns grey into colour, leaves the line around a single image out, and takes
+    seconds to import where training draws.
+    """
+    rows = -(-len(images) // columns)
+    missing = images.new_ones(rows * columns - len(images), *images.shape[1:])
+    cells = F.pad(torch.cat([images, missing]), (1, 0, 1, 0), value=1.0)
+    channels, height, width = cells.shape[1:]
+    grid = cells.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)  # (C, rows, H + 1, columns, W + 1)
+    return F.pad(grid.reshape(channels, rows * height, columns * width), (0, 1, 0, 1), value=1.0)
 
 
 def beside(parts: Sequence[Tensor], gap: int = 4) -> Tensor:

@@ -28,11 +28,8 @@ def curves(
     for quantity, lines in frame.groupby("quantity"):
         names = lines[["name", "split"]].drop_duplicates()
         shown = ", ".join(f"{line} ({split})" for line, split in names.itertuples(index=False))
-        yield (
-            str(quantity),
-            plotted(plot(lines, labels, f"{name}: {quantity}")),
-            f"{shown} of {len(labels)} runs by epoch",
-        )
+        figure = plot(lines, labels, f"{name}: {quantity}")
+        yield str(quantity), plotted(figure), f"{shown} of {lines['run'].nunique()} runs by epoch"
 
 
 def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
@@ -40,6 +37,7 @@ def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
@@ -48,7 +46,10 @@ def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     for name, split in lines[["name", "split"]].drop_duplicates().itertuples(index=False):
         pool = STYLES[split == "train"]
         taken = sum(style in pool for style, _ in styles.values())
-        styles[name] = (pool[taken % len(pool)], f"{name} ({'training' if split == 'train' else split})")
+        styles[name] = (
+            pool[taken % len(pool)],
+            f"{name} ({'training, mean since the last' if split == 'train' else split})",
+        )
     for (run, name), line in lines.groupby(["run", "name"]):
         run, name = str(run), str(name)
         line = line.sort_values("epoch")
@@ -60,6 +61,7 @@ def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     if len(labels) > len(colours):
         handles.append(Line2D([], [], color="0.85", linewidth=4, label=f"{len(labels) - len(colours)} others"))
     axes.set(title=title, xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return figure

@@ -20,7 +20,7 @@ from gen.data.dataset import open_dataset
 from gen.engine import checkpoint
 from gen.engine.fit import build_model
 from gen.engine.machine import resolve_device
-from gen.engine.pictures import KINDS, PAIRS, Scene, allowed, paint
+from gen.engine.pictures import KINDS, Scene, allowed, paint
 from gen.zoo import restore
 from jobs.curves import curves
 from jobs.options import Job, refusing, show
@@ -57,7 +57,7 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
         dataset = open_dataset(config.data, options["data_root"], options["download"])
         model = build_model(config, dataset, torch.device("cpu"))
         dtype, split = next(model.parameters()).dtype, options["split"]
-        scene = Scene(dataset, device, dtype, split, [pair(text) for text in options["pairs"]] or PAIRS)
+        scene = Scene(dataset, device, dtype, split, [pair(text) for text in options["pairs"]])
         kinds = allowed(model, parts(options["kinds"]))
     model.load_state_dict(state["weights"])
     model.to(device).eval()

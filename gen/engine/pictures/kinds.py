@@ -17,7 +17,7 @@ from gen.phase import Conditional, Decodes, Embeds, Imitates, Interpolates, Mode
 
 COUNT = 64  # images in a grid of fakes or reconstructions
 STEPS = 10  # images on a line between two latents, both ends among them
-PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))  # images between whose latents the lines go by default
 MANIFOLD = 20  # quantiles a side of the manifold
 CLASSES, OF_A_CLASS = 20, 10  # rows at most, and fakes in each
 PASS = 500  # images a step of a pass over the split
@@ -32,7 +32,7 @@ class Scene:
     device: torch.device
     dtype: torch.dtype = torch.float32
     split: str = "test"
-    pairs: Sequence[tuple[int, int]] = PAIRS  # rows of the split whose latents a line joins
+    pairs: Sequence[tuple[int, int]] = ()  # rows of the split whose latents a line joins; none: those of `PAIRS`
 
     def __post_init__(self) -> None:
         for number in {number for pair in self.pairs for number in pair}:
@@ -51,6 +51,11 @@ class Scene:
                 floating = picked.dtype == torch.uint8
                 batch[name] = scaled(picked, self.device, self.dtype) if floating else picked.to(self.device)
         return batch
+
+    @property
+    def ends(self) -> Sequence[tuple[int, int]]:
+        """The pairs asked for, or else the default ones that the split has."""
+        return self.pairs or [pair for pair in PAIRS if max(pair) < len(self)]
 
     @property
     def images(self) -> str:
@@ -72,7 +77,7 @@ class Kind:
 
 def grids(model: Model, dataset: Dataset, device: torch.device, split: str = "test") -> dict[str, bytes]:
     """Kind -> PNG file of the cheap kinds that `model`, in evaluation mode, allows."""
-    scene = Scene(dataset, device, next(model.parameters()).dtype, split, pairs=())
+    scene = Scene(dataset, device, next(model.parameters()).dtype, split)
     return {kind.name: paint(kind, model, scene) for kind in allowed(model) if kind.cheap}
 
 
@@ -139,7 +144,7 @@ def line_frames(model: Interpolates, scene: Scene) -> bytes:
 
 def along_the_lines(model: Interpolates, scene: Scene) -> tuple[Tensor, Tensor]:
     """Images (P, steps, C, H, W) along the lines, and the originals (P, 2, C, H, W) at their ends."""
-    batch = scene.rows(torch.tensor(scene.pairs).flatten())
+    batch = scene.rows(torch.tensor(scene.ends).flatten())
     originals = batch["image"]
     return model.interpolate(batch, STEPS), originals.view(-1, 2, *originals.shape[1:])
 
@@ -151,8 +156,8 @@ def manifold(model: Decodes, scene: Scene) -> bytes:
     quantiles = torch.special.ndtri(shares)
     second, first = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
     latents = torch.stack([first, second], dim=-1).flatten(0, 1)  # (400, 2)
-    row = scene.pairs[0][0] if scene.pairs else 0
-    images = model.decode_latents(latents, scene.rows(torch.full((len(latents),), row)))
+    given = scene.rows(torch.full((len(latents),), scene.ends[0][0]))
+    images = model.decode_latents(latents, given)
     return files.png(files.tiled(images, MANIFOLD))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import Any
 
@@ -208,6 +209,14 @@ def test_plots_are_png_files_and_the_same_every_time(name: str, dataset: Dataset
 def test_a_pair_beyond_the_split_is_refused(dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="image 60, but test has images 0 to 59"):
         Scene(dataset, CPU, pairs=((0, 60),))
+
+
+def test_a_small_split_has_the_pairs_that_it_has(dataset: Dataset) -> None:
+    few = {split: ({name: column[:5] for name, column in table.items()},) for split, (table,) in dataset.splits.items()}
+    scene = Scene(dataclasses.replace(dataset, splits=few), CPU)
+    assert scene.ends == [(0, 1), (2, 3)]
+    for kind in allowed(Toy()):
+        assert paint(kind, Toy(), scene)
 
 
 def test_training_stores_the_cheap_kinds_only(dataset: Dataset) -> None:

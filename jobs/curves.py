@@ -13,7 +13,8 @@ from gen.engine.pictures.files import plotted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN = 10  # runs in colours of their own: the best; the others are grey
+SHOWN = 9  # runs in colours of their own: the best; the others are grey
+GREY = 7  # among matplotlib's ten colours
 NAMED = 4  # settings in a legend, at most
 STYLES = {True: ("--", ":", "-."), False: ("-", (0, (5, 1)), (0, (1, 1)))}  # lines of what is logged, and of figures
 
@@ -29,7 +30,7 @@ def curves(
         names = lines[["name", "split"]].drop_duplicates()
         shown = ", ".join(f"{line} ({split})" for line, split in names.itertuples(index=False))
         figure = plot(lines, labels, f"{name}: {quantity}")
-        yield str(quantity), plotted(figure), f"{shown} of {lines['run'].nunique()} runs by epoch"
+        yield str(quantity), plotted(figure), f"{shown} by epoch; runs: {lines['run'].nunique()}"
 
 
 def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
@@ -41,7 +42,8 @@ def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    colours = dict(zip(labels, colormaps["tab10"].colors[:SHOWN], strict=False))  # type: ignore[attr-defined]
+    palette = [colour for number, colour in enumerate(colormaps["tab10"](range(10))) if number != GREY]
+    colours = dict(zip(labels, palette[:SHOWN], strict=False))
     styles: dict[str, Any] = {}
     for name, split in lines[["name", "split"]].drop_duplicates().itertuples(index=False):
         pool = STYLES[split == "train"]

@@ -90,8 +90,8 @@ def test_curves_of_all_runs_and_of_one(place: Path, tmp_path: Path) -> None:
     assert one.exit_code == 0, one.output
     names = ["books-curves-distortion", "books-curves-mse", f"books-{best(place)}-curves-perplexity"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in names)
-    assert f"of {SEEDS} runs" in done.stdout
-    assert "autoencoder/perplexity (train), perplexity/images (validation) of 1 runs" in one.stdout
+    assert f"runs: {SEEDS}" in done.stdout
+    assert "autoencoder/perplexity (train), perplexity/images (validation) by epoch; runs: 1" in one.stdout
 
 
 def test_the_curves_are_the_tables_numbers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_the_curves_are_the_tables_numbers(place: Path, monkeypatch: pytest.Monk
             assert np.array_equal(line.get_xdata(), rows["epoch"].to_numpy())
             assert np.array_equal(line.get_ydata(), rows["value"].to_numpy())
             assert line.get_linestyle() == style
-            assert (line.get_color() == "0.85") == (run == runs[1])
+            assert (str(line.get_color()) == "0.85") == (run == runs[1])
     (legend,) = figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts[2:] == [labels[runs[0]], "1 others"]

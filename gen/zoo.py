@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import replace
 
-from gen.config import Budget, RunConfig, TrainConfig, flat, override
+from gen.config import Budget, DataConfig, RunConfig, TrainConfig, flat, override
+from gen.models import vae, vqvae
 from gen.models.gan import GAN
-from gen.models.vae import VAE
-from gen.models.vqvae import VQVAE
+from gen.nets.codebook import Codebook
 from gen.objectives.adversarial import LeastSquares, Wasserstein
+from gen.objectives.likelihoods import LikelihoodConfig
 from gen.phase import Adam
 
+DEEP = vae.Dense(latent=15, width=400, depth=3, halving=False)
+
 ENTRIES = (
-    RunConfig("vae_mlp", "vae", VAE.Config(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
+    RunConfig("vae_mlp", "vae", vae.Dense(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
+    RunConfig("vae_deep", "vae", DEEP, train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig("cvae", "vae", replace(DEEP, conditional=True), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig("beta_vae", "vae", replace(DEEP, beta=4.0), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig(
+        "vae_conv",
+        "vae",
+        vae.Growing(latent=32),
+        DataConfig(size=64),
+        train=TrainConfig(batch=32),
+        budget=Budget(epochs=20),
+    ),
+    RunConfig(
+        "vae_conv_bn",
+        "vae",
+        vae.Strided(latent=128, likelihood=LikelihoodConfig("gaussian", "data", tanh=True)),
+        DataConfig(size=64),
+        train=TrainConfig(batch=100),
+        budget=Budget(epochs=20),
+    ),
     RunConfig("gan_mlp", "gan", GAN.Config(), train=TrainConfig(batch=128), budget=Budget(epochs=50)),
     RunConfig(
         "lsgan_mlp",
@@ -35,7 +58,19 @@ ENTRIES = (
         train=TrainConfig(batch=64),
         budget=Budget(epochs=100),
     ),
-    RunConfig("vqvae", "vqvae", VQVAE.Config(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig("vqvae", "vqvae", vqvae.Quartering(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig(
+        "vqvae_bn",
+        "vqvae",
+        vqvae.Strided(
+            codebook=Codebook.Config(codes=64, dimensions=16),
+            likelihood=LikelihoodConfig("bernoulli"),
+            optimizer=Adam(rate=2e-3),
+        ),
+        DataConfig(size=64),
+        train=TrainConfig(batch=128),
+        budget=Budget(epochs=20),
+    ),
 )
 ZOO = {config.entry: config for config in ENTRIES}
 
@@ -50,6 +85,7 @@ TINY = {
     "dimensions": 4,
     "batch": 8,
 }  # the vocabulary of widths, and how small tests want them
+TINY_SIZES = {"vae_conv_bn": 32, "vqvae_bn": 32}  # of images, where the entry takes a smaller one than its own
 
 
 def entry(name: str) -> RunConfig:
@@ -61,10 +97,11 @@ def entry(name: str) -> RunConfig:
 
 
 def tiny(config: RunConfig) -> RunConfig:
-    """`config` at the smallest widths that still show every part of it."""
+    """`config` at the smallest widths, and image size, that still show every part of it."""
     groups = ("model.", "train.")
     leaves = {key: key.rsplit(".", 1)[-1] for key in flat(config) if key.startswith(groups)}
-    return override(config, {key: TINY[leaf] for key, leaf in leaves.items() if leaf in TINY})
+    size = TINY_SIZES.get(config.entry, config.data.size)
+    return override(config, {key: TINY[leaf] for key, leaf in leaves.items() if leaf in TINY} | {"data.size": size})
 
 
 def restore(text: str) -> RunConfig:

@@ -14,7 +14,7 @@ FILES = sorted(path for folder in ("gen", "jobs", "tune_spaces") for path in (RO
 ALLOWED = {  # longest matching room first; what each may import of the house
     "gen.engine.on_ray": ("gen", "tune_spaces"),
     "gen.engine": ("gen.config", "gen.data", "gen.engine", "gen.metrics", "gen.phase", "gen.results"),
-    "gen.zoo": ("gen.config", "gen.models", "gen.objectives", "gen.phase"),
+    "gen.zoo": ("gen.config", "gen.models", "gen.nets", "gen.objectives", "gen.phase"),
     "gen.models": ("gen.models", "gen.nets", "gen.objectives", "gen.phase"),
     "gen.nets": ("gen.nets", "gen.phase"),
     "gen.objectives": ("gen.objectives", "gen.phase"),

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ray import tune
 
-from gen.config import RunConfig
+from gen.config import RunConfig, flat
 from tune_spaces.space import Space
 
 
 def space(config: RunConfig) -> Space:
-    """Ranked by the bound at beta 1, whatever beta trained it."""
-    keys = {
+    """Ranked by the bound at beta 1, whatever beta trained it. The likelihood is fixed: bounds of two are of different
+    densities; who varies it ranks by reconstructions."""
+    settings = flat(config)
+    keys: dict[str, Any] = {
         "model.beta": tune.loguniform(0.25, 8.0),
         "model.latent": tune.choice([2, 4, 8, 16, 32, 64]),
-        "model.width": tune.choice([256, 512, 1024]),
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
+        "train.batch": tune.choice([32, 64, 128, 256]),
     }
-    return Space(config, keys, metric="bound/images", max_epochs=30, grace=2, scales={"autoencoder/": ["model.beta"]})
+    if "model.depth" in settings:  # fully connected
+        keys["model.width"] = tune.choice([256, 400, 512, 1024])
+        keys["model.depth"] = tune.choice([1, 2, 3, 4])
+    else:
+        keys["model.width"] = tune.choice([16, 32, 64])
+    scales = {
+        "autoencoder/": ["model.beta", "model.likelihood"],
+        "bound/": ["model.likelihood"],
+        "distortion/": ["model.likelihood"],
+    }
+    return Space(config, keys, metric="bound/images", max_epochs=30, grace=2, scales=scales)

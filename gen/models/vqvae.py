@@ -2,82 +2,87 @@
 
 Deviations from the paper:
 1. Hidden width 128 with residual blocks of 32 (as in the authors' published example) instead of 256.
-2. Losses are means over numbers, not sums: the squared error of pixels on the scale [-0.5, 0.5], not divided by the
-   data's variance, and the commitment over B * H * W * D.
+2. Losses are means over numbers, not sums: the distortion over pixels (squared error on the scale [-0.5, 0.5], not
+   divided by the data's variance, or nats if `likelihood.kind` is one), and the commitment over B * H * W * D.
 3. The codebook learns by moving averages (the paper's appendix A.1) unless `codebook.update` is "loss" (its eq. 3).
 4. It starts from encoder outputs of the first step, codes hardly used are replaced by encoder outputs, and the moving
    averages start short, to keep up with an encoder that starts fast (`codebook.revival`, `codebook.warm_up`).
 5. No prior over codes: it reconstructs and does not imitate.
+6. `Strided` has the networks of a published course report, as far as it states them. Inferred, so that the numbers of
+   parameters agree: paddings of 1, biases beside BatchNorm, BatchNorm and leaky ReLU after the encoder's last
+   convolution too, output padding 1, and a transposed 3 x 3 of stride 1 as the last layer. It takes other sizes than
+   64 if the dimensions follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from gen.nets.codebook import Codebook
-from gen.nets.residual import quadrupling_decoder, quartering_encoder
-from gen.objectives.likelihoods import SquaredError
+from gen.nets.normed import doublings, halvings, idle_biases
+from gen.nets.residual import Axis, quadrupling_decoder, quartering_encoder
+from gen.objectives.kl import kl_to_uniform
+from gen.objectives.likelihoods import LikelihoodConfig
 from gen.objectives.precision import upcast
 from gen.objectives.quantisation import codebook_loss, commitment_loss, straight_through, usage
 from gen.phase import Adam, Batch, Logs, Model, Optimizer, Phase, Shape, at_least
 
 
 class VQVAE(Model):
-    """An autoencoder whose bottleneck is a grid, a quarter of the image's size, of codes."""
+    """An autoencoder whose bottleneck is codes: for each image the same number of them, as a grid or in a row."""
 
     @dataclass(frozen=True)
     class Config:
-        """Sizes and weights."""
+        """What all have in common; one below for each pair of networks."""
 
-        hidden: int = 128  # channels of the hidden layers (256)
-        residual: int = 32  # channels inside a residual block (256)
-        blocks: int = 2  # residual blocks of each network (2)
         beta: float = 0.25  # weight of the commitment (0.25)
         codebook: Codebook.Config = field(default_factory=Codebook.Config)
-        likelihood: SquaredError = field(default_factory=SquaredError)
+        likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig("mse"))
         optimizer: Optimizer = field(default_factory=lambda: Adam(rate=2e-4))  # (2e-4)
 
         def __post_init__(self) -> None:
-            at_least("hidden", self.hidden, 2)
-            at_least("residual", self.residual, 1)
-            at_least("blocks", self.blocks, 0)
             at_least("beta", self.beta, 0)
 
         def build(self, shape: Shape) -> VQVAE:
-            return VQVAE(self, shape)
+            return (VQVAE if self.likelihood.kind == "mse" else LikelyVQVAE)(self, shape)
+
+        def networks(self, shape: Shape, numbers: int) -> tuple[nn.Module, nn.Module]:
+            """Encoder (B, C, H, W) -> vectors (B, ..., D); decoder back to (B, numbers * C, H, W)."""
+            raise NotImplementedError
 
     def __init__(self, config: VQVAE.Config, shape: Shape) -> None:
         super().__init__()
-        if shape.size % 4:
-            raise ValueError(
-                f"size={shape.size} must be a multiple of 4 for vqvae; scale the images, such as data.size=28"
-            )
         self.config = config
-        sizes = (config.hidden, config.residual, config.blocks)
-        self.encoder = quartering_encoder(shape.channels, *sizes, config.codebook.dimensions)
+        self.likelihood = config.likelihood.build()
+        self.encoder, self.decoder = config.networks(shape, self.likelihood.numbers)
         self.codebook = Codebook(config.codebook)
-        self.decoder = quadrupling_decoder(config.codebook.dimensions, *sizes, shape.channels)
         self.codebook_size = config.codebook.codes
+        self.unmoved = dict.fromkeys(idle_biases(self), "BatchNorm takes the mean away")
 
     def learned(self) -> int:
         return super().learned() + self.codebook.learned()
+
+    def fit(self, draw: Callable[[int], Batch]) -> None:
+        self.likelihood.fit(draw)
 
     def phases(self) -> Sequence[Phase]:
         book = self.codebook
         return [Phase("autoencoder", self, self.loss, self.config.optimizer, sums=book.sums, project=book.project)]
 
     def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
-        vectors = self.encode(batch["image"])  # (B, H/4, W/4, D): z_e(x)
-        rows = vectors.flatten(0, 2)  # (N, D)
+        image = batch["image"]
+        vectors = self.encode(image)  # (B, ..., D): z_e(x)
+        rows = vectors.flatten(0, -2)  # (N, D)
         indices = self.codebook.nearest(rows)  # (N,): eq. 1
         if self.training and "micro_batch" in batch:
             self.codebook.observe(rows, indices, batch["micro_batch"])
-        codes = self.codebook.look_up(indices).view_as(vectors)  # (B, H/4, W/4, D): eq. 2
-        output = self.decoder(straight_through(vectors, codes).permute(0, 3, 1, 2))  # (B, C, H, W)
-        distortion = self.config.likelihood.distortion(output, batch["image"]).mean()
+        codes = self.codebook.look_up(indices).view_as(vectors)  # (B, ..., D): eq. 2
+        output = self.decoder(straight_through(vectors, codes))
+        distortion = self.likelihood.distortion(output, image).mean() / image[0].numel()
         commitment = commitment_loss(vectors, codes)
         loss = distortion + self.config.beta * commitment  # eq. 3 ...
         if self.config.codebook.update == "loss":
@@ -87,19 +92,85 @@ class VQVAE(Model):
         return loss, logs | {"revived": self.codebook.revived.clone()}
 
     def encode(self, image: Tensor) -> Tensor:
-        """Encoder outputs (B, H/4, W/4, D) of images (B, C, H, W)."""
-        return upcast(self.encoder(image)).permute(0, 2, 3, 1)
+        """Encoder outputs (B, ..., D) of images (B, C, H, W)."""
+        return upcast(self.encoder(image))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [-1, 1] of `codes` (B, H/4, W/4)."""
-        return self.config.likelihood.mean(self.decoder(self.codebook.look_up(codes).permute(0, 3, 1, 2)))
+        """Images (B, C, H, W) in [-1, 1] of `codes` (B, ...)."""
+        return self.likelihood.mean(self.decoder(self.codebook.look_up(codes)))
 
     def codes(self, batch: Batch) -> Tensor:
         vectors = self.encode(batch["image"])
-        return self.codebook.nearest(vectors.flatten(0, 2)).view(vectors.shape[:3])
+        return self.codebook.nearest(vectors.flatten(0, -2)).view(vectors.shape[:-1])
 
     def code_vectors(self) -> Tensor:
         return self.codebook.vectors
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         return {"image": self.decode(self.codes(batch))}
+
+
+class LikelyVQVAE(VQVAE):
+    """One whose decoder is a likelihood, so that the bound of section 3.1 is one on log p(x)."""
+
+    def __init__(self, config: VQVAE.Config, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.density = self.likelihood.density
+
+    def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
+        codes = self.codes(batch)
+        output = self.decoder(self.codebook.look_up(codes))
+        rate = kl_to_uniform(codes[0].numel(), self.codebook_size)
+        return {
+            "distortion": self.likelihood.distortion(output, batch["image"]),
+            "rate": torch.full((len(codes),), rate, device=codes.device),
+        }
+
+
+@dataclass(frozen=True)
+class Quartering(VQVAE.Config):
+    """The paper's networks: codes on a grid, a quarter of the image's size, between residual blocks."""
+
+    hidden: int = 128  # channels of the hidden layers (256)
+    residual: int = 32  # channels inside a residual block (256)
+    blocks: int = 2  # residual blocks of each network (2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("hidden", self.hidden, 2)
+        at_least("residual", self.residual, 1)
+        at_least("blocks", self.blocks, 0)
+
+    def networks(self, shape: Shape, numbers: int) -> tuple[nn.Module, nn.Module]:
+        if shape.size % 4:
+            raise ValueError(
+                f"size={shape.size} must be a multiple of 4 for vqvae; scale the images, such as data.size=28"
+            )
+        sizes, dimensions = (self.hidden, self.residual, self.blocks), self.codebook.dimensions
+        encoder = quartering_encoder(shape.channels, *sizes, dimensions)
+        decoder = quadrupling_decoder(dimensions, *sizes, numbers * shape.channels)
+        return nn.Sequential(*encoder, Axis(1, -1)), nn.Sequential(Axis(-1, 1), *decoder)
+
+
+@dataclass(frozen=True)
+class Strided(VQVAE.Config):
+    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down. Each channel's map is one vector, so that
+    codes have no grid: 4 x 4 = 16 dimensions at 64 x 64."""
+
+    width: int = 32  # channels of the first layer; the others have 2, 4 and 4 times as many
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("width", self.width, 2)
+
+    def networks(self, shape: Shape, numbers: int) -> tuple[nn.Module, nn.Module]:
+        width, side = self.width, shape.size // 16
+        if shape.size % 16 or not side or self.codebook.dimensions != side**2:
+            raise ValueError(
+                f"size={shape.size} with model.codebook.dimensions={self.codebook.dimensions} is not allowed: the size "
+                f"must be a multiple of 16, and the dimensions (size / 16)^2, such as data.size=64 with 16"
+            )
+        down, up = [width, 2 * width, 4 * width, 4 * width], [4 * width, 2 * width, width, width // 2, width // 2]
+        encoder = nn.Sequential(halvings([shape.channels, *down]), nn.Flatten(2))
+        decoder = nn.Sequential(nn.Unflatten(2, (side, side)), doublings(up, numbers * shape.channels))
+        return encoder, decoder

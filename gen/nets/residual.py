@@ -46,3 +46,14 @@ def quadrupling_decoder(channels: int, hidden: int, inner: int, blocks: int, out
         nn.ReLU(),
         nn.ConvTranspose2d(hidden // 2, out, 4, stride=2, padding=1),  # (B, out, 4H, 4W)
     )
+
+
+class Axis(nn.Module):
+    """Moves an axis of its input: (B, D, H, W) -> (B, H, W, D) and back."""
+
+    def __init__(self, source: int, destination: int) -> None:
+        super().__init__()
+        self.source, self.destination = source, destination
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(self.source, self.destination)

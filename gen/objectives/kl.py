@@ -1,14 +1,35 @@
-"""Kullback-Leibler divergences."""
+"""Kullback-Leibler divergences, and whether the latents that they weigh carry anything."""
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
 from gen.objectives.precision import upcast
 
+ACTIVE = 0.01  # variance of a posterior mean over images above which its unit is active
 
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, 1)) of (B, Z) diagonal Gaussians, (B,) in nats: appendix B of
+
+def rates(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) of each of (B, Z) Gaussians, (B, Z) in nats: appendix B of
     https://arxiv.org/abs/1312.6114."""
     mean, log_variance = upcast(mean), upcast(log_variance)
-    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+    return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """The same of (B, Z) diagonal Gaussians, (B,) in nats."""
+    return rates(mean, log_variance).sum(1)
+
+
+def kl_to_uniform(count: int, codes: int) -> float:
+    """KL of `count` discrete posteriors, each a single code, from the uniform prior over `codes` of them, in nats:
+    log K for each, section 3.1 of https://arxiv.org/abs/1711.00937."""
+    return count * math.log(codes)
+
+
+def active_units(mean: Tensor) -> Tensor:
+    """How many dimensions of posterior means (B, Z) vary over the images by more than 0.01: Burda et al. 2016,
+    https://arxiv.org/abs/1509.00519, section 5.2. A scalar; the others have collapsed to the prior."""
+    return (upcast(mean).var(0, correction=0) > ACTIVE).sum()

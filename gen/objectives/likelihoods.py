@@ -1,40 +1,187 @@
-"""Likelihoods of an image given a decoder's output. They alone know how images in [-1, 1] map to their own scale."""
+"""Likelihoods of an image given a decoder's output. They alone know how images in [-1, 1] map to their own scale.
+
+A function is one equation; a `PixelLikelihood` joins it to what it holds: nothing, a variance fitted to the data, or
+one that is learned.
+"""
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gen.objectives.precision import upcast
+from gen.phase import Batch, at_least, one_of
+
+FIT_DRAWS = 16  # draws from which a variance is set
+
+
+def bernoulli(logits: Tensor, image: Tensor) -> Tensor:
+    """Negative log-likelihood (B,) in nats of independent Bernoulli pixels, for which the grey values (x + 1) / 2 of
+    `image` (B, C, H, W) in [-1, 1] stand: appendix C.1 of https://arxiv.org/abs/1312.6114."""
+    grey = (upcast(image) + 1) / 2
+    logits = upcast(logits).view_as(grey)
+    return F.binary_cross_entropy_with_logits(logits, grey, reduction="none").flatten(1).sum(1)
+
+
+def gaussian(mean: Tensor, log_variance: Tensor, image: Tensor) -> Tensor:
+    """Negative log-density (B,) in nats of `image` (B, C, H, W), on its own scale [-1, 1], under independent Gaussian
+    pixels: appendix C.2 of https://arxiv.org/abs/1312.6114. `log_variance`: as many numbers as pixels, or one."""
+    error = (upcast(image).flatten(1) - upcast(mean).flatten(1)).square()
+    log_variance = upcast(log_variance).flatten(1) if log_variance.dim() else upcast(log_variance)
+    return (log_variance + error * (-log_variance).exp() + math.log(2 * math.pi)).sum(1) / 2
+
+
+def squared_error(output: Tensor, image: Tensor) -> Tensor:
+    """Squared error (B,), summed over the pixels of `image` (B, C, H, W) in [-1, 1], on the scale [-0.5, 0.5] of
+    `output`: up to a factor and a constant, a Gaussian of fixed variance."""
+    return (upcast(output).flatten(1) - upcast(image).flatten(1) / 2).square().sum(1)
+
+
+def softly_above(least: float, value: Tensor) -> Tensor:
+    """`value`, bent smoothly so that it stays above `least`: softclip of https://arxiv.org/abs/2006.13202."""
+    return least + F.softplus(value - least)
 
 
 @dataclass(frozen=True)
-class Bernoulli:
-    """Independent Bernoulli pixels: the decoder emits logits, and the grey values (x + 1) / 2 stand for their means."""
+class LikelihoodConfig:
+    """Which likelihood. Figures in nats of different ones do not compare."""
 
-    def distortion(self, logits: Tensor, image: Tensor) -> Tensor:
-        """Negative log-likelihood (B,) in nats, summed over pixels: appendix C.1 of https://arxiv.org/abs/1312.6114.
-        `logits` has as many numbers a row as `image` (B, C, H, W) in [-1, 1]."""
-        grey = (upcast(image) + 1) / 2
-        logits = upcast(logits).view_as(grey)
-        return F.binary_cross_entropy_with_logits(logits, grey, reduction="none").flatten(1).sum(1)
+    kind: Literal["bernoulli", "gaussian", "mse"] = "bernoulli"
+    variance: Literal["fixed", "data", "shared", "pixel"] = "pixel"  # of gaussian: given, that of the training pixels,
+    # ... one learned number, or one that the decoder emits for each pixel
+    deviation: float = 1.0  # of a fixed variance: the standard deviation on the scale [-1, 1]
+    least_deviation: float = 0.005  # below which a learned one does not fall (2006.13202: exp(-6) on [0, 1])
+    tanh: bool = False  # of gaussian: whether the mean is the tanh of what the decoder emits
 
-    def mean(self, logits: Tensor) -> Tensor:
-        """The expected image, in [-1, 1], shaped as `logits`."""
-        return torch.sigmoid(upcast(logits)) * 2 - 1
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("bernoulli", "gaussian", "mse"))
+        one_of("variance", self.variance, ("fixed", "data", "shared", "pixel"))
+        at_least("deviation", self.deviation, 1e-3)
+        at_least("least_deviation", self.least_deviation, 1e-4)
+
+    def build(self) -> PixelLikelihood:
+        if self.kind == "gaussian":
+            return VARIANCES[self.variance](self)
+        return Bernoulli() if self.kind == "bernoulli" else SquaredError()
 
 
-@dataclass(frozen=True)
-class SquaredError:
-    """Squared error a pixel, a scaled Gaussian of fixed variance: the decoder emits pixels in [-0.5, 0.5]."""
+class PixelLikelihood(nn.Module):
+    """Independent pixels given a decoder's output (B, numbers * C, H, W), or the same flattened."""
+
+    density: str  # name of what is measured in nats
+    numbers = 1  # that the decoder emits for each of the image
+
+    @abstractmethod
+    def distortion(self, output: Tensor, image: Tensor) -> Tensor:
+        """Negative log-likelihood (B,) of `image` (B, C, H, W) in [-1, 1], summed over its pixels."""
+
+    @abstractmethod
+    def mean(self, output: Tensor) -> Tensor:
+        """The expected image, in [-1, 1], (B, C, H, W) or flattened as `output` is."""
+
+    def fit(self, draw: Callable[[int], Batch]) -> None:
+        """Sets what is fitted to the training images: as it stands, nothing."""
+
+
+class Bernoulli(PixelLikelihood):
+    """The decoder emits logits. On grey values not a normalised density: figures compare with one another only."""
+
+    density = "bernoulli"
 
     def distortion(self, output: Tensor, image: Tensor) -> Tensor:
-        """Mean squared error (B,) over the pixels of `image` (B, C, H, W) in [-1, 1], on the scale [-0.5, 0.5]."""
-        return (upcast(output) - upcast(image) / 2).square().flatten(1).mean(1)
+        return bernoulli(output, image)
 
     def mean(self, output: Tensor) -> Tensor:
-        """The expected image, clamped to [-1, 1], shaped as `output`."""
+        return torch.sigmoid(upcast(output)) * 2 - 1
+
+
+class SquaredError(PixelLikelihood):
+    """The decoder emits pixels in [-0.5, 0.5]. A distortion that is no likelihood."""
+
+    density = "mse"
+
+    def distortion(self, output: Tensor, image: Tensor) -> Tensor:
+        return squared_error(output, image)
+
+    def mean(self, output: Tensor) -> Tensor:
         return (upcast(output) * 2).clamp(-1, 1)
+
+
+class Gaussian(PixelLikelihood):
+    """The decoder emits the mean, on the scale [-1, 1] of the images; the variance is one number for all pixels."""
+
+    density = "gaussian"
+    log_variance: Tensor  # ()
+
+    def __init__(self, config: LikelihoodConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.least = 2 * math.log(config.least_deviation)  # of a learned log-variance
+        self.hold()
+
+    def hold(self) -> None:
+        """Makes the variance's buffer or parameter."""
+        self.register_buffer("log_variance", torch.tensor(2 * math.log(self.config.deviation)))
+
+    def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean, shaped as the image or flattened, and log-variance."""
+        return self.bounded(output), self.log_variance
+
+    def bounded(self, mean: Tensor) -> Tensor:
+        return upcast(mean).tanh() if self.config.tanh else upcast(mean)
+
+    def distortion(self, output: Tensor, image: Tensor) -> Tensor:
+        return gaussian(*self.parts(output), image)
+
+    def mean(self, output: Tensor) -> Tensor:
+        return self.parts(output)[0].clamp(-1, 1)
+
+
+class FittedGaussian(Gaussian):
+    """Its variance is that of the training pixels about their mean, all taken together; 1 until it is fitted."""
+
+    def hold(self) -> None:
+        self.register_buffer("log_variance", torch.zeros(()))
+
+    @torch.no_grad()
+    def fit(self, draw: Callable[[int], Batch]) -> None:
+        pixels = torch.cat([draw(number)["image"].flatten() for number in range(FIT_DRAWS)]).double()
+        self.log_variance.copy_(pixels.var().clamp(min=self.config.least_deviation**2).log())
+
+
+class LearnedGaussian(Gaussian):
+    """Its variance is a parameter: https://arxiv.org/abs/2006.13202, section 3."""
+
+    def hold(self) -> None:
+        self.log_variance = nn.Parameter(torch.zeros(()))
+
+    def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        return self.bounded(output), softly_above(self.least, upcast(self.log_variance))
+
+
+class PixelGaussian(Gaussian):
+    """The decoder emits each pixel's log-variance too, after all the means."""
+
+    numbers = 2
+
+    def hold(self) -> None:
+        pass
+
+    def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = upcast(output).chunk(2, dim=1)
+        return self.bounded(mean), softly_above(self.least, log_variance)
+
+
+VARIANCES: dict[str, Callable[[LikelihoodConfig], PixelLikelihood]] = {
+    "fixed": Gaussian,
+    "data": FittedGaussian,
+    "shared": LearnedGaussian,
+    "pixel": PixelGaussian,
+}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -8,7 +10,10 @@ import torch
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.judge import Judge, shared_classifier
+from gen.zoo import ZOO, tiny
 from tests.engine.pair import Pair
+
+FEW = 128  # images of a split
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +31,37 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def digits(cache: str) -> Dataset:
     return open_dataset(DataConfig("digits"), cache=cache)
+
+
+@pytest.fixture(scope="session")
+def fitting(digits: Dataset, cache: str) -> Callable[[str], Dataset]:
+    """Entry -> the digits at the size that its tiny form takes: as they are, or few of them where they are larger."""
+
+    @functools.cache
+    def at(size: int) -> Dataset:
+        if not size:
+            return digits
+        whole = open_dataset(DataConfig("digits", size), cache=cache)
+        few = {
+            split: tuple({name: column[:FEW].clone() for name, column in table.items()} for table in tables)
+            for split, tables in whole.splits.items()
+        }
+        return dataclasses.replace(whole, hash=whole.hash[::-1], splits=few)
+
+    return lambda entry: at(tiny(ZOO[entry]).data.size if entry in ZOO else 0)
+
+
+@pytest.fixture(scope="session")
+def judging(digits: Dataset, judge: Judge) -> Callable[[Dataset], Judge]:
+    """Dataset -> its judge."""
+    device, judges = torch.device("cpu"), {digits.hash: judge}
+
+    def judge_of(dataset: Dataset) -> Judge:
+        if dataset.hash not in judges:
+            judges[dataset.hash] = Judge(dataset, shared_classifier(dataset, None, device), device, 100)
+        return judges[dataset.hash]
+
+    return judge_of
 
 
 @pytest.fixture(scope="session")

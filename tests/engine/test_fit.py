@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,18 @@ def weights(place: Path, config: RunConfig, dataset: Dataset, name: str = "last.
 @pytest.mark.parametrize("settings", [{}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2}])
 @pytest.mark.parametrize("entry", ZOO)
 def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
-    entry: str, settings: dict[str, Any], digits: Dataset, judge: Judge, tmp_path: Path
+    entry: str,
+    settings: dict[str, Any],
+    fitting: Callable[[str], Dataset],
+    judging: Callable[[Dataset], Judge],
+    tmp_path: Path,
 ) -> None:
-    config = small(entry, **settings)
-    whole = trained(config, digits, judge, tmp_path / "whole")
+    config, dataset = small(entry, **settings), fitting(entry)
+    judge = judging(dataset)
+    whole = trained(config, dataset, judge, tmp_path / "whole")
     cut = []
     for stop in (1, 2, 9):  # closed after the first tick, then after two more, then left to end
-        ticks = fit(config, digits, device=CPU, judge=judge, home=home(tmp_path / "cut"))
+        ticks = fit(config, dataset, device=CPU, judge=judge, home=home(tmp_path / "cut"))
         for count, tick in enumerate(ticks, 1):
             cut.append(tick)
             torch.randn(3)  # others use the generator too
@@ -78,7 +84,7 @@ def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
         assert one.evals == other.evals
     for table in ("metrics", "evals", "samples", "runs", "settings"):
         pandas.testing.assert_frame_equal(rows(tmp_path / "whole", table), rows(tmp_path / "cut", table))
-    one, other = (weights(tmp_path / side, config, digits) for side in ("whole", "cut"))
+    one, other = (weights(tmp_path / side, config, dataset) for side in ("whole", "cut"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -24,9 +26,12 @@ def everything(model: Model) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_outside_the_player_nothing_moves_and_inside_all_has_a_gradient(entry: str, digits: Dataset) -> None:
-    model = model_of(entry, digits)
-    steps = stepper(model, digits, ALONE, 2)
+def test_outside_the_player_nothing_moves_and_inside_all_has_a_gradient(
+    entry: str, fitting: Callable[[str], Dataset]
+) -> None:
+    dataset = fitting(entry)
+    model = model_of(entry, dataset)
+    steps = stepper(model, dataset, ALONE, 2)
     for number, phase in enumerate(steps.phases):
         before = everything(model)
         first = steps._draw(0)
@@ -50,9 +55,10 @@ def test_outside_the_player_nothing_moves_and_inside_all_has_a_gradient(entry: s
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_over_ten_steps_every_parameter_of_a_player_moves(entry: str, digits: Dataset) -> None:
-    model = model_of(entry, digits)
-    steps = stepper(model, digits, ALONE, 1)
+def test_over_ten_steps_every_parameter_of_a_player_moves(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    dataset = fitting(entry)
+    model = model_of(entry, dataset)
+    steps = stepper(model, dataset, ALONE, 1)
     played = {id(parameter) for phase in steps.phases for parameter in phase.player.parameters()}
     before = everything(model)
     for _ in range(10):

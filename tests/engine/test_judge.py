@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -36,17 +37,24 @@ def measured(workers: Workers, entry: str, dataset: Dataset, classifier: torch.n
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_two_workers_measure_what_one_does(entry: str, pair: Pair, digits: Dataset, judge: Judge) -> None:
-    alone = measured(ALONE, entry, digits, judge.classifier)  # type: ignore[arg-type]
-    for together in pair.run(measured, entry, digits, judge.classifier):
+def test_two_workers_measure_what_one_does(
+    entry: str, pair: Pair, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    dataset = fitting(entry)
+    judge = judging(dataset)
+    alone = measured(ALONE, entry, dataset, judge.classifier)  # type: ignore[arg-type]
+    for together in pair.run(measured, entry, dataset, judge.classifier):
         assert [figure.row()["protocol"] for figure in together] == [figure.row()["protocol"] for figure in alone]
         for one, other in zip(alone, together, strict=True):
             assert other.value == pytest.approx(one.value, rel=1e-6), one.name
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_a_capability_gives_its_figures_and_names_them_beforehand(entry: str, digits: Dataset, judge: Judge) -> None:
-    model = built(entry, digits)
+def test_a_capability_gives_its_figures_and_names_them_beforehand(
+    entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    dataset = fitting(entry)
+    judge, model = judging(dataset), built(entry, dataset)
     figures = judge.figures(model, "validation", 100, "raw")
     assert [figure.name for figure in figures] == judge.names(model)
     subjects = {figure.subject for figure in figures}
@@ -102,15 +110,17 @@ def test_the_shared_classifier_is_trained_once(digits: Dataset, tmp_path_factory
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_grids_are_pictures_of_the_right_parts(entry: str, digits: Dataset) -> None:
-    model = built(entry, digits)
-    drawn = grids(model, digits, CPU)
+def test_grids_are_pictures_of_the_right_parts(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    dataset = fitting(entry)
+    model = built(entry, dataset)
+    drawn = grids(model, dataset, CPU)
     assert ("fakes" in drawn) == isinstance(model, Imitates)
     assert ("reconstructions" in drawn) == isinstance(model, Reconstructs)
-    originals = digits.splits["test"][0]["image"]
+    originals, size = dataset.splits["test"][0]["image"], dataset.shape.size
     for kind, png in drawn.items():
         picture = np.asarray(Image.open(io.BytesIO(png)))
-        scale = picture.shape[0] // 73  # eight rows of eight pixels, and a line around each
+        scale = picture.shape[0] // (8 * (size + 1) + 1)  # eight rows of images, and a line around each
         small = picture[::scale, ::scale]
-        corner = small[1:9, 1:9] if kind == "reconstructions" else small[1:9, -72:-64]
+        left = 1 if kind == "reconstructions" else small.shape[1] - 8 * (size + 1)
+        corner = small[1 : size + 1, left : left + size]
         assert np.array_equal(corner, originals[0, 0].numpy()), kind  # the first real image, where it belongs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -84,9 +86,12 @@ def gradients(workers: Workers, entry: str, dataset: Dataset, micro_batches: int
 
 @pytest.mark.parametrize("entry", [*ZOO, "normed"])
 @pytest.mark.parametrize("micro_batches", [2, 4])
-def test_two_workers_compute_what_one_accumulates(entry: str, micro_batches: int, pair: Pair, digits: Dataset) -> None:
-    alone = gradients(ALONE, entry, digits, micro_batches)
-    for together in pair.run(gradients, entry, digits, micro_batches):
+def test_two_workers_compute_what_one_accumulates(
+    entry: str, micro_batches: int, pair: Pair, fitting: Callable[[str], Dataset]
+) -> None:
+    dataset = fitting(entry)
+    alone = gradients(ALONE, entry, dataset, micro_batches)
+    for together in pair.run(gradients, entry, dataset, micro_batches):
         assert together.keys() == alone.keys()
         for name, expected in alone.items():
             torch.testing.assert_close(together[name], expected, rtol=1e-9, atol=1e-12, msg=name)
@@ -101,12 +106,15 @@ def ten_steps(workers: Workers, entry: str, dataset: Dataset) -> tuple[dict[str,
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_both_workers_hold_the_same_weights_and_report_the_same_means(entry: str, pair: Pair, digits: Dataset) -> None:
-    (first, logs), (second, other_logs) = pair.run(ten_steps, entry, digits)
+def test_both_workers_hold_the_same_weights_and_report_the_same_means(
+    entry: str, pair: Pair, fitting: Callable[[str], Dataset]
+) -> None:
+    dataset = fitting(entry)
+    (first, logs), (second, other_logs) = pair.run(ten_steps, entry, dataset)
     assert logs == other_logs
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
-    _, alone = ten_steps(ALONE, entry, digits)
+    _, alone = ten_steps(ALONE, entry, dataset)
     assert logs == pytest.approx(alone, rel=1e-3, abs=1e-6)  # ten Adam steps amplify round-off
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -168,11 +169,11 @@ def test_averaged_weights_get_batchnorm_statistics_of_their_own(digits: Dataset)
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_bf16_trains_close_to_float32(entry: str, digits: Dataset) -> None:
-    losses = {}
+def test_bf16_trains_close_to_float32(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    dataset, losses = fitting(entry), {}
     for precision in ("float32", "bf16"):
-        model = built(entry, digits).float()
-        stream = Stream(digits.splits["train"], 0, 16, CPU, torch.float32)
+        model = built(entry, dataset).float()
+        stream = Stream(dataset.splits["train"], 0, 16, CPU, torch.float32)
         config = TrainConfig(batch=16, micro_batches=1, precision=precision)  # type: ignore[arg-type]
         steps = Stepper(model, config, 0, stream, CPU, ALONE)
         for _ in range(10):
@@ -187,11 +188,11 @@ def test_bf16_trains_close_to_float32(entry: str, digits: Dataset) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("entry", ZOO)
-def test_a_step_never_waits_for_the_device(entry: str, digits: Dataset) -> None:
-    device = torch.device("cuda")
+def test_a_step_never_waits_for_the_device(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    device, dataset = torch.device("cuda"), fitting(entry)
     config = TrainConfig(batch=8, micro_batches=1, clip=1.0, ema=0.9)
-    stream = Stream(digits.splits["train"], 0, 8, device, torch.float32)
-    steps = Stepper(built(entry, digits).float().to(device), config, 0, stream, device, ALONE)
+    stream = Stream(dataset.splits["train"], 0, 8, device, torch.float32)
+    steps = Stepper(built(entry, dataset).float().to(device), config, 0, stream, device, ALONE)
     for _ in range(3):
         steps.advance()
     torch.cuda.set_sync_debug_mode("error")

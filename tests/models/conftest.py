@@ -11,11 +11,13 @@ class Play:
     """One move of one player by hand, as the engine makes it."""
 
     def batch(self, model: Model, count: int = 8, size: int = 8, channels: int = 1, seed: int = 0) -> Batch:
+        """Noise as images, a row of each label in turn, and what the model prepares."""
         torch.manual_seed(seed)
         dtype = next(model.parameters()).dtype
         image = torch.rand(count, channels, size, size, dtype=dtype) * 2 - 1
         with torch.no_grad():
-            return model.eval().prepare({"image": image, "micro_batch": torch.tensor([0, 1])})
+            label = torch.arange(count) % 10
+            return model.eval().prepare({"image": image, "label": label, "micro_batch": torch.tensor([0, 1])})
 
     def gradients(self, model: Model, phase: Phase, batch: Batch) -> Mapping[str, Tensor | None]:
         """Gradients of all parameters after one backward pass in which only the player may have any."""

@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 
 from gen.config import override
-from gen.phase import Shape
+from gen.phase import Likelihood, Shape
 from gen.zoo import ZOO, tiny
 
 SMALL = Shape(1, 8)
@@ -18,6 +20,48 @@ def build(shape=SMALL, **settings):
 def test_learned_numbers_hold_the_codebook_however_it_learns(update, shape, count):
     config = override(ZOO["vqvae"], {"model.codebook.update": update})
     assert config.model.build(shape).learned() == count
+
+
+@pytest.mark.parametrize(("codes", "count"), [(64, 342_451), (128, 343_475), (256, 345_523)])
+def test_learned_numbers_of_the_one_with_batchnorm(codes, count):
+    config = override(ZOO["vqvae_bn"], {"model.codebook.codes": codes})
+    assert config.model.build(Shape(3, 64)).learned() == count
+
+
+def test_each_channels_map_is_a_code_and_they_have_no_grid(play):
+    torch.manual_seed(0)
+    model = ZOO["vqvae_bn"].model.build(Shape(3, 64)).double().eval()
+    batch = play.batch(model, 2, 64, 3)
+    features = model.encoder[0](batch["image"])  # (B, 128, 4, 4)
+    vectors = model.encode(batch["image"])
+    assert vectors.shape == (2, 128, 16)
+    torch.testing.assert_close(vectors[1, 7], features[1, 7].flatten())
+    assert model.codes(batch).shape == (2, 128)
+    assert torch.equal(model.decode(model.codes(batch)), model.reconstruct(batch)["image"])
+
+
+@pytest.mark.parametrize(("size", "dimensions"), [(32, 16), (64, 64), (60, 16), (8, 16)])
+def test_maps_that_are_no_codes_are_refused(size, dimensions):
+    config = override(ZOO["vqvae_bn"], {"model.codebook.dimensions": dimensions})
+    with pytest.raises(
+        ValueError, match=rf"size={size} .*dimensions={dimensions} is not allowed.*data.size=64 with 16"
+    ):
+        config.model.build(Shape(3, size))
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("variance", ["shared", "pixel"])
+def test_a_likelihood_gives_a_bound_whose_rate_is_log_k_a_code(kind, variance, play):
+    model = build(**{"model.likelihood.kind": kind, "model.likelihood.variance": variance}).eval()
+    assert isinstance(model, Likelihood)
+    assert not isinstance(build(), Likelihood)
+    batch = play.batch(model)
+    terms = model.bound_terms(batch)
+    torch.testing.assert_close(terms["rate"], torch.full((8,), 4 * math.log(8)))  # 2 x 2 places, 8 codes
+    loss, logs = model.loss(batch)
+    torch.testing.assert_close(logs["distortion"], terms["distortion"].mean() / 64)
+    torch.testing.assert_close(loss, logs["distortion"] + 0.25 * logs["commitment"])
+    assert model.reconstruct(batch)["image"].shape == (8, 1, 8, 8)
 
 
 def test_sizes_that_cannot_be_quartered_are_refused():

@@ -11,40 +11,49 @@ from gen.phase import Imitates, Likelihood, Model, Quantises, Reconstructs, Shap
 from gen.zoo import ZOO, entry, tiny
 
 ENTRIES = sorted(ZOO)
-SMALL = Shape(1, 8)
 CAPABILITIES = {
     "vae": {Imitates, Reconstructs, Likelihood},
     "gan": {Imitates},
     "vqvae": {Reconstructs, Quantises},
 }
+MORE = {"vqvae_bn": {Likelihood}}  # what an entry can beside its family
 
 
-def build(name, shape=SMALL, **settings) -> Model:
+def size_of(name, size=8):
+    return tiny(ZOO[name]).data.size or size
+
+
+def build(name, shape=None, **settings) -> Model:
     torch.manual_seed(0)
-    return override(tiny(ZOO[name]), settings).model.build(shape)
+    return override(tiny(ZOO[name]), settings).model.build(shape or Shape(1, size_of(name), 10))
+
+
+def largest(gradients):
+    return max(float(gradient.abs().max()) for gradient in gradients.values() if gradient is not None)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_parameter_of_the_player_has_a_gradient_and_none_else(name, play):
     model = build(name).double()
     for phase in model.phases():
-        gradients = play.gradients(model, phase, play.batch(model))
+        gradients = play.gradients(model, phase, play.batch(model, size=size_of(name)))
         own = play.names(model, phase.player)
-        moved = {key for key, gradient in gradients.items() if gradient is not None and gradient.abs().max() > 0}
+        zero = 1e-13 * largest(gradients)  # round-off in float64: what BatchNorm cancels is not zero exactly
+        moved = {key for key, gradient in gradients.items() if gradient is not None and gradient.abs().max() > zero}
         assert {key for key, gradient in gradients.items() if gradient is not None} <= own
         assert moved == own - set(model.unmoved)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_over_ten_steps_every_parameter_moves_and_what_is_listed_does_not(name, play):
+def test_over_ten_steps_every_parameter_moves_but_for_those_listed(name, play):
     model = build(name).double()
     before, phases = copy.deepcopy(dict(model.named_parameters())), model.phases()
     optimizers = [phase.optimizer.build(phase.player.parameters()) for phase in phases]
     for number in range(10):
         for phase, optimizer in zip(phases, optimizers, strict=True):
-            play.step(model, phase, optimizer, play.batch(model, seed=number))
+            play.step(model, phase, optimizer, play.batch(model, size=size_of(name), seed=number))
     still = {key for key, parameter in model.named_parameters() if torch.equal(parameter, before[key])}
-    assert still == set(model.unmoved)
+    assert still <= set(model.unmoved)  # Adam makes steps of round-off
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
@@ -52,7 +61,7 @@ def test_over_ten_steps_every_parameter_moves_and_what_is_listed_does_not(name, 
 def test_log_names_are_constant_and_their_values_scalars_without_host_work(name, play):
     model = build(name)
     for phase in model.phases():
-        logs = [phase.loss(play.batch(model, seed=seed))[1] for seed in range(2)]
+        logs = [phase.loss(play.batch(model, size=size_of(name), seed=seed))[1] for seed in range(2)]
         assert list(logs[0]) == list(logs[1])
         assert all(value.shape == () for value in logs[0].values())
         assert "loss" not in logs[0]  # the engine's own
@@ -62,7 +71,7 @@ def test_log_names_are_constant_and_their_values_scalars_without_host_work(name,
 def test_noise_comes_from_the_default_generator_alone(name, play):
     model = build(name).eval()
     for phase in model.phases():
-        batch = play.batch(model)
+        batch = play.batch(model, size=size_of(name))
         losses = []
         for _ in range(2):
             torch.manual_seed(7)
@@ -71,12 +80,13 @@ def test_noise_comes_from_the_default_generator_alone(name, play):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-@pytest.mark.parametrize("shape", [Shape(1, 8), Shape(3, 12)], ids=str)
-def test_capabilities_give_images_in_range_as_many_as_rows(name, shape, play):
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 12)])
+def test_capabilities_give_images_in_range_as_many_as_rows(name, channels, size, play):
+    shape = Shape(channels, size_of(name, size), 10)
     model = build(name, shape).eval()
     batch = play.batch(model, 5, shape.size, shape.channels)
     held = {kind for kind in (Imitates, Reconstructs, Likelihood, Quantises) if isinstance(model, kind)}
-    assert held == CAPABILITIES[ZOO[name].family]
+    assert held == CAPABILITIES[ZOO[name].family] | MORE.get(name, set())
     images = []
     with torch.no_grad():
         if isinstance(model, Imitates):
@@ -89,7 +99,8 @@ def test_capabilities_give_images_in_range_as_many_as_rows(name, shape, play):
             assert all(term.shape == (5,) and (term >= 0).all() for term in terms.values())
         if isinstance(model, Quantises):
             codes = model.codes(batch)
-            assert codes.shape == (5, shape.size // 4, shape.size // 4)
+            assert codes.shape[0] == 5
+            assert codes.dtype == torch.int64
             assert codes.min() >= 0
             assert codes.max() < model.codebook_size
     for image in images:
@@ -101,7 +112,7 @@ def test_capabilities_give_images_in_range_as_many_as_rows(name, shape, play):
 def test_bf16_autocast_gives_float32_losses_near_the_exact_ones(name, play):
     model = build(name)
     for phase in model.phases():
-        batch, losses = play.batch(model), []
+        batch, losses = play.batch(model, size=size_of(name)), []
         for enabled in (False, True):
             torch.manual_seed(5)
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
@@ -111,11 +122,12 @@ def test_bf16_autocast_gives_float32_losses_near_the_exact_ones(name, play):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_needs_only_images_and_evaluating_changes_no_buffer(name, play):
+def test_what_it_needs_is_enough_and_evaluating_changes_no_buffer(name, play):
     model = build(name).eval()
-    assert model.needs == {"image"}
+    assert "image" in model.needs
     before = copy.deepcopy(model.state_dict())
-    batch = {"image": play.batch(model)["image"]}
+    columns = play.batch(model, size=size_of(name))
+    batch = {column: columns[column] for column in model.needs}
     for kind, method in ((Imitates, "imitate"), (Reconstructs, "reconstruct"), (Likelihood, "bound_terms")):
         if isinstance(model, kind):
             getattr(model, method)(batch)
@@ -145,6 +157,8 @@ def test_unknown_entry_names_the_nearest():
         ("gan_mlp", {"model.noise": "pink"}, r"^model.noise='pink'.*uniform, normal"),
         ("gan_mlp", {"model.objective.a": 0}, r"unknown setting model.objective.a"),
         ("lsgan_mlp", {"model.objective.d": 0}, r"nearest valid: .*model.objective"),
+        ("vae_mlp", {"model.likelihood.kind": "mse"}, r"^model.likelihood.kind='mse'.*bernoulli, gaussian"),
+        ("vae_deep", {"model.likelihood.variance": "mine"}, r"^model.likelihood.variance='mine'.*data, shared, pixel"),
         ("vqvae", {"model.codebook.codes": 1}, r"^model.codebook.codes=1 is out of range"),
         ("vqvae", {"model.codebook.update": "sgd"}, r"^model.codebook.update='sgd'.*ema, loss"),
     ],

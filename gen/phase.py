@@ -287,6 +287,15 @@ class Quantises(Protocol):
         ...
 
 
+@runtime_checkable
+class Embeds(Quantises, Protocol):
+    """Quantises by vectors: code k stands for row k of a table."""
+
+    def code_vectors(self) -> Tensor:
+        """The codebook (K, D)."""
+        ...
+
+
 def at_least(name: str, value: float, low: float, high: float = math.inf) -> None:
     """Raises ValueError unless low <= value <= high: the one wording for settings out of range."""
     if not low <= value <= high:

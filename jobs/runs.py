@@ -14,16 +14,22 @@ from gen.engine.stage_one import CPU, stage_of
 from gen.zoo import restore
 
 
+def ranked(storage: results.Storage, name: str) -> pd.DataFrame:
+    """Runs with their `best` value and `checkpoint`, the best first and those without one last."""
+    runs = results.runs(storage, name)
+    if runs.empty:
+        raise ValueError(f"experiment {name} at {storage} has no runs yet")
+    mode = json.loads(runs["config"].iloc[0])["evaluate"]["mode"]
+    frame = runs[["run"]].merge(results.outcomes(storage, name)[["run", "best", "checkpoint"]], on="run", how="left")
+    return pd.DataFrame(frame).sort_values("best", ascending=mode == "min", kind="stable")
+
+
 def best_run(storage: results.Storage, name: str) -> str:
     """The run that is ranked first, or the only one that has weights. ValueError if none has."""
-    if storage.get(f"{name}/_experiment.json") is None:
-        raise ValueError(f"no experiment {name!r} in {storage}; there are: {', '.join(known(storage)) or 'none'}")
-    ends = results.outcomes(storage, name)
-    ends = ends[ends["checkpoint"].notna() & ends["best"].notna()]
-    if ends.empty:
+    best = ranked(storage, name).dropna(subset=["best", "checkpoint"])
+    if best.empty:
         raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")
-    mode = json.loads(results.runs(storage, name)["config"].iloc[0])["evaluate"]["mode"]
-    return str(pd.DataFrame(ends).sort_values("best", ascending=mode == "min")["run"].iloc[0])
+    return str(best["run"].iloc[0])
 
 
 def known(storage: results.Storage) -> list[str]:

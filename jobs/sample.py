@@ -1,6 +1,8 @@
-"""Draws a run's best weights as PNG grids: python -m jobs.sample --storage results --name vqvae-mnist --out pictures
+"""Draws a run's best weights: python -m jobs.sample --storage results --name vqvae-mnist --out pictures
 
-Fakes stand beside real images, originals over their reconstructions: whatever the model can do.
+Whatever the model can do, or the --kinds asked for: fakes beside real images, originals over reconstructions, a row a
+class, lines between the latents of two images, a plane of latents, a map of codes and their use. With --curves it plots
+metrics by epoch instead, training beside validation, of all runs: --curves distortion,mse/reconstructions
 """
 
 from __future__ import annotations
@@ -16,40 +18,71 @@ from gen.data.dataset import open_dataset
 from gen.engine import checkpoint
 from gen.engine.fit import build_model
 from gen.engine.machine import resolve_device
-from gen.engine.pictures import grids
+from gen.engine.pictures import KINDS, Scene, allowed, paint
 from gen.zoo import restore
+from jobs.curves import curves
 from jobs.options import Job, refusing, show
-from jobs.runs import best_run
+from jobs.runs import best_run, ranked
 
 
 @click.command(cls=Job, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of tables and checkpoints.")
 @click.option("--name", required=True, help="Experiment.")
-@click.option("--run", "wanted", help="Run; default: the best one of the experiment.")
+@click.option("--run", "wanted", help="Run; default: the best one of the experiment; of --curves: all of them.")
+@click.option("--kinds", help=f"Of {', '.join(kind.name for kind in KINDS)}; default: all that the model can do.")
+@click.option("--pair", "pairs", multiple=True, metavar="I,J", help="Two images of the split: the ends of a line.")
+@click.option("--curves", "asked", metavar="NAME,NAME", help="Plot metrics by epoch instead.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
 @click.option("--data-root", type=click.Path(), help="Folder of the originals, if they are not in the cache.")
 @click.option("--download", is_flag=True, help="Fetch the originals if they are missing.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Folder for the pictures.")
 @click.option("--dry-run", is_flag=True, help="Print the run's resolved config as JSON and stop.")
-def main(name: str, wanted: str | None, split: str, data_root: str | None, download: bool, **options: Any) -> None:
-    """Loads the run, draws what it can do, and writes the pictures."""
+def main(name: str, wanted: str | None, asked: str | None, out: Path, **options: Any) -> None:
+    """Loads the run and draws what it can do, or plots the experiment's curves."""
     with refusing():
         storage, device = results.Storage(options["storage"]), resolve_device(options["device"])
+        if asked:
+            runs = [wanted] if wanted else list(ranked(storage, name)["run"])
+            for quantity, png, text in list(curves(storage, name, parts(asked), runs)):
+                write(out / "-".join([name, *([wanted] if wanted else []), "curves", f"{quantity}.png"]), png, text)
+            return
         run = wanted or best_run(storage, name)
         state = checkpoint.load_best(storage, name, run, device)
         config = restore(state["config"])
         if options["dry_run"]:
             show(config)
             return
-        dataset = open_dataset(config.data, data_root, download)
-        options["out"].mkdir(parents=True, exist_ok=True)
-    model = build_model(config, dataset, torch.device("cpu"))
+        dataset = open_dataset(config.data, options["data_root"], options["download"])
+        model = build_model(config, dataset, torch.device("cpu"))
+        dtype, split = next(model.parameters()).dtype, options["split"]
+        scene = Scene(dataset, device, dtype, split, [pair(text) for text in options["pairs"]])
+        kinds = allowed(model, parts(options["kinds"]))
     model.load_state_dict(state["weights"])
-    for kind, png in grids(model.to(device).eval(), dataset, device, split).items():
-        path = options["out"] / f"{name}-{run}-{kind}.png"
-        path.write_bytes(png)
-        print(f"{path}  {kind} of {config.entry} on {dataset.name}, epoch {state['epoch']:g}, {split} images")
+    model.to(device).eval()
+    for kind in kinds:
+        text = f"{kind.name} of {config.entry} on {dataset.name}, epoch {state['epoch']:g}, {split} images"
+        write(out / f"{name}-{run}-{kind.name}.{kind.suffix}", paint(kind, model, scene), text)
+
+
+def write(path: Path, content: bytes, text: str) -> None:
+    """Writes a picture and says what it shows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    print(f"{path}  {text}")
+
+
+def parts(text: str | None) -> list[str]:
+    """The parts of A,B,C; none of None."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def pair(text: str) -> tuple[int, int]:
+    """I,J as two numbers; ValueError if it is not that."""
+    numbers = [int(part) if part.isdecimal() else -1 for part in parts(text)]
+    if len(numbers) != 2 or min(numbers) < 0:
+        raise ValueError(f"pair {text!r} is not I,J: two numbers of images, such as 0,1")
+    return numbers[0], numbers[1]
 
 
 if __name__ == "__main__":

@@ -103,3 +103,11 @@ class GAN(Model):
 
     def imitate(self, batch: Batch) -> dict[str, Tensor]:
         return {"image": self.generator(self.latents(batch["image"]))}
+
+    def interpolate(self, batch: Batch, steps: int) -> Tensor:
+        ends = self.latents(batch["image"])
+        first, second = ends[0 : len(ends) // 2 * 2 : 2, None], ends[1::2, None]  # (P, 1, Z)
+        shares = torch.linspace(0, 1, steps, device=ends.device, dtype=ends.dtype).view(1, -1, 1)
+        line = torch.lerp(first, second, shares)  # (P, steps, Z)
+        images: Tensor = self.generator(line.flatten(0, 1))
+        return images.view(*line.shape[:2], *images.shape[1:])

@@ -103,6 +103,9 @@ class VQVAE(Model):
         vectors = self.encode(batch["image"])
         return self.codebook.nearest(vectors.flatten(0, -2)).view(vectors.shape[:-1])
 
+    def code_vectors(self) -> Tensor:
+        return self.codebook.vectors
+
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         return {"image": self.decode(self.codes(batch))}
 

@@ -2,7 +2,7 @@
 
 from gen.results.lease import Lease
 from gen.results.ledger import Ledger, Slot, new_attempt, recorded
-from gen.results.queries import evals, events, metrics, outcomes, runs, samples, settings
+from gen.results.queries import curves, evals, events, metrics, outcomes, runs, samples, settings
 from gen.results.ranking import leaderboard
 from gen.results.schema import SCHEMAS, TABLES, VERSION
 from gen.results.storage import Storage
@@ -15,6 +15,7 @@ __all__ = [
     "Ledger",
     "Slot",
     "Storage",
+    "curves",
     "evals",
     "events",
     "leaderboard",

@@ -7,7 +7,7 @@ older versions to the present columns, whatever lies first in the folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -115,3 +115,33 @@ def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False
     """The last end of each run that ended; `all_ends`: every end, for a run goes on when its budget grows."""
     ends = read(place, experiment, "outcomes")
     return ends if all_ends else last(ends, ["experiment", "run"], ["ended", "tick"])
+
+
+def curves(place: Place, experiment: str, names: Sequence[str], run: str | None = None) -> pd.DataFrame:
+    """Numbers by epoch: one row for each run, tick and name, with `quantity`, `split`, `epoch` and `value`.
+
+    What training logged ("autoencoder/distortion", split "train", means since the last tick) and the cheap figures
+    ("distortion/images", split "validation") are of one quantity, the part of their names in common. Of each name there
+    is also its counterpart, so that training stands beside validation; a quantity ("distortion") names all that are of
+    it. ValueError for another name (names those there are).
+    """
+    index = ["run", "tick", "epoch", "name", "quantity", "split"]
+    logged = metrics(place, experiment, run=run)
+    logged = logged.assign(quantity=logged["name"].str.replace(r"^.*/", "", regex=True), split="train")
+    judged = evals(place, experiment, scope="tick", run=run).rename(columns={"metric": "quantity"})
+    column = ("/" + judged["column"]).where(judged["column"] != "image", "")
+    judged = judged.assign(name=judged["quantity"] + "/" + judged["subject"] + column)
+    frame = pd.concat([part[[*index, "attempt", "value"]] for part in (logged, judged)])
+    frame = last(frame, index, ["attempt"]).drop(columns="attempt")
+    wanted = pd.Series(False, index=frame.index)
+    for name in names:
+        own = (frame["name"] == name) | (frame["quantity"] == name)
+        if not own.any():
+            there = ", ".join(sorted(frame["name"].unique())) or "none yet"
+            raise ValueError(
+                f"no metric {name!r} in {run or 'the runs'} of experiment {experiment}; there are: {there}"
+            )
+        trained = frame["split"] == "train"
+        counterpart = frame["quantity"].isin(frame["quantity"][own]) & ~trained.isin(trained[own])
+        wanted |= own | counterpart
+    return frame[wanted].reset_index(drop=True)

@@ -32,7 +32,9 @@ def test_train_tune_and_sample_on_object_storage(run_job: Callable, s3: str, tmp
     filesystem, path = fs.FileSystem.from_uri(storage)  # plain pandas, without this project
     evals = pd.read_parquet(f"{path}/searched/evals", filesystem=filesystem, dtype_backend="pyarrow")
     assert evals["run"].nunique() == 4
-    done = run_job("sample", "--storage", storage, "--name", "trained", "--out", tmp_path)
+    done = run_job(
+        "sample", "--storage", storage, "--name", "trained", "--out", tmp_path, "--kinds", "fakes,reconstructions"
+    )
     assert done.returncode == 0, done.stderr
     assert {path.name.rsplit("-", 1)[1] for path in tmp_path.iterdir()} == {"fakes.png", "reconstructions.png"}
 

@@ -74,3 +74,17 @@ def test_a_generators_step_raises_what_the_critic_says_of_its_fakes(play):
     before = model.generator_loss(batch)[1]["fake"].item()
     play.step(model, generator, optimizer, batch)
     assert model.generator_loss(batch)[1]["fake"].item() > before
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_line_between_two_drawn_latents_holds_their_fakes_at_its_ends(count):
+    model = tiny(ZOO["gan_mlp"]).model.build(Shape(1, 8)).eval().requires_grad_(False)
+    batch = {"image": torch.zeros(count, 1, 8, 8)}
+    torch.manual_seed(1)
+    lines = model.interpolate(batch, 10)
+    assert lines.shape == (count // 2, 10, 1, 8, 8)
+    torch.manual_seed(1)
+    latents = model.latents(batch["image"])[: count // 2 * 2]
+    torch.testing.assert_close(lines[:, 0], model.generator(latents[0::2]))
+    torch.testing.assert_close(lines[:, 9], model.generator(latents[1::2]))
+    torch.testing.assert_close(lines[:, 3], model.generator(latents[0::2] * 2 / 3 + latents[1::2] / 3))

@@ -116,3 +116,13 @@ def test_codes_decode_to_the_reconstruction(play):
     model = build().eval()
     batch = play.batch(model)
     assert torch.equal(model.decode(model.codes(batch)), model.reconstruct(batch)["image"])
+
+
+@pytest.mark.parametrize("update", ["ema", "loss"])
+def test_its_vectors_are_what_its_codes_stand_for(update):
+    config = override(tiny(ZOO["vqvae"]), {"model.codebook.update": update})
+    model = config.model.build(Shape(1, 8)).eval().requires_grad_(False)
+    codes = model.codes({"image": torch.rand(5, 1, 8, 8) * 2 - 1})
+    vectors = model.code_vectors()
+    assert vectors.shape == (model.codebook_size, 4)
+    assert torch.equal(vectors[codes], model.codebook.look_up(codes))

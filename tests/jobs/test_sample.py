@@ -1,0 +1,130 @@
+"""jobs.sample on a small finished experiment: files, their names, and what is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from gen import results
+from gen.config import override
+from gen.data.dataset import open_dataset
+from gen.engine import Home, fit
+from gen.results.storage import Storage
+from gen.zoo import ZOO, tiny
+from jobs import curves, sample
+
+SEEDS = 2
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An experiment "books" of two runs of a VQ-VAE."""
+    place = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENFLEET_CACHE", str(place / "cache"))
+        config = override(tiny(ZOO["vqvae"]), {"budget.epochs": 2, "evaluate.full_images": 100, "train.batch": 128})
+        for seed in range(SEEDS):
+            home = Home(Storage(str(place / "results")), "books", f"attempt{seed}")
+            seeded = dataclasses.replace(config, seed=seed)
+            *_, last = fit(seeded, open_dataset(config.data), device=torch.device("cpu"), home=home)
+            assert last.ended == "finished"
+    return place
+
+
+@pytest.fixture(autouse=True)
+def cache(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENFLEET_CACHE", str(place / "cache"))
+
+
+def run(place: Path, *arguments: str) -> Result:
+    storage = ["--storage", str(place / "results"), "--name", "books"]
+    return CliRunner().invoke(sample.main, [*storage, *arguments])
+
+
+def best(place: Path) -> str:
+    return str(results.leaderboard(str(place / "results"), "books").sort_values("steering")["run"].iloc[0])
+
+
+def test_pictures_of_the_best_run_are_named_by_experiment_run_and_kind(place: Path, tmp_path: Path) -> None:
+    done = run(place, "--out", str(tmp_path / "pictures"), "--kinds", "code-use, reconstructions")
+    assert done.exit_code == 0, done.output
+    lines = [line.split("  ", 1) for line in done.stdout.splitlines()]
+    files = [tmp_path / "pictures" / f"books-{best(place)}-{kind}.png" for kind in ("code-use", "reconstructions")]
+    assert [Path(path) for path, _ in lines] == files
+    assert sorted((tmp_path / "pictures").iterdir()) == sorted(files)
+    for path, (_, text) in zip(files, lines, strict=True):
+        assert Image.open(path).format == "PNG"
+        assert "of vqvae on digits, epoch" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--kinds", "codeuse"], "kind 'codeuse' cannot be drawn of this model; allowed: reconstructions, code-map"),
+        (["--kinds", "fakes"], "'fakes' cannot be drawn"),
+        (["--pair", "0"], "pair '0' is not I,J"),
+        (["--pair", "0,x"], "pair '0,x' is not I,J"),
+        (["--pair", "0,360"], "image 360, but test has images 0 to 359"),
+        (["--run", "nosuch"], "has no stored weights"),
+        (["--curves", "distorsion"], "no metric 'distorsion'"),
+        (["--name", "other"], "no experiment 'other'"),
+    ],
+)
+def test_refusals_are_one_line(place: Path, tmp_path: Path, arguments: list[str], expected: str) -> None:
+    done = run(place, "--out", str(tmp_path / "pictures"), *arguments)
+    assert done.exit_code == 2
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_curves_of_all_runs_and_of_one(place: Path, tmp_path: Path) -> None:
+    done = run(place, "--out", str(tmp_path), "--curves", "distortion,mse/reconstructions")
+    assert done.exit_code == 0, done.output
+    one = run(place, "--out", str(tmp_path), "--curves", "perplexity", "--run", best(place))
+    assert one.exit_code == 0, one.output
+    names = ["books-curves-distortion", "books-curves-mse", f"books-{best(place)}-curves-perplexity"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in names)
+    assert f"runs: {SEEDS}" in done.stdout
+    assert "autoencoder/perplexity (train), perplexity/images (validation) by epoch; runs: 1" in one.stdout
+
+
+def test_the_curves_are_the_tables_numbers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "SHOWN", 1)
+    storage = str(place / "results")
+    frame = results.curves(storage, "books", ["perplexity"])
+    runs = list(sample.ranked(Storage(storage), "books")["run"])
+    assert runs[0] == best(place)
+    labels = curves.labelled(results.settings(storage, "books"), runs)
+    assert sorted(label.split(" ")[1] for label in labels.values()) == [f"seed={seed}" for seed in range(SEEDS)]
+    figure = curves.plot(frame, labels, "perplexity")
+    (axes,) = figure.axes
+    lines = {line.get_gid(): line for line in axes.lines}
+    assert len(lines) == 2 * SEEDS
+    metrics, evals = results.metrics(storage, "books"), results.evals(storage, "books", scope="tick")
+    for run in runs:
+        trained = metrics[(metrics["run"] == run) & (metrics["name"] == "autoencoder/perplexity")]
+        judged = evals[(evals["run"] == run) & (evals["metric"] == "perplexity")]
+        for rows, name, style in ((trained, "autoencoder/perplexity", "--"), (judged, "perplexity/images", "-")):
+            rows = rows.sort_values("epoch")
+            line = lines[f"{run} {name}"]
+            assert np.array_equal(line.get_xdata(), rows["epoch"].to_numpy())
+            assert np.array_equal(line.get_ydata(), rows["value"].to_numpy())
+            assert line.get_linestyle() == style
+            assert (str(line.get_color()) == "0.85") == (run == runs[1])
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[2:] == [labels[runs[0]], "1 others"]
+
+
+def test_a_diverged_run_leaves_a_gap(place: Path) -> None:
+    frame = results.curves(str(place / "results"), "books", ["mse/reconstructions"])
+    frame["value"] = frame["value"].where(frame["tick"] == 1)
+    (axes,) = curves.plot(frame, dict.fromkeys(frame["run"], "run"), "mse").axes
+    for line in axes.lines:
+        assert np.isfinite(line.get_ydata()).tolist() == [True, False]

@@ -57,8 +57,8 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
         for index, pick in enumerate(tables):
             parts = orders.get((split, index), [])
             rows = pick.rows[kept(parts, notes)] if parts else pick.rows
-            if len(rows) < 2:
-                raise ValueError(f"data set {config.name}: {split} has {len(rows)} images; each split needs at least 2")
+            if not len(rows):
+                raise ValueError(f"data set {config.name}: {split} has no images; each split needs at least 1")
             columns = {}
             for name, column in pick.columns.items():
                 path = folder / file_name(split, index, name)

@@ -67,6 +67,7 @@ def open_dataset(
     cache: str | None = None,
     *,
     verify: bool = False,
+    parts: str | None = None,
     runner: Runner = here,
 ) -> Dataset:
     """The data set that `config` names, memory-mapped from the cache, which is filled first if need be.
@@ -74,13 +75,16 @@ def open_dataset(
     `root`: folder of the originals, in the layout of torchvision. One that is given must be sound, and the cache is
     built anew if its files changed; without it a cache that is there serves, and downloads go into the cache. Of a set
     named by its place ("images:PATH") files that come or go are noticed; `verify` looks at every file's size and date.
-    `cache`: default $GENFLEET_CACHE or ~/.cache/genfleet. `runner`: what makes the parts. ValueError for an unknown
+    `cache`: default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: where decoded parts go and stay, for other hosts;
+    default $GENFLEET_PARTS, else beside the cache until it is whole. `runner` makes them. ValueError for an unknown
     name, bad originals, a cache that cannot be written.
     """
     place = Path(cache or os.environ.get("GENFLEET_CACHE") or "~/.cache/genfleet").expanduser()
     if config.labels:
         whole = dataclasses.replace(config, labels=0, label_seed=0)
-        return few_labels(config, place, open_dataset(whole, root, download, cache, verify=verify, runner=runner))
+        return few_labels(
+            config, place, open_dataset(whole, root, download, cache, verify=verify, parts=parts, runner=runner)
+        )
     source = find_source(config.name)
     originals = Path(root).expanduser() if root else place / "originals"
 
@@ -94,7 +98,7 @@ def open_dataset(
     def fill(fresh: Path, scratch: Path) -> dict[str, Any]:
         raw = source.load(originals, download, scratch)
         marks = raw.marks if raw.marks is not None else fingerprint(source, originals)
-        shelf, leave = shelf_of(place, config)
+        shelf, leave = shelf_of(place, config, parts)
         manifest = filling.fill(fresh, config, source, raw, shelf, runner)
         if not leave:
             shutil.rmtree(shelf.place, ignore_errors=True)
@@ -168,11 +172,11 @@ def key_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def shelf_of(place: Path, config: DataConfig) -> tuple[Storage, bool]:
-    """Where decoded parts go, and whether they stay there: beside the cache, or where $GENFLEET_PARTS says. Parts of
-    images that are left out by `skip_bad` are the same as those of an error."""
+def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storage, bool]:
+    """Where decoded parts go, and whether they stay there: beside the cache, or where `parts` or $GENFLEET_PARTS
+    says. With and without `skip_bad` they are the same."""
     name = f"{slug(config.name)}-{key_of(settings_of(dataclasses.replace(config, skip_bad=False)))}.parts"
-    shared = os.environ.get(PARTS)
+    shared = parts or os.environ.get(PARTS)
     if not shared:
         return Storage(str(place / f".{name}")), False
     head, question, query = shared.partition("?")

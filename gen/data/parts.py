@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,13 @@ class Made:
     damaged: Mapping[int, str]  # position in the part -> why
 
 
-Runner: TypeAlias = Callable[[Sequence[Part]], Iterator[Any]]
-"""Makes all parts and yields something after each, in any order."""
+Runner: TypeAlias = Callable[[Sequence[Part]], Iterator[int]]
+"""Makes all parts, in any order, and yields the number of images of each."""
 
 
-def make(part: Part) -> None:
-    """Decodes the part's images and puts its array, then its note, on the shelf. ValueError if, with size 0, they are
-    not square and alike."""
+def make(part: Part) -> int:
+    """Decodes the part's images and puts its array, then its note, on the shelf; gives their number. ValueError if,
+    with size 0, they are not square and alike."""
     read, images, damaged = reader(part.place), list[Image.Image](), dict[int, str]()
     for position, name in enumerate(part.names):
         try:
@@ -73,6 +73,7 @@ def make(part: Part) -> None:
     part.shelf.put(f"{part.path}.npy", buffer.getvalue())
     note = {"shape": array.shape if images else (0, 0, 0, 0), "damaged": damaged}
     part.shelf.put(f"{part.path}.json", json.dumps(note).encode())
+    return len(part.names)
 
 
 def unlike(place: str, name: str, size: tuple[int, int]) -> ValueError:
@@ -83,7 +84,7 @@ def unlike(place: str, name: str, size: tuple[int, int]) -> ValueError:
     )
 
 
-def here(parts: Sequence[Part]) -> Iterator[None]:
+def here(parts: Sequence[Part]) -> Iterator[int]:
     """Makes parts with the processors of this machine, in processes of their own: for small images Pillow holds
     Python's lock most of the time, and threads took longer than one thread alone."""
     import joblib  # starts its processes without importing the caller's main file
@@ -91,8 +92,7 @@ def here(parts: Sequence[Part]) -> Iterator[None]:
     count = min(joblib.cpu_count(), len(parts))
     if count < 2 or sum(len(part.names) for part in parts) < MOST:
         for part in parts:
-            make(part)
-            yield
+            yield make(part)
         return
     work = (joblib.delayed(make)(part) for part in parts)
     yield from joblib.Parallel(count, backend="loky", batch_size=1, return_as="generator_unordered")(work)

@@ -39,6 +39,12 @@ PLACES: dict[str, Callable[[str], Raw]] = {  # "images:PATH": a folder or zip ar
 }
 
 
+def everywhere(name: str) -> str:
+    """A data set's name as all processes and hosts understand it: relative paths become absolute."""
+    kind, colon, place = name.partition(":")
+    return f"{kind}:{normal(place)}" if colon and kind in PLACES and place else name
+
+
 def find_source(name: str) -> Source:
     """The source of that name; ValueError with the nearest valid names."""
     kind, colon, place = name.partition(":")

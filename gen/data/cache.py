@@ -140,7 +140,7 @@ def split_up(raw: Raw, share: float) -> Picks:
         for split, tables in raw.splits.items()
         if split != "train"
     }
-    return {**parts, **own}
+    return {split: (parts | own)[split] for split in ("train", "validation", "test")}
 
 
 Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]

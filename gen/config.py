@@ -21,13 +21,20 @@ Config = TypeVar("Config")
 class DataConfig:
     """Which images."""
 
-    name: str = "digits"  # a source's name
-    size: int = 0  # pixels a side after resizing; 0: as the source has them
-    validation: float = 0.1  # share of the training images held out to select and stop by
+    name: str = "digits"  # a source's name, or images:PATH, unpaired:PATH
+    size: int = 0  # pixels a side after a centre crop to a square and resizing; 0: as the source has them
+    filter: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"  # of resizing; all are antialiased
+    skip_bad: bool = False  # leave images out that cannot be read; else they are an error
+    validation: float = 0.1  # share of the training images held out to select and stop by, and as many for a test
+    labels: int = 0  # training images that keep their labels, balanced over the classes; 0: all
+    label_seed: int = 0  # which ones
 
     def __post_init__(self) -> None:
         at_least("size", self.size, 0, 1024)
-        at_least("validation", self.validation, 0.01, 0.5)
+        one_of("filter", self.filter, ("bilinear", "bicubic", "lanczos", "box"))
+        at_least("validation", self.validation, 0.01, 0.45)
+        at_least("labels", self.labels, 0)
+        at_least("label_seed", self.label_seed, 0)
 
 
 @dataclass(frozen=True)

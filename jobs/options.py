@@ -7,14 +7,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import torch
 
 from gen.config import RunConfig, override, to_json
-from gen.data.dataset import Dataset, open_dataset
+from gen.data.dataset import Dataset, open_dataset, slug
+from gen.data.places import normal
+from gen.data.sources import SOURCES, everywhere
 from gen.engine.fit import build_model, steering
 from gen.engine.judge import Features, Judge, judge_by
 from gen.engine.stage_one import check_stage
@@ -82,13 +83,21 @@ class Asked:
         return judge_by(self.features().described(dataset), dataset, self.config.evaluate, torch.device("cpu"))
 
 
+DATA_OPTIONS: Sequence[Callable[..., Any]] = (
+    click.option(
+        "--data",
+        help=f"{', '.join(SOURCES)}; images:PATH, unpaired:PATH (a folder, a zip or a URI). Default: digits.",
+    ),
+    click.option("--data-root", type=click.Path(), help="Folder of a named set's originals, in torchvision's layout."),
+    click.option("--download", is_flag=True, help="Fetch the originals if they are missing."),
+    click.option("--size", type=int, help="Pixels a side after centre crop and resizing; default: as they are."),
+    click.option("--labels", type=int, help="Training images that keep their labels, balanced over the classes."),
+    click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
+)
 OPTIONS: Sequence[Callable[..., Any]] = (
     click.option("--entry", required=True, help="Entry of the zoo, such as vqvae."),
     click.option("--stage-one", help="First stage of a prior: EXPERIMENT/RUN, or EXPERIMENT for its best run."),
-    click.option("--data", help="Data set: digits (the default), mnist, fashion_mnist, cifar10."),
-    click.option("--data-root", type=click.Path(), help="Folder of the originals, in torchvision's layout."),
-    click.option("--download", is_flag=True, help="Fetch the originals if they are missing."),
-    click.option("--size", type=int, help="Pixels a side after resizing; default: as they are."),
+    *DATA_OPTIONS,
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, by its dotted key."),
     click.option("--epochs", type=int, help="Passes over the training images."),
     click.option("--seed", type=int, help="Seed of the run, or of the search."),
@@ -110,11 +119,9 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def resolve(options: dict[str, Any]) -> Asked:
     """The shared options as one value; takes them out of `options`. ValueError for whatever is wrong with them."""
-    taken = {key: options.pop(key) for key in ("data", "size", "epochs", "seed", "workers", "device")}
+    taken = {key: options.pop(key) for key in ("epochs", "seed", "workers", "device")}
     pairs = [pair(text) for text in options.pop("settings")]
     keys = {
-        "data": "data.name",
-        "size": "data.size",
         "epochs": "budget.epochs",
         "seed": "seed",
         "workers": "machine.workers",
@@ -125,7 +132,9 @@ def resolve(options: dict[str, Any]) -> Asked:
         config = staged(config, storage, stage)
     config = override(config, dict(pairs))
     config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})
-    name = options.pop("name") or f"{config.entry}-{config.data.name}"
+    config = override(config, data_settings(options))
+    config = override(config, {"data.name": everywhere(config.data.name)})
+    name = options.pop("name") or f"{config.entry}-{slug(config.data.name)}"
     check_name("name", name)
     root, tensorboard = options.pop("data_root"), options.pop("tensorboard")
     if tensorboard:
@@ -134,12 +143,24 @@ def resolve(options: dict[str, Any]) -> Asked:
         config.resolved(),
         storage,
         name,
-        str(Path(root).expanduser().absolute()) if root else None,
+        absolute(root),
         options.pop("download"),
         options.pop("dry_run"),
         tensorboard,
         [key for key, _ in pairs],
     )
+
+
+def data_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The options about data as settings; takes them out of `options`."""
+    keys = {"data": "data.name", "size": "data.size", "labels": "data.labels", "skip_bad": "data.skip_bad"}
+    found = {key: options.pop(name) for name, key in keys.items()}
+    return {key: value for key, value in found.items() if value is not None and value is not False}
+
+
+def absolute(path: str | None) -> str | None:
+    """A path as processes with other working folders understand it; a URI as it is."""
+    return normal(path) if path else None
 
 
 def pair(text: str) -> tuple[str, str]:

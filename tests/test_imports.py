@@ -19,7 +19,7 @@ ALLOWED = {  # longest matching room first; what each may import of the house
     "gen.nets": ("gen.nets", "gen.phase"),
     "gen.objectives": ("gen.objectives", "gen.phase"),
     "gen.metrics": ("gen.metrics", "gen.data", "gen.phase"),
-    "gen.data": ("gen.config", "gen.data", "gen.phase"),
+    "gen.data": ("gen.config", "gen.data", "gen.phase", "gen.results.storage"),
     "gen.results": ("gen.results",),
     "gen.config": ("gen.phase",),
     "gen.phase": (),

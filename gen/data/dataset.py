@@ -6,9 +6,10 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,20 +17,24 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from filelock import FileLock
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from gen.config import DataConfig
-from gen.data.sources import Columns, Raw, Source, find_source
+from gen.data import cache as filling
+from gen.data import labels
+from gen.data.parts import Runner, here
+from gen.data.places import changed, shown, title
+from gen.data.raw import Source
+from gen.data.sources import find_source
 from gen.phase import Shape
+from gen.results.storage import Storage
 
 Table: TypeAlias = Mapping[str, Tensor]
 """Columns of equal length: images as uint8 (N, C, H, W), labels as int64 (N,)."""
 
-FORMAT = 1  # of the cache; a change makes new folders
-SPLIT_SEED = 0  # of validation: one for all runs, so that their figures compare
+FORMAT = 2  # of the cache; a change makes new folders
 MANIFEST = "manifest.json"
+PARTS = "GENFLEET_PARTS"  # folder or URI that all hosts reach, where decoded parts go and stay
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Dataset:
     shape: Shape
     hash: str  # of names and contents of all columns: 16 hexadecimal digits
     splits: Mapping[str, tuple[Table, ...]]
+    manifest: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)  # as the cache has it
 
     @property
     def columns(self) -> frozenset[str]:
@@ -55,39 +61,131 @@ def check_needs(needs: frozenset[str], dataset: Dataset) -> None:
 
 
 def open_dataset(
-    config: DataConfig, root: str | None = None, download: bool = False, cache: str | None = None
+    config: DataConfig,
+    root: str | None = None,
+    download: bool = False,
+    cache: str | None = None,
+    *,
+    verify: bool = False,
+    parts: str | None = None,
+    runner: Runner = here,
 ) -> Dataset:
     """The data set that `config` names, memory-mapped from the cache, which is filled first if need be.
 
     `root`: folder of the originals, in the layout of torchvision. One that is given must be sound, and the cache is
-    built anew if its files changed; without it a cache that is there serves, and downloads go into the cache.
-    `cache`: default $GENFLEET_CACHE or ~/.cache/genfleet. ValueError for an unknown name, bad originals, a cache that
-    cannot be written.
+    built anew if its files changed; without it a cache that is there serves, and downloads go into the cache. Of a set
+    named by its place ("images:PATH") files that come or go are noticed; `verify` looks at every file's size and date.
+    `cache`: default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: where decoded parts go and stay, for other hosts;
+    default $GENFLEET_PARTS, else beside the cache until it is whole. `runner` makes them. ValueError for an unknown
+    name, bad originals, a cache that cannot be written.
     """
-    source = find_source(config.name)
     place = Path(cache or os.environ.get("GENFLEET_CACHE") or "~/.cache/genfleet").expanduser()
+    if config.labels:
+        whole = dataclasses.replace(config, labels=0, label_seed=0)
+        return few_labels(
+            config, place, open_dataset(whole, root, download, cache, verify=verify, parts=parts, runner=runner)
+        )
+    source = find_source(config.name)
     originals = Path(root).expanduser() if root else place / "originals"
-    settings = dataclasses.asdict(config)
-    key = hashlib.sha256(json.dumps([FORMAT, SPLIT_SEED, settings], sort_keys=True).encode()).hexdigest()[:12]
-    folder = place / f"{config.name}-{key}"
-    marks = fingerprint(source, originals) if root else None
-    dataset = read(folder, marks)
-    if dataset is None:
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{folder.name}.lock").touch()
-        except OSError as error:
-            raise ValueError(
-                f"cache folder {place} cannot be written ({error.strerror}); set GENFLEET_CACHE"
-            ) from error
-        with FileLock(place / f"{folder.name}.lock"):
-            dataset = read(folder, marks)  # another process may have built it while this one waited
-            if dataset is None:
-                build(folder, config, source, originals, download)
-                dataset = read(folder, fingerprint(source, originals) if root else None)
+
+    def sound(manifest: Mapping[str, Any]) -> bool:
+        """Whether the originals are those of which the manifest tells."""
+        recorded = manifest["originals"]
+        if not source.place:
+            return root is None or bool(recorded == fingerprint(source, originals))
+        return not changed(recorded) and not (verify and listed(source) != manifest["listing"])
+
+    def fill(fresh: Path, scratch: Path) -> dict[str, Any]:
+        raw = source.load(originals, download, scratch)
+        marks = raw.marks if raw.marks is not None else fingerprint(source, originals)
+        shelf, leave = shelf_of(place, config, parts)
+        manifest = filling.fill(fresh, config, source, raw, shelf, runner)
+        if not leave:
+            shutil.rmtree(shelf.place, ignore_errors=True)
+        return {"originals": marks} | manifest
+
+    return cached(place, config, sound, fill)
+
+
+def few_labels(config: DataConfig, place: Path, whole: Dataset) -> Dataset:
+    """`whole` with all but `config.labels` of its training labels taken away. ValueError if it has none."""
+    if not whole.shape.classes or "label" not in whole.columns:
+        raise ValueError(f"labels={config.labels} needs a data set with labels; {whole.name} has none")
+
+    def fill(fresh: Path, scratch: Path) -> dict[str, Any]:
+        found = labels.fill(fresh, whole.splits, whole.shape.classes, config.labels, config.label_seed)
+        return {**whole.manifest, **found, "originals": {"whole": whole.hash}}
+
+    return cached(place, config, lambda manifest: bool(manifest["originals"] == {"whole": whole.hash}), fill)
+
+
+def cached(
+    place: Path,
+    config: DataConfig,
+    sound: Callable[[Mapping[str, Any]], bool],
+    fill: Callable[[Path, Path], dict[str, Any]],
+) -> Dataset:
+    """The data set of a cache folder if its manifest is `sound`; else one that `fill` writes, by one process at a time.
+
+    `fill`: (fresh folder, scratch folder) -> manifest.
+    """
+    settings = settings_of(config)
+    folder = place / f"{slug(config.name)}-{key_of(settings)}"
+    dataset = read(folder, sound)
+    if dataset is not None:
+        return dataset
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{folder.name}.lock").touch()
+    except OSError as error:
+        raise ValueError(f"cache folder {place} cannot be written ({error.strerror}); set GENFLEET_CACHE") from error
+    with FileLock(place / f"{folder.name}.lock"):
+        dataset = read(folder, sound)  # another process may have built it while this one waited
+        if dataset is None:
+            build(folder, settings, fill)
+            dataset = read(folder, lambda manifest: True)
     if dataset is None:
         raise RuntimeError(f"the cache {folder} was built and cannot be read")
     return dataset
+
+
+def settings_of(config: DataConfig) -> dict[str, Any]:
+    """The settings that a cache is known by: a place as all processes understand it, without secrets."""
+    return dataclasses.asdict(config) | {"name": display(config.name)}
+
+
+def display(name: str) -> str:
+    """A data set's name for tables and messages."""
+    source = find_source(name)
+    return f"{name.partition(':')[0]}:{shown(source.place)}" if source.place else name
+
+
+def slug(name: str) -> str:
+    """A data set's name as part of a file's: "images:/there/cifar10-jpeg.zip" -> "cifar10-jpeg"."""
+    kind, colon, place = name.partition(":")
+    return re.sub(r"[^A-Za-z0-9]+", "-", title(place)).strip("-") or kind if colon else name
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits that name settings."""
+    text = json.dumps([FORMAT, filling.SPLIT_SEED, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storage, bool]:
+    """Where decoded parts go, and whether they stay there: beside the cache, or where `parts` or $GENFLEET_PARTS
+    says. With and without `skip_bad` they are the same."""
+    name = f"{slug(config.name)}-{key_of(settings_of(dataclasses.replace(config, skip_bad=False)))}.parts"
+    shared = parts or os.environ.get(PARTS)
+    if not shared:
+        return Storage(str(place / f".{name}")), False
+    head, question, query = shared.partition("?")
+    return Storage(f"{head.rstrip('/')}/{name}{question}{query}"), True
+
+
+def listed(source: Source) -> str:
+    """The digest of all files of a place as they are now."""
+    return filling.listing(source.load(Path(), False, Path()))
 
 
 def fingerprint(source: Source, root: Path) -> dict[str, list[int]]:
@@ -96,25 +194,29 @@ def fingerprint(source: Source, root: Path) -> dict[str, list[int]]:
     return {str(path.relative_to(root)): [path.stat().st_size, path.stat().st_mtime_ns] for path in found}
 
 
-def read(folder: Path, marks: Mapping[str, list[int]] | None) -> Dataset | None:
-    """The data set in a cache folder; None if it is absent, damaged, or made from originals other than `marks`."""
+def read(folder: Path, sound: Callable[[Mapping[str, Any]], bool]) -> Dataset | None:
+    """The data set in a cache folder; None if it is absent, damaged, or its manifest not `sound`."""
     try:
         text = (folder / MANIFEST).read_text()
         manifest = json.loads(text)
-        if marks is not None and marks != manifest["originals"]:
-            return None
         splits = {
             split: tuple(
-                {column: opened(folder / file_name(split, index, column), like) for column, like in columns.items()}
-                for index, columns in enumerate(tables)
+                {column: opened(folder / like["file"], like) for column, like in columns.items()} for columns in tables
             )
             for split, tables in manifest["splits"].items()
         }
-        if (folder / MANIFEST).read_text() != text:
-            return None  # replaced while it was read: arrays and hash may not belong together
-        return Dataset(manifest["source"], Shape(**manifest["shape"]), manifest["hash"], splits)
+        shape = Shape(**manifest["shape"])
+        name, found = manifest["source"], manifest["hash"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None  # whatever a cut or overwritten file raises: the caller builds it anew from the originals
+    if not sound(manifest):
+        return None
+    try:
+        if (folder / MANIFEST).read_text() != text:
+            return None  # replaced while it was read: arrays and hash may not belong together
+    except OSError:
+        return None
+    return Dataset(name, shape, found, splits, manifest)
 
 
 def opened(path: Path, like: Mapping[str, Any]) -> Tensor:
@@ -126,12 +228,7 @@ def opened(path: Path, like: Mapping[str, Any]) -> Tensor:
     return torch.from_numpy(array)
 
 
-def file_name(split: str, index: int, column: str) -> str:
-    """Where a column of table number `index` lies in a cache folder."""
-    return f"{split}-{index}-{column}.npy"
-
-
-def build(folder: Path, config: DataConfig, source: Source, root: Path, download: bool) -> None:
+def build(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path, Path], dict[str, Any]]) -> None:
     """Makes the cache folder, whole or not at all. The caller holds its lock, so other temporary folders are dead."""
     for dead in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(dead)
@@ -139,96 +236,8 @@ def build(folder: Path, config: DataConfig, source: Source, root: Path, download
         fresh, old, scratch = (Path(temporary) / name for name in ("fresh", "old", "scratch"))
         fresh.mkdir()
         scratch.mkdir()
-        raw = source.load(root, download, scratch)
-        check(config.name, raw)
-        splits = {
-            split: tuple({name: resized(array, config.size) for name, array in table.items()} for table in tables)
-            for split, tables in split_up(raw, config.validation).items()
-        }
-        manifest = {
-            "source": config.name,
-            "settings": dataclasses.asdict(config),
-            "originals": fingerprint(source, root),
-            "shape": dataclasses.asdict(shape_of(splits, raw.classes)),
-            "hash": content_hash(splits),
-            "splits": {
-                split: [
-                    {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in table.items()}
-                    for table in tables
-                ]
-                for split, tables in splits.items()
-            },
-        }
-        for split, index, name, array in walk(splits):
-            np.save(fresh / file_name(split, index, name), array)
+        manifest = fill(fresh, scratch) | {"source": settings["name"], "settings": dict(settings)}
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if folder.exists():
             folder.rename(old)  # processes that have it mapped keep their pages
         fresh.rename(folder)
-
-
-Splits: TypeAlias = Mapping[str, tuple[Columns, ...]]
-
-
-def split_up(raw: Raw, share: float) -> Splits:
-    """Holds a seeded `share` of each training table out as "validation"; rows keep the order of the source."""
-    parts: dict[str, list[Columns]] = {"train": [], "validation": []}
-    for index, table in enumerate(raw.splits["train"]):
-        count = len(next(iter(table.values())))
-        order = np.random.default_rng([SPLIT_SEED, index]).permutation(count)
-        held = max(1, round(count * share))
-        for part, rows in (("validation", np.sort(order[:held])), ("train", np.sort(order[held:]))):
-            parts[part].append({name: array[rows] for name, array in table.items()})
-    return {"train": tuple(parts["train"]), "validation": tuple(parts["validation"]), "test": raw.splits["test"]}
-
-
-def resized(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """Images (N, C, H, W) at `size` pixels a side, bilinear with antialiasing; other columns, and size 0: as they are.
-
-    Stays in uint8, where torch computes with integers: the same pixels, and so the same hash, on every machine.
-    """
-    if array.dtype != np.uint8 or size in (0, array.shape[-1]):
-        return array
-    parts = torch.split(torch.from_numpy(np.ascontiguousarray(array)), 4096)
-    return torch.cat([F.interpolate(part, (size, size), mode="bilinear", antialias=True) for part in parts]).numpy()
-
-
-def check(name: str, raw: Raw) -> None:
-    """ValueError unless columns are of equal length, images square and of one shape, and labels in range."""
-    shapes = {array.shape[1:] for *_, array in walk(raw.splits) if array.dtype == np.uint8}
-    if len(shapes) != 1 or any(len(shape) != 3 or shape[1] != shape[2] for shape in shapes):
-        raise ValueError(
-            f"data set {name} is damaged: images must be square and of one shape, they are {sorted(shapes)}"
-        )
-    for split, tables in raw.splits.items():
-        for table in tables:
-            lengths = {column: len(array) for column, array in table.items()}
-            if len(set(lengths.values())) != 1 or min(lengths.values()) < 2:
-                raise ValueError(f"data set {name} is damaged: {split} has columns of lengths {lengths}")
-            if "label" in table and not 0 <= table["label"].min() <= table["label"].max() < raw.classes:
-                raise ValueError(f"data set {name} is damaged: {split} has labels that are not 0 to {raw.classes - 1}")
-
-
-def walk(splits: Splits) -> list[tuple[str, int, str, NDArray[Any]]]:
-    """Every column as (split, table index, column name, array), in one order."""
-    return [
-        (split, index, name, tables[index][name])
-        for split, tables in sorted(splits.items())
-        for index in range(len(tables))
-        for name in sorted(tables[index])
-    ]
-
-
-def shape_of(splits: Splits, classes: int) -> Shape:
-    """Channels and size of the images, and the number of classes."""
-    images = next(array for *_, array in walk(splits) if array.dtype == np.uint8)
-    return Shape(images.shape[1], images.shape[2], classes)
-
-
-def content_hash(splits: Splits) -> str:
-    """16 hexadecimal digits of sha256 over the names, types, shapes and contents of all columns."""
-    digest = hashlib.sha256()
-    for split, index, name, array in walk(splits):
-        digest.update(json.dumps([split, index, name, str(array.dtype), list(array.shape)]).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]

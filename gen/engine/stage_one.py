@@ -19,7 +19,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from gen.config import RunConfig, flat
-from gen.data.dataset import MANIFEST, Dataset, Table, file_name, opened
+from gen.data.cache import file_name
+from gen.data.dataset import MANIFEST, Dataset, Table, opened
 from gen.data.stream import scaled
 from gen.engine import checkpoint
 from gen.phase import Model, ModelConfig, Quantises, Shape, StageOne, TwoStage, TwoStageConfig
@@ -30,7 +31,7 @@ BATCH = 256  # images encoded at once
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Staged(Dataset):
     """A data set with the column "codes", and the model that they come from."""
 

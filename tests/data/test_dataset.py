@@ -14,7 +14,8 @@ import torch
 
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, check_needs, open_dataset
-from gen.data.sources import SOURCES, Raw, Source
+from gen.data.raw import Raw, Source
+from gen.data.sources import SOURCES
 
 SPLITS = ("train", "validation", "test")
 

@@ -18,7 +18,9 @@ from torchvision.datasets import CIFAR10, MNIST
 
 from gen.config import DataConfig
 from gen.data.dataset import open_dataset
-from gen.data.sources import SOURCES, Raw, load_batches, load_idx
+from gen.data.known import load_batches, load_idx
+from gen.data.raw import Raw
+from gen.data.sources import SOURCES
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -1,0 +1,263 @@
+"""How a data set's cache is filled: load, split, decode what is still encoded in parts, write arrays row by row."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from gen.config import DataConfig
+from gen.data.decode import resized
+from gen.data.parts import Made, Part, Runner, array_of, cut, digest, made, refuse_damaged, unlike
+from gen.data.places import shown
+from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
+from gen.phase import Shape
+from gen.results.storage import Storage
+
+SPLIT_SEED = 0  # of validation: one for all runs, so that their figures compare
+CHUNK = 1024  # rows in memory at a time
+
+Written: TypeAlias = Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]
+"""Split -> tables of columns, memory-mapped."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Rows of a raw table."""
+
+    columns: Columns
+    rows: Rows
+
+
+Picks: TypeAlias = Mapping[str, Sequence[Pick]]
+
+
+def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Storage, runner: Runner) -> dict[str, Any]:
+    """Writes the arrays of `raw` into the folder; gives the manifest. ValueError for bad images or a bad layout."""
+    check(config.name, raw)
+    picks = split_up(raw, config.validation)
+    orders = ordered(picks, config, shelf)
+    notes = finished(orders, runner)
+    skipped = faults(orders, notes)
+    if skipped and not config.skip_bad:
+        where = shown(source.place) if source.place else config.name
+        raise refuse_damaged(where, [name for name, _ in skipped], [why for _, why in skipped])
+    channels, side = common(config, picks, orders, notes)
+    written: dict[str, list[dict[str, NDArray[Any]]]] = {}
+    for split, tables in picks.items():
+        written[split] = []
+        for index, pick in enumerate(tables):
+            parts = orders.get((split, index), [])
+            rows = pick.rows[kept(parts, notes)] if parts else pick.rows
+            if not len(rows):
+                raise ValueError(f"data set {config.name}: {split} has no images; each split needs at least 1")
+            columns = {}
+            for name, column in pick.columns.items():
+                path = folder / file_name(split, index, name)
+                if isinstance(column, Pictures):
+                    columns[name] = joined(path, parts, notes, (len(rows), channels, side, side))
+                else:
+                    columns[name] = copied(path, column, rows, config)
+            written[split].append(columns)
+    return {
+        "shape": dataclasses.asdict(Shape(channels, side, raw.classes)),
+        "classes": list(raw.names),
+        "listing": listing(raw),
+        "skipped": [{"image": name, "why": why} for name, why in skipped],
+    } | described(written)
+
+
+def described(written: Written) -> dict[str, Any]:
+    """What a manifest says of arrays: their hash, counts, shapes and types."""
+    return {
+        "hash": content_hash(written),
+        "counts": {
+            split: [len(next(iter(table.values()))) for table in tables] for split, tables in sorted(written.items())
+        },
+        "splits": {
+            split: [
+                {
+                    name: {
+                        "file": Path(str(getattr(array, "filename", ""))).name or file_name(split, index, name),
+                        "shape": list(array.shape),
+                        "dtype": str(array.dtype),
+                    }
+                    for name, array in table.items()
+                }
+                for index, table in enumerate(tables)
+            ]
+            for split, tables in written.items()
+        },
+    }
+
+
+def check(name: str, raw: Raw) -> None:
+    """ValueError unless columns are of equal length, arrays of images square and of one shape, and labels in range."""
+    shapes = {
+        column.shape[1:]
+        for *_, column in walk(raw.splits)
+        if not isinstance(column, Pictures) and column.dtype == np.uint8
+    }
+    if len(shapes) > 1 or any(len(shape) != 3 or shape[1] != shape[2] for shape in shapes):
+        raise ValueError(
+            f"data set {name} is damaged: images must be square and of one shape, they are {sorted(shapes)}"
+        )
+    for split, tables in raw.splits.items():
+        for table in tables:
+            lengths = {column: len(array) for column, array in table.items()}
+            if len(set(lengths.values())) != 1 or min(lengths.values()) < 2:
+                raise ValueError(
+                    f"data set {name} is damaged or too small: {split} has columns of lengths {lengths}; least: 2"
+                )
+            label = table.get("label")
+            if isinstance(label, np.ndarray) and not 0 <= label.min() <= label.max() < raw.classes:
+                raise ValueError(f"data set {name} is damaged: {split} has labels that are not 0 to {raw.classes - 1}")
+
+
+def split_up(raw: Raw, share: float) -> Picks:
+    """Holds a seeded `share` of each training table out for "validation", and as many again for "test", where the
+    source has none of its own; rows keep the order of the source. ValueError if too few are left."""
+    lacking = [split for split in ("validation", "test") if split not in raw.splits]
+    parts: dict[str, list[Pick]] = {"train": [], **{split: [] for split in lacking}}
+    for index, columns in enumerate(raw.splits["train"]):
+        count = len(next(iter(columns.values())))
+        order = np.random.default_rng([SPLIT_SEED, index]).permutation(count)
+        held = max(1, round(count * share))
+        for split in lacking:
+            parts[split].append(Pick(columns, np.sort(order[:held])))
+            order = order[held:]
+        parts["train"].append(Pick(columns, np.sort(order)))
+    own = {
+        split: [Pick(columns, np.arange(len(next(iter(columns.values()))))) for columns in tables]
+        for split, tables in raw.splits.items()
+        if split != "train"
+    }
+    return {split: (parts | own)[split] for split in ("train", "validation", "test")}
+
+
+Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]
+
+
+def ordered(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
+    """(split, table index) -> the orders for its images, where they are files."""
+    return {
+        (split, index): cut(column, pick.rows, config.size, config.filter, shelf, f"{split}-{index}-{name}")
+        for split, tables in picks.items()
+        for index, pick in enumerate(tables)
+        for name, column in pick.columns.items()
+        if isinstance(column, Pictures)
+    }
+
+
+def finished(orders: Orders, runner: Runner) -> dict[str, Made]:
+    """Path -> what each part holds, after `runner` made those that are missing."""
+    parts = [part for found in orders.values() for part in found]
+    notes = {part.path: note for part in parts if (note := made(part))}
+    missing = [part for part in parts if part.path not in notes]
+    if missing:
+        for _ in runner(missing):
+            pass
+    for part in missing:
+        note = made(part)
+        if note is None:
+            raise RuntimeError(f"{part.shelf}/{part.path} was made and cannot be read; is it a place all hosts share?")
+        notes[part.path] = note
+    return notes
+
+
+def faults(orders: Orders, notes: Mapping[str, Made]) -> list[tuple[str, str]]:
+    """Names of damaged images, and why each is."""
+    return [
+        (part.names[position], why)
+        for parts in orders.values()
+        for part in parts
+        for position, why in sorted(notes[part.path].damaged.items())
+    ]
+
+
+def kept(parts: Sequence[Part], notes: Mapping[str, Made]) -> NDArray[np.bool_]:
+    """Which images of all parts together are sound."""
+    masks = []
+    for part in parts:
+        mask = np.ones(len(part.names), bool)
+        mask[list(notes[part.path].damaged)] = False
+        masks.append(mask)
+    return np.concatenate(masks)
+
+
+def common(config: DataConfig, picks: Picks, orders: Orders, notes: Mapping[str, Made]) -> tuple[int, int]:
+    """Channels and size that all images get: colour if any is. ValueError if their sizes differ."""
+    parts = [(part, notes[part.path].shape) for found in orders.values() for part in found]
+    parts = [(part, shape) for part, shape in parts if shape[0]]
+    for part, shape in parts:
+        if shape[2] != parts[0][1][2]:
+            raise unlike(part.place, part.names[0], (shape[3], shape[2]))
+    if parts:
+        return max(shape[1] for _, shape in parts), parts[0][1][2]
+    for pick in (pick for tables in picks.values() for pick in tables):
+        for column in pick.columns.values():
+            if not isinstance(column, Pictures) and column.dtype == np.uint8:
+                return column.shape[1], config.size or column.shape[2]
+    raise ValueError(f"data set {config.name} has no image that can be read")
+
+
+def joined(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A column of all parts' images; grey ones repeated where the set is in colour."""
+    array: NDArray[Any] = open_memmap(path, "w+", np.uint8, shape)
+    start = 0
+    for part in parts:
+        if count := notes[part.path].shape[0]:
+            array[start : start + count] = array_of(part)
+            start += count
+    return array
+
+
+def copied(path: Path, column: Any, rows: Rows, config: DataConfig) -> NDArray[Any]:
+    """A column of an array's rows, images resized."""
+    images = column.dtype == np.uint8
+    side = config.size or column.shape[-1]
+    shape = (len(rows), column.shape[1], side, side) if images else (len(rows),)
+    array: NDArray[Any] = open_memmap(path, "w+", column.dtype, shape)
+    for start in range(0, len(rows), CHUNK):
+        chunk = column[rows[start : start + CHUNK]]
+        array[start : start + CHUNK] = resized(chunk, config.size, config.filter) if images else chunk
+    return array
+
+
+def listing(raw: Raw) -> str:
+    """A digest of all files that the set is made of; empty for arrays."""
+    files: list[File] = []
+    for *_, column in walk(raw.splits):
+        if isinstance(column, Pictures):
+            files += column.files
+    return digest(files) if files else ""
+
+
+def walk(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, int, str, Any]]:
+    """Every column as (split, table index, column name, column), in one order."""
+    for split, tables in sorted(splits.items()):
+        for index, table in enumerate(tables):
+            for name in sorted(table):
+                yield split, index, name, table[name]
+
+
+def file_name(split: str, index: int, column: str) -> str:
+    """Where a column of table number `index` lies in a cache folder."""
+    return f"{split}-{index}-{column}.npy"
+
+
+def content_hash(written: Written) -> str:
+    """16 hexadecimal digits of sha256 over the names, types, shapes and contents of all columns."""
+    found = hashlib.sha256()
+    for split, index, name, array in walk(written):
+        found.update(json.dumps([split, index, name, str(array.dtype), list(array.shape)]).encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()[:16]

@@ -1,0 +1,196 @@
+"""Folders, zip archives and object storage as one thing: named files, listed and read. Nothing is ever unpacked."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from pyarrow import fs
+
+from gen.data.decode import DamagedError
+from gen.data.raw import File
+from gen.results.storage import Storage, one_line
+
+BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entries lie one behind the other
+
+
+def normal(place: str) -> str:
+    """A place as all processes and hosts understand it: an absolute path, or the URI."""
+    return place if "://" in place else str(Path(place).expanduser().absolute())
+
+
+def shown(place: str) -> str:
+    """A place without secrets."""
+    return str(Storage(place))
+
+
+def title(place: str) -> str:
+    """The last part of a place, without .zip: what experiments and caches are called by."""
+    return PurePosixPath(place.split("?")[0].rstrip("/")).name.removesuffix(".zip")
+
+
+def is_archive(place: str) -> bool:
+    """Whether a place is one file. ValueError if it is neither a file nor a folder."""
+    storage = Storage(place)
+    try:
+        found = storage.filesystem.get_file_info(storage.full(""))
+    except OSError as error:
+        raise ValueError(f"{shown(place)} cannot be read: {one_line(error)}") from None
+    if found.type == fs.FileType.NotFound:
+        raise ValueError(f"{shown(place)} does not exist; name a folder or a zip archive of images, or a URI of one")
+    return bool(found.type == fs.FileType.File)
+
+
+def listed(place: str) -> tuple[list[File], dict[str, list[int]]]:
+    """Every file of a place, sorted by name, and its marks: path -> size and time of change of the archive or of each
+    folder, which tell cheaply whether files came or went (none for a folder on object storage). ValueError, one line,
+    if it cannot be listed."""
+    try:
+        if is_archive(place):
+            return entries(place), {place: mark(place)}
+        files, marks = walked(place) if Storage(place).is_local else (objects(place), {})
+    except OSError as error:
+        raise ValueError(f"{shown(place)} cannot be read: {one_line(error)}") from None
+    return sorted(files), marks
+
+
+def entries(place: str) -> list[File]:
+    """The files of a zip archive. ValueError if it is damaged, or if a name points outside of it."""
+    found = [File(info.filename, info.file_size, info.CRC) for info in archive(place).infolist() if not info.is_dir()]
+    for file in found:
+        path = PurePosixPath(file.name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{shown(place)} is refused: its entry {file.name!r} points outside of the archive")
+    return sorted(found)
+
+
+def walked(place: str) -> tuple[list[File], dict[str, list[int]]]:
+    """The files of a local folder and the marks of its folders. Links are followed, but not into a folder above."""
+    files, marks = [], {}
+    root = Storage(place).place
+    todo: list[tuple[str, tuple[str, ...]]] = [("", ())]
+    while todo:
+        below, above = todo.pop()
+        folder = f"{root}/{below}" if below else root
+        real = os.path.realpath(folder)
+        if real in above:
+            continue  # a link to a folder that holds it: a loop
+        status = Path(folder).stat()
+        marks[folder] = [0, status.st_mtime_ns]
+        with os.scandir(folder) as found:
+            for item in found:
+                name = f"{below}/{item.name}" if below else item.name
+                try:
+                    if item.is_dir():
+                        todo.append((name, (*above, real)))
+                    else:
+                        about = item.stat()
+                        files.append(File(name, about.st_size, about.st_mtime_ns))
+                except FileNotFoundError:  # a link to nothing: reading it is what fails
+                    files.append(File(name, 0, 0))
+    return files, marks
+
+
+def objects(place: str) -> list[File]:
+    """The files below a prefix of an object store."""
+    storage = Storage(place)
+    root = storage.full("")
+    found = storage.filesystem.get_file_info(fs.FileSelector(root, recursive=True))
+    return [
+        File(info.path[len(root) + 1 :], info.size, info.mtime_ns or 0)
+        for info in found
+        if info.type == fs.FileType.File
+    ]
+
+
+def mark(path: str) -> list[int]:
+    """Size and time of change of a file; of a folder the time alone. OSError if it cannot be asked."""
+    storage = Storage(path)
+    info = storage.filesystem.get_file_info(storage.full(""))
+    if info.type == fs.FileType.NotFound:
+        raise FileNotFoundError(path)
+    return [info.size if info.type == fs.FileType.File else 0, info.mtime_ns or 0]
+
+
+def changed(marks: Mapping[str, list[int]]) -> bool:
+    """Whether what was marked is there and is another. What is gone or out of reach has not changed."""
+    for path, recorded in marks.items():
+        try:
+            if mark(path) != list(recorded):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@functools.lru_cache(maxsize=4)
+def kept(place: str, stamp: tuple[int, ...]) -> zipfile.ZipFile:
+    """An archive, opened once a process: its table of half a million entries takes seconds to read."""
+    storage = Storage(place)
+    if storage.is_local:
+        return zipfile.ZipFile(storage.place)
+    raw: Any = storage.filesystem.open_input_file(storage.full(""))
+    return zipfile.ZipFile(buffered(raw))
+
+
+def buffered(raw: Any) -> BinaryIO:
+    """A file of object storage that is read in large pieces."""
+    return io.BufferedReader(raw, BUFFER)
+
+
+def archive(place: str) -> zipfile.ZipFile:
+    """The zip archive at a place. ValueError if it is none or is damaged."""
+    try:
+        return kept(place, tuple(mark(place)))
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{shown(place)} is not a whole zip archive ({one_line(error).rstrip('.')}); fetch or make it again"
+        ) from None
+
+
+def reader(place: str) -> Callable[[str], bytes]:
+    """Name -> content of a place's files; DamagedError for a file that is gone or fails its checksum."""
+    read = read_archive(place) if is_archive(place) else read_folder(place)
+
+    def checked(name: str) -> bytes:
+        try:
+            return read(name)
+        except (FileNotFoundError, IsADirectoryError):
+            raise DamagedError("it is not there") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise DamagedError(one_line(error)) from None
+        except RuntimeError as error:  # zipfile's word for an entry that is encrypted
+            raise DamagedError(one_line(error)) from None
+
+    return checked
+
+
+def read_archive(place: str) -> Callable[[str], bytes]:
+    """Name -> content of an entry."""
+    return archive(place).read
+
+
+def read_folder(place: str) -> Callable[[str], bytes]:
+    """Name -> content of a file."""
+    storage = Storage(place)
+    if storage.is_local:
+        return lambda name: Path(storage.place, name).read_bytes()
+
+    def read(name: str) -> bytes:
+        data = storage.get(name)
+        if data is None:
+            raise FileNotFoundError(name)
+        return data
+
+    return read
+
+
+def first_that_is_there(candidates: Iterator[Path]) -> Path | None:
+    """The first path that exists."""
+    return next((path for path in candidates if path.exists()), None)

@@ -1,0 +1,98 @@
+"""Decodes a set of images once, over the cluster: python -m jobs.prepare --data images:/there/photographs --size 64
+
+Submitted again after a kill it goes on with the parts that are missing. The other jobs prepare by themselves what is
+not prepared yet, with the processors of their own host.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from gen.config import DataConfig, override
+from gen.data.dataset import Dataset, open_dataset
+from gen.data.parts import Part, Runner
+from jobs.cluster import connected
+from jobs.options import DATA_OPTIONS, Job, absolute, data_settings, pair, refusing
+from jobs.progress import duration
+
+SECONDS = 1.0  # between two lines
+LISTED = 10  # images left out that are named
+
+
+def options(command: Any) -> Any:
+    """Adds the options about data."""
+    for option in reversed(DATA_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Job, help=__doc__)
+@options
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any of data.*, such as data.filter=lanczos."
+)
+@click.option("--parts", help="Folder or URI that all hosts reach, where decoded parts stay; default $GENFLEET_PARTS.")
+def main(settings: Sequence[str], parts: str | None, data_root: str | None, download: bool, **options: Any) -> None:
+    """Checks, prepares, prints what there is."""
+    start = time.monotonic()
+    with refusing():
+        keys = dict(pair(text) for text in settings) | data_settings(options)
+        wrong = next((key for key in keys if not key.startswith("data.")), None)
+        if wrong:
+            raise ValueError(f"setting {wrong} is not about data; allowed here: data.*")
+        config = override(DataConfig(), {key.removeprefix("data."): value for key, value in keys.items()}, "data.")
+        dataset = open_dataset(
+            config, absolute(data_root), download, verify=True, parts=absolute(parts), runner=reporting(over_cluster)
+        )
+    print(described(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
+    skipped = dataset.manifest["skipped"]
+    for image in skipped[:LISTED]:
+        print(f"left out: {image['image']!a}: {image['why']}")
+    if len(skipped) > LISTED:
+        print(f"left out: {len(skipped) - LISTED} more, all in the manifest")
+
+
+def over_cluster(parts: Sequence[Part]) -> Iterator[int]:
+    """Makes parts on a Ray cluster, to which it connects only if there is something to make."""
+    with connected():
+        from gen.engine.on_ray.prepare import spread
+
+        yield from spread(parts)
+
+
+def reporting(runner: Runner) -> Runner:
+    """`runner`, telling how far it is and how long it will take."""
+
+    def run(parts: Sequence[Part]) -> Iterator[int]:
+        total, done = sum(len(part.names) for part in parts), 0
+        print(f"decoding {total:,} images in {len(parts)} parts", flush=True)
+        start = shown = time.monotonic()
+        for count in runner(parts):
+            done += count
+            now = time.monotonic()
+            if now - shown >= SECONDS or done == total:
+                left = (now - start) / done * (total - done)
+                rate = done / (now - start)
+                print(f"{done:,} of {total:,} images, {rate:,.0f} a second, {duration(left)} left", flush=True)
+                shown = now
+            yield count
+
+    return run
+
+
+def described(dataset: Dataset) -> str:
+    """One line: what there is."""
+    counts = ", ".join(
+        f"{'+'.join(f'{count:,}' for count in dataset.manifest['counts'][split])} {split}" for split in dataset.splits
+    )
+    shape = dataset.shape
+    classes = f"{shape.classes} classes" if shape.classes else "no labels"
+    return f"{dataset.name}: {counts}; {shape.size}x{shape.size}x{shape.channels}, {classes}; hash {dataset.hash}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""jobs.prepare on a cluster: what it prints, what it refuses, and what a kill leaves."""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gen.config import DataConfig
+from gen.data.dataset import open_dataset
+from gen.data.parts import Part, here
+from jobs import prepare, train
+from jobs.options import resolve
+from tests.data.pictures import encoded, files, noise, write
+
+PATIENCE = 120.0  # seconds, far beyond what is waited for
+
+
+def nothing_to_make(parts: Sequence[Part]) -> Iterator[int]:
+    raise AssertionError(f"{len(parts)} parts are missing")
+    yield
+
+
+def split_folder(root: Path) -> Path:
+    held = {
+        f"{split}/{name}/{key}": data
+        for split in ("train", "val", "test")
+        for name in "ab"
+        for key, data in files(6).items()
+    }
+    return write(root, held)
+
+
+def test_prepare_decodes_over_the_cluster_and_again_has_nothing_to_do(run_job: Callable, tmp_path: Path) -> None:
+    place, parts = split_folder(tmp_path / "set"), tmp_path / "parts"
+    arguments = ["--data", f"images:{place}", "--size", 4, "--parts", parts]
+    done = run_job("prepare", *arguments)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "decoding 36 images in 3 parts"
+    assert re.search(r"^36 of 36 images, [\d,]+ a second, 0 s left$", lines[-2])
+    expected = r"^images:\S+set: 12 train, 12 validation, 12 test; 4x4x3, 2 classes; hash [0-9a-f]{16} in \d+ s$"
+    assert re.search(expected, lines[-1])
+    config = DataConfig(f"images:{place}", size=4)
+    other = open_dataset(config, cache=str(tmp_path / "host"), parts=str(parts), runner=nothing_to_make)
+    assert other.hash in lines[-1], "another host takes the parts and decodes nothing"
+    assert other.hash == open_dataset(config, cache=str(tmp_path / "alone")).hash
+
+
+def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
+    start_job: Callable[..., subprocess.Popen[str]], run_job: Callable, tmp_path: Path
+) -> None:
+    """A pipe among the images holds its part up until the rest is made; then the job is killed."""
+    place, parts = split_folder(tmp_path / "set"), tmp_path / "parts"
+    whole = open_dataset(DataConfig(f"images:{split_folder(tmp_path / 'whole')}"), cache=str(tmp_path / "cache"))
+    pipe = place / "test" / "b" / "005.png"
+    data = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    arguments = ["--data", f"images:{place}", "--parts", parts]
+    process = start_job("prepare", *arguments)
+    deadline = time.monotonic() + PATIENCE
+    while len(list(parts.rglob("*.json"))) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    made = {path: path.stat().st_ino for path in parts.rglob("*.npy")}
+    assert len(made) == 2
+    pipe.unlink()
+    pipe.write_bytes(data)
+    done = run_job("prepare", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("decoding 12 images in 1 parts")
+    assert whole.hash in done.stdout
+    assert all(path.stat().st_ino == number for path, number in made.items()), "what was made stayed as it was"
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs jobs.prepare in this process, which makes the parts, with a cache of its own."""
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(prepare, "over_cluster", here)
+    return lambda *arguments: CliRunner().invoke(prepare.main, list(map(str, arguments)))
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stderr
+
+
+def test_what_is_prepared_is_told_and_a_change_makes_only_its_part(job: Callable[..., Result], tmp_path: Path) -> None:
+    place = split_folder(tmp_path / "set")
+    arguments = ["--data", f"images:{place}", "--parts", tmp_path / "parts"]
+    assert job(*arguments).stdout.startswith("decoding 36 images in 3 parts\n")
+    again = job(*arguments)
+    assert again.stdout.startswith(f"images:{place}: 12 train, 12 validation, 12 test; 8x8x3, 2 classes; hash ")
+    (place / "val" / "a" / "more.png").write_bytes(encoded(noise(9)))
+    more = job(*arguments)
+    assert more.stdout.startswith("decoding 13 images in 1 parts\n")
+    assert "12 train, 13 validation, 12 test" in more.stdout
+    (place / "val" / "a" / "more.png").write_bytes(encoded(noise(10)))  # in place: no folder's date tells of it
+    assert job(*arguments).stdout.startswith("decoding 13 images in 1 parts\n")
+
+
+def test_what_prepare_refuses_is_one_line_and_skip_bad_leaves_it_out(
+    job: Callable[..., Result], tmp_path: Path
+) -> None:
+    place = write(tmp_path / "set", {**files(20), "note.jpg": b"no picture", "wide.png": encoded(noise(1, (9, 8)))})
+    assert "is 9x8; give --size" in refused(job("--data", f"images:{place}"))
+    text = refused(job("--data", f"images:{place}", "--size", 4))
+    assert text.startswith("error: 1 images of")
+    assert "'note.jpg': cannot identify image file" in text
+    done = job("--data", f"images:{place}", "--size", 4, "--skip-bad")
+    assert done.exit_code == 0, done.stderr
+    assert "decoding" not in done.stdout, "the sound ones had been decoded"
+    assert re.search(r": 1[78] train, 2 validation, [12] test; ", done.stdout)
+    assert "left out: 'note.jpg': cannot identify image file" in done.stdout
+    assert "setting model.beta is not about data" in refused(job("--set", "model.beta=1"))
+    assert "nearest valid: cifar10" in refused(job("--data", "cifar"))
+
+
+def test_a_job_prepares_by_itself_and_names_the_experiment_after_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As jobs.train does before it starts anything; the place is named as its workers will need it."""
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "Grey squares.zip", {**files(30, "a/", mode="L"), **files(30, "b/", mode="L")})
+    context = train.main.make_context(
+        "train", ["--entry", "vae_mlp", "--data", "images:Grey squares.zip", "--labels", "7"]
+    )
+    asked = resolve(context.params)
+    assert asked.name == "vae_mlp-Grey-squares"
+    assert asked.config.data == DataConfig(f"images:{tmp_path}/Grey squares.zip", labels=7)
+    assert asked.open().columns == {"image", "label", "unlabelled"}

@@ -57,7 +57,10 @@ def weights(place: Path, config: RunConfig, dataset: Dataset, name: str = "last.
 
 
 @pytest.mark.parametrize("settings", [{}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2}])
-@pytest.mark.parametrize("entry", [entry for entry in ZOO if tiny(ZOO[entry]).model.build(Shape(1, 8)).phases()])
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in ZOO if tiny(ZOO[entry]).model.build(Shape(1, tiny(ZOO[entry]).data.size or 8, 10)).phases()],
+)
 def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
     entry: str,
     settings: dict[str, Any],

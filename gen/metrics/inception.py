@@ -71,8 +71,17 @@ class Inception(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, 1008) for the inception score: the last layer without its bias (deviation 2)."""
-        with torch.autocast(images.device.type, enabled=False):
-            return self._averages(images, WIDTHS[-1]) @ self.head.get_parameter("weight").mT
+        return self._classified(self._averages(images, WIDTHS[-1]))
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """`logits` from features (N, 2048). ValueError for fewer, which are an earlier block's."""
+        if self.width != WIDTHS[-1]:
+            raise ValueError(f"{self.name} has the features of an earlier block, which classifies nothing")
+        return self._classified(features)
+
+    def _classified(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return features @ self.head.get_parameter("weight").mT
 
     @torch.no_grad()
     def _averages(self, images: Tensor, width: int) -> Tensor:

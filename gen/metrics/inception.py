@@ -127,10 +127,11 @@ def open_inception(device: torch.device, width: int = 2048, path: str | None = N
     ValueError if there is no such file, or if it holds anything but this network's weights.
     """
     file = find_weights(path)
-    with torch.random.fork_rng(devices=[]):
-        whole = network()
     try:
-        whole.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.random.fork_rng(devices=[]):
+            whole = network()
+        whole.load_state_dict(state)
     except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} does not hold Inception's weights; delete it and fetch {URL}") from error
     with file.open("rb") as opened:

@@ -62,7 +62,11 @@ class Classifier(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W) in [-1, 1]."""
-        logits: Tensor = self.head(self.features(images))
+        return self.logits_of(self.features(images))
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """Logits (N, classes) of features (N, 64)."""
+        logits: Tensor = self.head(features)
         return logits
 
     forward = logits

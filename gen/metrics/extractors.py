@@ -47,6 +47,9 @@ class Extractor(Protocol):
     def logits(self, images: Tensor) -> Tensor:
         """(N, classes) float32."""
 
+    def logits_of(self, features: Tensor) -> Tensor:
+        """`logits` of images whose features (N, D) are at hand. ValueError if these are not the last layer's."""
+
 
 Kept: TypeAlias = Callable[[str, Callable[[], bytes]], bytes]
 """(key, make) -> the bytes stored under the key, or else those of `make()`, stored first."""

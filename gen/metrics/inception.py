@@ -71,8 +71,17 @@ class Inception(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, 1008) for the inception score: the last layer without its bias (deviation 2)."""
-        with torch.autocast(images.device.type, enabled=False):
-            return self._averages(images, WIDTHS[-1]) @ self.head.get_parameter("weight").mT
+        return self._classified(self._averages(images, WIDTHS[-1]))
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """`logits` from features (N, 2048). ValueError for fewer, which are an earlier block's."""
+        if self.width != WIDTHS[-1]:
+            raise ValueError(f"{self.name} has the features of an earlier block, which classifies nothing")
+        return self._classified(features)
+
+    def _classified(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return features @ self.head.get_parameter("weight").mT
 
     @torch.no_grad()
     def _averages(self, images: Tensor, width: int) -> Tensor:
@@ -118,10 +127,11 @@ def open_inception(device: torch.device, width: int = 2048, path: str | None = N
     ValueError if there is no such file, or if it holds anything but this network's weights.
     """
     file = find_weights(path)
-    with torch.random.fork_rng(devices=[]):
-        whole = network()
     try:
-        whole.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.random.fork_rng(devices=[]):
+            whole = network()
+        whole.load_state_dict(state)
     except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} does not hold Inception's weights; delete it and fetch {URL}") from error
     with file.open("rb") as opened:

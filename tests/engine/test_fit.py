@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen.config import RunConfig, identity, override
+from gen.config import EvaluateConfig, RunConfig, identity, override
 from gen.data.dataset import Dataset
 from gen.engine import checkpoint
-from gen.engine.fit import Home, Tick, fit
+from gen.engine.fit import Home, Tick, build_model, fit
 from gen.engine.judge import Judge
 from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
 from gen.results.storage import Storage
@@ -211,6 +211,57 @@ def test_a_damaged_checkpoint_is_one_clear_line(digits: Dataset, judge: Judge, t
 def test_an_unknown_metric_is_refused_with_the_ones_there_are(digits: Dataset, judge: Judge) -> None:
     with pytest.raises(ValueError, match="allowed: mse/reconstructions"):
         next(fit(small("vqvae", **{"evaluate.metric": "fid/fakes"}), digits, device=CPU, judge=judge))
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_a_tick_measures_what_steers_and_what_is_cheap_and_the_end_everything(
+    entry: str, digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    config = small(entry, **{"budget.epochs": 2})
+    ticks = trained(config, digits, judge, tmp_path)
+    model = build_model(config, digits, CPU)
+    cheap = {judge.names(model)[0], *judge.cheap(model)}
+    assert all(set(tick.evals) == cheap for tick in ticks)
+    evals = rows(tmp_path, "evals")
+    ends = evals[evals.scope == "best"]
+    for split in ("validation", "test"):
+        names = {f"{row.metric}/{row.subject}" for row in ends[ends.split == split].itertuples()}
+        assert names == set(judge.names(model))
+    metrics = pandas.read_parquet(tmp_path / "experiment" / "metrics")
+    share = metrics[metrics.name == "engine/evaluate_share"]
+    assert share.tick.to_list() == [tick.tick for tick in ticks]
+    assert share.value.between(0, 1, inclusive="neither").all()
+
+
+def test_a_tick_measures_a_share_of_what_it_trains_on(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    """By counts, never by clocks: every run of a search measures alike, and so does a run that goes on."""
+    config = override(tiny(ZOO["gan_mlp"]), {"budget.epochs": 1, "evaluate.full_images": 80, "evaluate.share": 0.1})
+    trained(config, digits, judge, tmp_path)
+    evals = rows(tmp_path, "evals")
+    length = len(digits.splits["train"][0]["image"])
+    assert evals[evals.scope == "tick"].n_fake.to_list() == [length // 10]
+    assert evals[(evals.scope == "best") & (evals.metric == "frechet_classifier")].n_fake.to_list() == [80, 80]
+
+
+@pytest.mark.parametrize(
+    ("length", "settings", "images"),
+    [
+        (1_293, {}, 161),
+        (1_293, {"every": 4}, 646),
+        (1_293, {"share": 1.0}, 1_000),
+        (54_000, {}, 1_000),
+        (10, {}, 2),
+    ],
+)
+def test_images_of_a_tick(length: int, settings: dict[str, Any], images: int) -> None:
+    assert override(EvaluateConfig(), settings).tick_images(length) == images
+
+
+def test_where_weights_lie_is_no_part_of_a_run(digits: Dataset) -> None:
+    config = small("gan_mlp")
+    there = override(config, {"machine.inception_weights": "/some/file.pth"})
+    assert identity(there, digits.hash) == identity(config, digits.hash)
+    assert identity(override(config, {"evaluate.features": "rotation"}), digits.hash) != identity(config, digits.hash)
 
 
 def test_gen_trains_without_ray(tmp_path: Path) -> None:

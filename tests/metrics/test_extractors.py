@@ -31,12 +31,11 @@ def rotation(digits: Dataset) -> Extractor:
 
 
 @pytest.fixture(scope="module", params=sorted(WIDTHS))
-def extractor(
-    request: pytest.FixtureRequest, digits: Dataset, inception_home: Path, rotation: Extractor, judge: Extractor
-) -> Extractor:
-    trained = {"classifier": judge, "rotation": rotation}
+def extractor(request: pytest.FixtureRequest, digits: Dataset, inception_home: Path) -> Extractor:
+    trained = {"classifier": "judge", "rotation": "rotation"}
     if request.param in trained:
-        return trained[request.param]
+        fixture: Extractor = request.getfixturevalue(trained[request.param])
+        return fixture
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(inception_home))
         return open_extractor(request.param, digits, CPU)
@@ -87,7 +86,7 @@ def test_the_distance_grows_with_what_is_wrong(extractor: Extractor, digits: Dat
         frechet_distance(*reference, *moments(extractor, gaussian_blur(other, [7, 7], [width])))
         for width in BLUR[:levels]
     ]
-    lost = [of(features[left < classes].double()) for classes in (7, 5, 3, 1)]
+    lost = [of(features[left < classes].double()) for classes in (5, 3, 1)]
     for grown in (noisy, blurred, lost):
         assert sorted([halves, *grown]) == [halves, *grown]
         assert halves < grown[-1] / 10
@@ -118,8 +117,8 @@ def test_rotations_are_told_without_labels(digits: Dataset, rotation: Extractor)
 
 
 def test_a_column_has_its_own_rotations(digits: Dataset) -> None:
-    one: Table = {"a": digits.splits["train"][0]["image"][:300]}
-    other: Table = {"b": digits.splits["train"][0]["image"][300:700]}
+    one: Table = {"a": digits.splits["train"][0]["image"][:100]}
+    other: Table = {"b": digits.splits["train"][0]["image"][100:200]}
     unpaired = dataclasses.replace(unlabelled(digits), splits={"train": (one, other)})
     judges = [open_extractor("rotation", unpaired, CPU, column=column) for column in ("a", "b")]
     assert judges[0].weights_hash != judges[1].weights_hash

@@ -11,6 +11,7 @@ import torch
 from pytorch_fid.inception import InceptionV3
 
 from gen.metrics import inception
+from gen.metrics.classifier import weights_hash
 from gen.metrics.extractors import frechet_name
 from gen.metrics.inception import FILE, PUBLISHED, find_weights, open_inception
 
@@ -99,7 +100,17 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: str) -> No
         open_inception(CPU, 64, str(path))
 
 
-def test_images_of_two_channels_are_refused(inception_home: Path) -> None:
+def test_what_it_cannot_judge_is_refused(inception_home: Path) -> None:
     judge = open_inception(CPU, 64, str(inception_home / "hub" / "checkpoints" / FILE))
     with pytest.raises(ValueError, match="1 or 3 channels, not of 2"):
         judge.features(torch.zeros(1, 2, 8, 8))
+    with pytest.raises(ValueError, match="no features of 100 dimensions; allowed: 64, 192, 768, 2048"):
+        open_inception(CPU, 100, str(inception_home / "hub" / "checkpoints" / FILE))
+
+
+def test_the_older_file_format_is_read(inception_home: Path, tmp_path: Path) -> None:
+    """The published file was written by a torch of 2019."""
+    newer, older = inception_home / "hub" / "checkpoints" / FILE, tmp_path / FILE
+    torch.save(torch.load(newer, weights_only=True), older, _use_new_zipfile_serialization=False)
+    found, expected = (weights_hash(open_inception(CPU, 64, str(path))) for path in (older, newer))
+    assert found == expected

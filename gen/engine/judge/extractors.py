@@ -31,7 +31,7 @@ class Described:
     def features(self, images: Tensor) -> Tensor:
         raise RuntimeError(f"extractor {self.name} is only described")
 
-    logits = features
+    logits = logits_of = features
 
 
 @dataclass(frozen=True)

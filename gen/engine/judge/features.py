@@ -23,6 +23,7 @@ MANIFOLDS = {  # metric -> nearest neighbours
     "density": neighbours.DENSE,
     "coverage": neighbours.DENSE,
 }
+SCORED = ("inception", "classifier")  # extractors whose features are their last and whose classes are kinds of images
 
 
 class Gathered:
@@ -43,11 +44,11 @@ class Gathered:
         """All figures of these features."""
         found = [self._figure(self.frechet, self.n_real, self.rows, deficient=self.deficient)]
         if self.paired > neighbours.DENSE:
-            subsets = f"{kernel.SUBSETS} subsets of {min(kernel.SIZE, self.paired)}"
+            subsets = f"{kernel.SUBSETS} subsets of {subset(self.paired)}"
             found += [self._figure(metric, self.paired, self.paired, variant=subsets) for metric in KERNEL]
             for metric, near in MANIFOLDS.items():
                 found.append(self._figure(metric, self.paired, self.paired, variant=f"k={near}"))
-        if self.extractor.name != "rotation":  # whose classes are not kinds of images
+        if self.extractor.name.partition(":")[0] in SCORED:
             found.append(self._figure("inception_score", self.n_real, self.rows))
         return found
 
@@ -62,9 +63,8 @@ class Gathered:
         self.moments = Moments(width, device) if moments else None
         self.score: InceptionScore | None = None
         if "inception_score" in self.wanted:
-            shape = self.scope.dataset.shape
-            like = torch.zeros(1, shape.channels, shape.size, shape.size, device=device)
-            self.score = InceptionScore(self.extractor.logits(like).shape[1], device)
+            classes = self.extractor.logits_of(torch.zeros(1, width, device=device)).shape[1]
+            self.score = InceptionScore(classes, device)
 
     def add(self, start: int, images: Tensor) -> None:
         """Counts made images (N, C, H, W) in [-1, 1] at positions `start` and on, as files of 8 bits hold them."""
@@ -72,14 +72,13 @@ class Gathered:
         if not len(images) or not self.sums():
             return
         rounded = scaled(to_uint8(images), images.device, torch.float32)
-        if self.moments or len(self.kept):
-            features = self.extractor.features(rounded)
-            kept = first(len(self.kept), start, features)
-            self.kept[start : start + len(kept)] = kept
-            if self.moments:
-                self.moments.add(features)
+        features = self.extractor.features(rounded)
+        kept = first(len(self.kept), start, features)
+        self.kept[start : start + len(kept)] = kept
+        if self.moments:
+            self.moments.add(features)
         if self.score:
-            self.score.add(self.extractor.logits(rounded))
+            self.score.add(self.extractor.logits_of(features))
 
     def sums(self) -> list[Tensor]:
         """The buffers to total over workers. Features lie at their images' positions, which no two workers share."""
@@ -122,12 +121,17 @@ class Gathered:
         )
 
 
+def subset(count: int) -> int:
+    """Images of a subset of `count`: at most half, for subsets that are the whole have no spread."""
+    return min(kernel.SIZE, count // 2)
+
+
 def compared(real: Tensor, fakes: Tensor, wanted: set[str], workers: Workers) -> Mapping[str, float]:
     """Metrics of samples (n, D) of both sides. One worker does each, the kernel's and the neighbours', for all."""
     names = (*KERNEL, *MANIFOLDS)
     values = torch.zeros(len(names), dtype=torch.float64, device=real.device)
     if wanted & set(KERNEL) and workers.rank == 0:
-        values[: len(KERNEL)] = values.new_tensor(kernel.kernel_distance(real, fakes))
+        values[: len(KERNEL)] = values.new_tensor(kernel.kernel_distance(real, fakes, size=subset(len(real))))
     if wanted & set(MANIFOLDS) and workers.rank == workers.size - 1:
         found = neighbours.manifolds(real, fakes)
         values[len(KERNEL) :] = values.new_tensor([found[name] for name in MANIFOLDS])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -86,10 +86,11 @@ class Judge:
         with torch.no_grad():
             for measure in self._measures(model, split, images, weights, only):
                 measure.begin(self.device)
-                for index, rows in enumerate(self._rows(measure.rows)):
-                    if index % workers.size == workers.rank:
-                        seed(self.device, NOISE, measure.noise, index)
-                        measure.add(index * self.batch, self._batch(split, rows, model))
+                for index in range(workers.rank, -(-measure.needed // self.batch), workers.size):
+                    start = index * self.batch
+                    rows = torch.arange(start, min(start + self.batch, measure.rows))
+                    seed(self.device, NOISE, measure.noise, index)
+                    measure.add(start, self._batch(split, rows, model))
                 workers.total(measure.sums())
                 found += measure.figures(workers)
         return found
@@ -114,10 +115,6 @@ class Judge:
         for measure in found:
             measure.want(only)
         return [measure for measure in found if measure.planned]
-
-    def _rows(self, count: int) -> Iterator[Tensor]:
-        for start in range(0, count, self.batch):
-            yield torch.arange(start, min(start + self.batch, count))
 
     def _batch(self, split: str, rows: Tensor, model: Model) -> Batch:
         dtype = next(model.parameters()).dtype

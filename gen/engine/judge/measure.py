@@ -60,6 +60,11 @@ class Measure(ABC):
         if names is not None:
             self.planned = [figure for figure in self.planned if figure.name in names]
 
+    @property
+    def needed(self) -> int:
+        """How many of the positions the planned figures need. Their batches stay as they are, and so does the noise."""
+        return max(figure.n_fake for figure in self.planned)
+
     @abstractmethod
     def begin(self, device: torch.device) -> None:
         """Makes the sums, zero."""

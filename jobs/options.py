@@ -22,7 +22,7 @@ from gen.engine.tensorboard import check_installed
 from gen.metrics.classifier import Classifier
 from gen.results.storage import Storage, check_name
 from gen.zoo import entry
-from jobs.runs import staged
+from jobs.runs import on_first_stage
 
 BAD_INPUT = 2
 
@@ -115,7 +115,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     }
     config, storage = entry(options.pop("entry")), Storage(options.pop("storage"))
     if stage := options.pop("stage_one"):
-        config = staged(config, storage, stage)
+        config = on_first_stage(config, storage, stage)
     config = override(config, dict(pairs))
     config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})
     name = options.pop("name") or f"{config.entry}-{config.data.name}"

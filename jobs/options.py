@@ -22,7 +22,7 @@ from gen.engine.stage_one import check_stage
 from gen.engine.tensorboard import check_installed
 from gen.results.storage import Storage, check_name
 from gen.zoo import entry
-from jobs.runs import staged
+from jobs.runs import on_first_stage
 
 BAD_INPUT = 2
 
@@ -129,7 +129,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     }
     config, storage = entry(options.pop("entry")), Storage(options.pop("storage"))
     if stage := options.pop("stage_one"):
-        config = staged(config, storage, stage)
+        config = on_first_stage(config, storage, stage)
     config = override(config, dict(pairs))
     config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})
     config = override(config, data_settings(options))

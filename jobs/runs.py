@@ -53,7 +53,7 @@ def find_run(storage: results.Storage, text: str) -> tuple[str, str]:
     return holders[0], text
 
 
-def staged(config: RunConfig, storage: results.Storage, text: str) -> RunConfig:
+def on_first_stage(config: RunConfig, storage: results.Storage, text: str) -> RunConfig:
     """`config` on the first stage that `text` names, and on that one's data. ValueError where they do not fit."""
     on_stage(config, None)  # refuses what has no first stage before anything is read
     experiment, run = find_run(storage, text)

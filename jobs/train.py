@@ -1,6 +1,7 @@
 """Trains one entry of the zoo, data-parallel: python -m jobs.train --entry vae_mlp --data mnist --workers 4
 
 Submitted again under the same name it goes on where it stopped; a larger --epochs continues a finished run.
+A prior over the codes of a trained VQ-VAE names it: --entry vqvae_pixelcnn --stage-one vqvae-mnist
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def vae(config: RunConfig) -> Space:
         "model.latent": tune.choice([8, 16, 32, 64]),
         "model.width": tune.choice([256, 512, 1024]),
         "model.depth": tune.choice([1, 2, 3]),
-        "model.beta": tune.loguniform(0.1, 4.0),
+        "model.beta": tune.loguniform(0.5, 50.0),  # latents have thousands of dimensions, z a few
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
     }
     return Space(config, keys, metric=METRIC, max_epochs=50, grace=5, scales={"prior/": ["model.beta"]})

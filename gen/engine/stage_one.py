@@ -19,7 +19,6 @@ from filelock import FileLock
 from torch import Tensor
 
 from gen.config import RunConfig, flat
-from gen.data.cache import file_name
 from gen.data.dataset import MANIFEST, Dataset, Table, opened
 from gen.data.stream import scaled
 from gen.engine import checkpoint
@@ -129,13 +128,18 @@ def read(folder: Path, dataset: Dataset) -> dict[str, tuple[Table, ...]] | None:
         manifest = json.loads((folder / MANIFEST).read_text())
         return {
             split: tuple(
-                {**table, "codes": opened(folder / file_name(split, index, "codes"), like)} if like else table
+                {**table, "codes": opened(folder / codes_file(split, index), like)} if like else table
                 for index, (table, like) in enumerate(zip(tables, manifest["splits"][split], strict=True))
             )
             for split, tables in dataset.splits.items()
         }
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None  # whatever a cut or overwritten file raises: the caller computes them anew
+
+
+def codes_file(split: str, index: int) -> str:
+    """Where the codes of table number `index` lie in a cache folder."""
+    return f"{split}-{index}-codes.npy"
 
 
 def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) -> None:
@@ -151,7 +155,7 @@ def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) ->
             for index, table in enumerate(tables):
                 codes = encoded(model, table, device)
                 if codes is not None:
-                    np.save(fresh / file_name(split, index, "codes"), codes)
+                    np.save(fresh / codes_file(split, index), codes)
                 like = None if codes is None else {"shape": list(codes.shape), "dtype": str(codes.dtype)}
                 manifest[split].append(like)
         (fresh / MANIFEST).write_text(json.dumps({"splits": manifest}, indent=1))

@@ -82,6 +82,29 @@ def test_a_prior_without_a_first_stage_or_on_one_without_codes_is_refused(name):
         wrong.model.build(SHAPE)
 
 
+class Gridless(type(tiny(ZOO["vqvae"]).model)):
+    """A first stage whose codes have no grid, as those of a VQ-VAE that reads channels as codes."""
+
+    def build(self, shape):
+        model = super().build(shape)
+        codes, decode = model.codes, model.decode
+        model.codes = lambda batch: codes(batch).flatten(1)
+        model.decode = lambda given: decode(given.view(-1, shape.size // 4, shape.size // 4))
+        return model
+
+
+def test_codes_without_a_grid_suit_all_but_the_pixelcnn():
+    stage = StageOne("mine", "0123", "vqvae_bn", "", "", Gridless(**vars(tiny(ZOO["vqvae"]).model)))
+    for name in ("vqvae_gmm", "vqvae_vae"):
+        model = on_stage(tiny(ZOO[name]), stage).model.build(SHAPE).eval()
+        assert model.places == (4,)
+        assert model.imitate({"image": torch.zeros(3, 1, 8, 8)})["image"].shape == (3, 1, 8, 8)
+    with pytest.raises(
+        ValueError, match=r"^a PixelCNN needs codes on a grid, those of vqvae_bn have none: use vqvae_gmm"
+    ):
+        on_stage(tiny(ZOO["vqvae_pixelcnn"]), stage).model.build(SHAPE)
+
+
 def test_code_nats_are_the_mean_over_places_of_what_the_network_gives():
     model = spread(build("vqvae_pixelcnn"))
     batch = images(4)

@@ -18,7 +18,7 @@ from gen.engine.workers import Workers
 from gen.results import Storage
 from gen.zoo import ZOO, tiny
 from jobs import sample, train, tune
-from jobs.runs import staged
+from jobs.runs import on_first_stage
 from tests.engine.on_ray.test_resident import Slot
 from tests.engine.pair import Pair
 
@@ -47,7 +47,7 @@ def test_trials_of_a_search_share_the_codes(
     storage: Storage, digits: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path))  # without any codes
-    base = override(staged(tiny(ZOO["vqvae_vae"]), storage, "first"), SMALL)
+    base = override(on_first_stage(tiny(ZOO["vqvae_vae"]), storage, "first"), SMALL)
     computed, build = [], stage_one.build
     monkeypatch.setattr(stage_one, "build", lambda folder, *more: computed.append(folder) or build(folder, *more))
     slot = Slot(storage, "search", [override(base, {"model.beta": beta}) for beta in (0.5, 1.0, 2.0)], digits.hash)
@@ -72,7 +72,7 @@ def test_a_prior_s_run_on_two_workers_and_its_pictures(
     pair: Pair, storage: Storage, digits: Dataset, cache: str, tmp_path: Path
 ) -> None:
     base = override(tiny(ZOO["vqvae_pixelcnn"]), {**SMALL, "machine.workers": 2})
-    config = staged(base, storage, "first").resolved()
+    config = on_first_stage(base, storage, "first").resolved()
     preflight.write_note(storage, "prior", preflight.note(config, digits.hash, job="train"))
     facts = {"code_version": "", "packages": "{}"}
     order = Order(config, storage, "prior", results.new_attempt(), digits.hash, None, False, facts)

@@ -6,7 +6,7 @@ import difflib
 import json
 from dataclasses import replace
 
-from gen.config import Budget, DataConfig, RunConfig, TrainConfig, flat, override
+from gen.config import Budget, DataConfig, EvaluateConfig, RunConfig, TrainConfig, flat, override
 from gen.models import vae, vqvae
 from gen.models.gan import GAN
 from gen.nets.codebook import Codebook
@@ -14,6 +14,7 @@ from gen.objectives.adversarial import LeastSquares, Wasserstein
 from gen.objectives.likelihoods import LikelihoodConfig
 from gen.phase import Adam
 
+RECONSTRUCTED = EvaluateConfig(metric="mse/reconstructions", floor="used/images", least=0.05)  # collapsed below it
 DEEP = vae.Dense(latent=15, width=400, depth=3, halving=False)
 
 ENTRIES = (
@@ -58,7 +59,14 @@ ENTRIES = (
         train=TrainConfig(batch=64),
         budget=Budget(epochs=100),
     ),
-    RunConfig("vqvae", "vqvae", vqvae.Quartering(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig(
+        "vqvae",
+        "vqvae",
+        vqvae.Quartering(),
+        train=TrainConfig(batch=128),
+        evaluate=RECONSTRUCTED,
+        budget=Budget(epochs=20),
+    ),
     RunConfig(
         "vqvae_bn",
         "vqvae",
@@ -69,6 +77,7 @@ ENTRIES = (
         ),
         DataConfig(size=64),
         train=TrainConfig(batch=128),
+        evaluate=RECONSTRUCTED,
         budget=Budget(epochs=20),
     ),
 )

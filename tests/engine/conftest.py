@@ -13,7 +13,7 @@ from gen.engine.judge import Judge, shared_classifier
 from gen.zoo import ZOO, tiny
 from tests.engine.pair import Pair
 
-FEW = 128  # images of a split
+FEW = 64  # images of a split
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,8 @@ class EvaluateConfig:
     metric: str = ""  # what selects the best weights, as NAME/SUBJECT; "": the model's own
     mode: Literal["min", "max"] = "min"  # whether small or large is good
     pictures: int = 0  # ticks between stored sample grids; 0: one, of the best weights at the end
+    floor: str = ""  # a figure, NAME/SUBJECT, below whose least value weights are the worst there are; "": none
+    least: float = 0.0  # that value
 
     def __post_init__(self) -> None:
         at_least("every", self.every, 1)

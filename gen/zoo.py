@@ -6,7 +6,7 @@ import difflib
 import json
 from dataclasses import replace
 
-from gen.config import Budget, DataConfig, RunConfig, TrainConfig, flat, on_stage, override
+from gen.config import Budget, DataConfig, EvaluateConfig, RunConfig, TrainConfig, flat, on_stage, override
 from gen.models import vae, vqvae
 from gen.models.gan import GAN
 from gen.models.prior_gmm import MixturePrior
@@ -17,6 +17,7 @@ from gen.objectives.adversarial import LeastSquares, Wasserstein
 from gen.objectives.likelihoods import LikelihoodConfig
 from gen.phase import Adam, StageOne, TwoStageConfig
 
+RECONSTRUCTED = EvaluateConfig(metric="mse/reconstructions", floor="used/images", least=0.05)  # collapsed below it
 DEEP = vae.Dense(latent=15, width=400, depth=3, halving=False)
 
 ENTRIES = (
@@ -61,7 +62,14 @@ ENTRIES = (
         train=TrainConfig(batch=64),
         budget=Budget(epochs=100),
     ),
-    RunConfig("vqvae", "vqvae", vqvae.Quartering(), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig(
+        "vqvae",
+        "vqvae",
+        vqvae.Quartering(),
+        train=TrainConfig(batch=128),
+        evaluate=RECONSTRUCTED,
+        budget=Budget(epochs=20),
+    ),
     RunConfig(
         "vqvae_bn",
         "vqvae",
@@ -72,6 +80,7 @@ ENTRIES = (
         ),
         DataConfig(size=64),
         train=TrainConfig(batch=128),
+        evaluate=RECONSTRUCTED,
         budget=Budget(epochs=20),
     ),
     RunConfig("vqvae_gmm", "prior_gmm", MixturePrior.Config(), train=TrainConfig(batch=500), budget=Budget(epochs=1)),

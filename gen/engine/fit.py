@@ -27,6 +27,7 @@ from gen.phase import Model
 __all__ = ["Home", "Tick", "build_model", "fit"]
 
 CLOSED = "fitted in closed form"  # why a run without phases is complete
+WORST = 1e30  # size of the value of weights below the floor: finite, so that a run is ranked last and not ended
 
 
 @dataclass(frozen=True)
@@ -216,9 +217,11 @@ class Run:
     def _weigh(self, model: Model, figures: list[Figure]) -> None:
         """Keeps the weights if the metric that steers is the best so far."""
         self.evals = {figure.name: figure.value for figure in figures}
-        progress, value = self.progress, self.evals[self.metric]
-        progress.last = value
         sign = 1 if self.config.evaluate.mode == "max" else -1
+        progress, value, floor = self.progress, self.evals[self.metric], self.config.evaluate.floor
+        if floor and not self.evals[floor] >= self.config.evaluate.least:
+            value = -sign * WORST
+        progress.last = value
         if math.isfinite(value) and (not progress.best_tick or sign * value > sign * progress.best):
             progress.best, progress.best_tick = value, progress.tick
             progress.best_epoch = float(progress.tick * self.config.evaluate.every)
@@ -251,4 +254,8 @@ def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     metric = config.evaluate.metric or names[0]
     if metric not in names:
         raise ValueError(f"evaluate.metric={metric!r} is not measured for {config.entry}; allowed: {', '.join(names)}")
+    if config.evaluate.floor and config.evaluate.floor not in names:
+        raise ValueError(
+            f"evaluate.floor={config.evaluate.floor!r} is not measured for {config.entry}; allowed: {', '.join(names)}"
+        )
     return metric

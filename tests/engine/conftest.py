@@ -19,7 +19,7 @@ from gen.phase import TwoStageConfig
 from gen.zoo import ZOO, tiny
 from tests.engine.pair import Pair
 
-FEW = 128  # images of a split
+FEW = 64  # images of a split
 
 
 @pytest.fixture(scope="session")

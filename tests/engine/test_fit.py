@@ -198,6 +198,18 @@ def test_the_best_weights_are_kept_not_the_last(digits: Dataset, judge: Judge, t
     assert full.epoch.iloc[0] == 1.0
 
 
+def test_weights_below_the_floor_are_the_worst_and_still_kept(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    config = small("vqvae", **{"evaluate.least": 2.0})  # a share of codes that none reaches
+    ticks = trained(config, digits, judge, tmp_path)
+    assert [tick.value for tick in ticks] == [1e30] * 4
+    assert ticks[-1].best == 1e30
+    evals = rows(tmp_path, "evals")
+    assert evals[evals.metric == "mse"].value.max() < 4  # figures stay what was measured
+    assert trained(small("vqvae"), digits, judge, tmp_path / "above")[0].value < 4
+    with pytest.raises(ValueError, match=r"evaluate.floor='used/images' is not measured for vae_mlp"):
+        next(fit(small("vae_mlp", **{"evaluate.floor": "used/images"}), digits, device=CPU, judge=judge))
+
+
 def test_a_damaged_checkpoint_is_one_clear_line(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
     config = small("vae_mlp")
     trained(config, digits, judge, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -224,10 +225,11 @@ def test_training_stores_the_cheap_kinds_only(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_every_kind_that_an_entry_allows_is_drawn(entry: str, digits: Dataset) -> None:
-    model = build_model(override(tiny(ZOO[entry]), {"seed": 3}), digits, CPU).eval()
+def test_every_kind_that_an_entry_allows_is_drawn(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    dataset = fitting(entry)
+    model = build_model(override(tiny(ZOO[entry]), {"seed": 3}), dataset, CPU).eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    scene = Scene(digits, CPU)
+    scene = Scene(dataset, CPU)
     for kind in allowed(model):
         data = paint(kind, model, scene)
         assert data == paint(kind, model, scene), kind.name

@@ -48,9 +48,9 @@ def is_archive(place: str) -> bool:
 
 
 def listed(place: str) -> tuple[list[File], dict[str, list[int]]]:
-    """Every file of a place, sorted by name, and its marks: path below it ("": itself) -> size and time of change of the
-    archive or of each folder, which tell cheaply whether files came or went (none for a folder on object storage). ValueError, one line,
-    if it cannot be listed."""
+    """Every file of a place, sorted by name, and its marks: path below it ("": itself) -> size and time of change
+    of the archive, or of each folder. They tell cheaply whether files came or went; a folder on object storage has none.
+    ValueError, one line, if it cannot be listed."""
     try:
         if is_archive(place):
             return entries(place), {"": mark(place)}

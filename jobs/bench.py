@@ -5,6 +5,8 @@ python -m jobs.bench train --data-root PATH    the bare engine against jobs.trai
 python -m jobs.bench trials                    what a trial costs on a slot, in a process of its own, and nested
 python -m jobs.bench kills --times N           kills searches at random, submits them again, counts rows
 python -m jobs.bench fid --data-root PATH      parity with the pytorch-fid command, and the time of the trace
+python -m jobs.bench memory --data NAME        what a set takes of a host's memory, by the number of processes
+python -m jobs.bench prepare --archive ZIP     decoding an archive into a cache against torchvision's ImageFolder
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from gen.engine.workers import ALONE
 from gen.results.storage import Storage
 from gen.zoo import entry as zoo_entry
 from jobs.bench_fid import fid
+from jobs.bench_data import memory, prepare
 from jobs.bench_kills import kills
 from jobs.bench_trials import trials
 from jobs.options import refusing
@@ -180,6 +183,8 @@ def report(found: dict[str, list[float]]) -> None:
 main.add_command(trials)
 main.add_command(kills)
 main.add_command(fid)
+main.add_command(memory)
+main.add_command(prepare)
 
 
 if __name__ == "__main__":

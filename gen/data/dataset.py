@@ -93,7 +93,7 @@ def open_dataset(
         recorded = manifest["originals"]
         if not source.place:
             return root is None or bool(recorded == fingerprint(source, originals))
-        return not changed(recorded) and not (verify and listed(source) != manifest["listing"])
+        return not changed(source.place, recorded) and not (verify and listed(source) != manifest["listing"])
 
     def fill(fresh: Path, scratch: Path) -> dict[str, Any]:
         raw = source.load(originals, download, scratch)

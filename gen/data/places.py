@@ -48,12 +48,12 @@ def is_archive(place: str) -> bool:
 
 
 def listed(place: str) -> tuple[list[File], dict[str, list[int]]]:
-    """Every file of a place, sorted by name, and its marks: path -> size and time of change of the archive or of each
-    folder, which tell cheaply whether files came or went (none for a folder on object storage). ValueError, one line,
-    if it cannot be listed."""
+    """Every file of a place, sorted by name, and its marks: path below it ("": itself) -> size and time of change
+    of the archive, or of each folder. They tell cheaply whether files came or went; a folder on object storage has none.
+    ValueError, one line, if it cannot be listed."""
     try:
         if is_archive(place):
-            return entries(place), {place: mark(place)}
+            return entries(place), {"": mark(place)}
         files, marks = walked(place) if Storage(place).is_local else (objects(place), {})
     except OSError as error:
         raise ValueError(f"{shown(place)} cannot be read: {one_line(error)}") from None
@@ -82,7 +82,7 @@ def walked(place: str) -> tuple[list[File], dict[str, list[int]]]:
         if real in above:
             continue  # a link to a folder that holds it: a loop
         status = Path(folder).stat()
-        marks[folder] = [0, status.st_mtime_ns]
+        marks[below] = [0, status.st_mtime_ns]
         with os.scandir(folder) as found:
             for item in found:
                 name = f"{below}/{item.name}" if below else item.name
@@ -109,23 +109,27 @@ def objects(place: str) -> list[File]:
     ]
 
 
-def mark(path: str) -> list[int]:
+def mark(place: str, path: str = "") -> list[int]:
     """Size and time of change of a file; of a folder the time alone. OSError if it cannot be asked."""
-    storage = Storage(path)
-    info = storage.filesystem.get_file_info(storage.full(""))
+    storage = Storage(place)
+    info = storage.filesystem.get_file_info(storage.full(path))
     if info.type == fs.FileType.NotFound:
         raise FileNotFoundError(path)
     return [info.size if info.type == fs.FileType.File else 0, info.mtime_ns or 0]
 
 
-def changed(marks: Mapping[str, list[int]]) -> bool:
-    """Whether what was marked is there and is another. What is gone or out of reach has not changed."""
+def changed(place: str, marks: Mapping[str, list[int]]) -> bool:
+    """Whether what was marked is there and is another. A place that is gone or out of reach has not changed."""
+    try:
+        mark(place)
+    except OSError:
+        return False
     for path, recorded in marks.items():
         try:
-            if mark(path) != list(recorded):
+            if mark(place, path) != list(recorded):
                 return True
         except OSError:
-            continue
+            return True
     return False
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gen.data.dataset import Table
+from gen.data.pinned import Courier
 
 PASSES_KEPT = 2  # a draw may straddle two passes
 
@@ -34,35 +36,50 @@ class Stream:
     """
 
     def __init__(
-        self, tables: tuple[Table, ...], seed: int, draw_size: int, device: torch.device, dtype: torch.dtype
+        self,
+        tables: tuple[Table, ...],
+        seed: int,
+        draw_size: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        resident: bool | None = None,
     ) -> None:
+        """`resident`: whether a GPU keeps a copy of all tables; by default if they take less than half of what is
+        free there."""
         self.seed, self.draw_size, self.device, self.dtype = seed % 2**64, draw_size, device, dtype
         size = sum(column.nbytes for table in tables for column in table.values())
-        resident = device.type == "cuda" and size < torch.cuda.mem_get_info(device)[0] / 2
+        if device.type != "cuda":
+            resident = False
+        elif resident is None:
+            resident = size < torch.cuda.mem_get_info(device)[0] / 2
         self.home = device if resident else torch.device("cpu")
         self.tables = [{name: column.to(self.home) for name, column in table.items()} for table in tables]
         self.lengths = [len(next(iter(table.values()))) for table in tables]
         self.length = max(self.lengths)
         self.kept: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self.courier = Courier(self.wanted, device) if device.type == "cuda" and not resident else None
 
     def rows(self, draw: int, start: int, stop: int) -> dict[str, Tensor]:
         """Rows [start, stop) of draw number `draw` on the device: images as floats in [-1, 1], other columns as stored.
 
         A pure function of its arguments and the seed, whatever was asked for before.
         """
-        batch: dict[str, Tensor] = {}
+        if self.courier:
+            picked = self.courier.bring(draw, start, stop)
+        else:
+            picked = {name: column.index_select(0, rows) for name, column, rows in self.wanted(draw, start, stop)}
+        return {
+            name: scaled(column, self.device, self.dtype) if column.dtype == torch.uint8 else column.to(self.device)
+            for name, column in picked.items()
+        }
+
+    def wanted(self, draw: int, start: int, stop: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Each column's name, the column itself, and the numbers of its rows [start, stop) of a draw, where it lies."""
         first = draw * self.draw_size
         for index, table in enumerate(self.tables):
             rows = self.order(index, first + start, first + stop)
             for name, column in table.items():
-                picked = column.index_select(0, rows)
-                if self.home != self.device:
-                    picked = picked.pin_memory()
-                if picked.dtype == torch.uint8:
-                    batch[name] = scaled(picked, self.device, self.dtype)
-                else:
-                    batch[name] = picked.to(self.device, non_blocking=True)
-        return batch
+                yield name, column, rows
 
     def order(self, index: int, start: int, stop: int) -> Tensor:
         """Row numbers (stop - start,) of the table at positions [start, stop) of its endless row."""

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gen.data.pinned import Guess
 from gen.data.stream import Stream, scaled, to_uint8
 
 CPU = torch.device("cpu")
@@ -103,11 +104,24 @@ def test_to_uint8_rounds_clamps_and_leaves_its_input() -> None:
     assert torch.equal(images.nan_to_num(7), kept.nan_to_num(7))
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(10, 19)), min_size=1, max_size=4, unique=True), st.integers(0, 99)
+)
+def test_the_next_rows_are_guessed_from_the_second_draw_on(slices: list[tuple[int, int]], first: int) -> None:
+    guess = Guess()
+    asked = [(draw, *part) for draw in range(first, first + 4) for part in slices]
+    guesses = [guess.after(*key) for key in asked]
+    assert guesses[len(slices) : -1] == asked[len(slices) + 1 :]
+    if len(slices) == 1:
+        assert guesses[:-1] == asked[1:]
+
+
+@pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_sees_the_same_rows_and_the_host_never_waits() -> None:
+def test_a_gpu_sees_the_same_rows_and_the_host_never_waits(resident: bool) -> None:
     device = torch.device("cuda")
     here, there = stream([23, 7], 3, 10), stream([23, 7], 3, 10)
-    there = Stream(tuple(there.tables), 3, 10, device, torch.float32)
+    there = Stream(tuple(there.tables), 3, 10, device, torch.float32, resident)
     there.rows(0, 0, 10)  # the first call may initialise
     torch.cuda.set_sync_debug_mode("error")
     try:

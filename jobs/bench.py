@@ -37,8 +37,8 @@ from gen.engine.step import Stepper
 from gen.engine.workers import ALONE
 from gen.results.storage import Storage
 from gen.zoo import entry as zoo_entry
-from jobs.bench_fid import fid
 from jobs.bench_data import memory, prepare
+from jobs.bench_fid import fid
 from jobs.bench_kills import kills
 from jobs.bench_trials import trials
 from jobs.options import refusing

@@ -118,7 +118,7 @@ class Run:
             judge = open_judge(dataset, config.evaluate, device, workers, storage, inception_weights=weights)
         self.judge = judge
         self.metric = steering(config, judge, model)
-        self.cheap = [self.metric, *judge.cheap(model)]
+        self.cheap = [self.metric, config.evaluate.floor, *judge.cheap(model)]
         self.tick_images = config.evaluate.tick_images(stream.length)
         self.evals: dict[str, float] = {}
         self.record = Record(home, config, dataset, workers, self.metric)

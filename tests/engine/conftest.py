@@ -20,6 +20,7 @@ from gen.zoo import ZOO, tiny
 from tests.engine.pair import Pair
 
 FEW = 64  # images of a split
+FEWER = (50, 3)  # images and samples of the importance-weighted bound
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +74,9 @@ def judging(digits: Dataset, judge: Judge) -> Callable[[Dataset], Judge]:
 
     def judge_of(dataset: Dataset) -> Judge:
         if dataset.hash not in judges:
-            judges[dataset.hash] = Judge(dataset, shared_classifier(dataset, None, device), device, 100)
+            judges[dataset.hash] = Judge(
+                dataset, shared_classifier(dataset, None, device), device, 100, importance=FEWER
+            )
         return judges[dataset.hash]
 
     return judge_of
@@ -82,7 +85,7 @@ def judging(digits: Dataset, judge: Judge) -> Callable[[Dataset], Judge]:
 @pytest.fixture(scope="session")
 def judge(digits: Dataset) -> Judge:
     device = torch.device("cpu")
-    return Judge(digits, shared_classifier(digits, None, device), device, 100)
+    return Judge(digits, shared_classifier(digits, None, device), device, 100, importance=FEWER)
 
 
 @pytest.fixture(autouse=True)

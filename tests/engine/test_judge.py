@@ -33,7 +33,7 @@ def built(entry: str, dataset: Dataset) -> Model:
 
 
 def measured(workers: Workers, entry: str, dataset: Dataset, extractor: Extractor) -> list[Figure]:
-    judge = Judge(dataset, extractor, CPU, 32)
+    judge = Judge(dataset, extractor, CPU, 32, importance=(50, 3))
     return judge.figures(built(entry, dataset), "validation", 130, "raw", workers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -171,8 +171,11 @@ def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(digits: D
 
 
 @pytest.mark.parametrize("entry", ZOO)
-def test_a_figure_is_the_same_whatever_else_is_measured(entry: str, digits: Dataset, judge: Judge) -> None:
-    model = built(entry, digits)
+def test_a_figure_is_the_same_whatever_else_is_measured(
+    entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    dataset = fitting(entry)
+    model, judge = built(entry, dataset), judging(dataset)
     whole = by_name(judge.figures(model, "validation", 270, "raw"))
     planned = {figure.name: figure.row()["protocol"] for figure in judge.plan(model, "validation", 270, "raw")}
     assert planned == {name: figure.row()["protocol"] for name, figure in whole.items()}

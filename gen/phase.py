@@ -214,6 +214,17 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class Encodes(Protocol):
+    """Maps images to a diagonal Gaussian over latents."""
+
+    latent_size: int
+
+    def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (B, Z) of q(z|x)."""
+        ...
+
+
+@runtime_checkable
 class Classifies(Protocol):
     """Tells the classes of images."""
 

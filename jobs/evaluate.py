@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import click
-import torch
 
 from gen import results
-from gen.config import DataConfig, EvaluateConfig
-from gen.engine.fit import build_model
-from gen.engine.judge import Features, Figure, Judge, judge_by
-from gen.engine.on_ray.scoring import Wanted, on_record, score_worker
+from gen.engine.on_ray.scoring import Wanted, score_worker
 from jobs.cluster import connected
 from jobs.options import Job, refusing
-from jobs.stored import find
+from jobs.stored import find, missing
 
 
 @click.command(cls=Job, help=__doc__)
@@ -50,24 +45,6 @@ def main(dry_run: bool, **options: Any) -> int:
         return 0
     with connected():
         return measure(wanted, len(todo))
-
-
-def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
-    """Run and figure, for all that is wanted and not on record. ValueError for a metric that no run has."""
-    known, had = on_record(wanted.storage, wanted.experiment), set[str]()
-    judges: dict[tuple[DataConfig, EvaluateConfig], Judge] = {}
-    for one in wanted.stored:
-        config, dataset = one.config, wanted.dataset(one)
-        if (key := (config.data, config.evaluate)) not in judges:
-            place = (config.machine.inception_weights, wanted.data_root, wanted.download)
-            extractor = Features(config.evaluate.features, *place).found(dataset, wanted.storage)
-            judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"))
-        model = build_model(config, dataset, torch.device("cpu"))
-        for split in wanted.splits:
-            had |= {figure.metric for figure in judges[key].plan(model, split, wanted.images_of(one), "raw")}
-            yield from ((one.run, figure) for figure in wanted.missing(judges[key], model, one, split, known))
-    if unknown := [metric for metric in wanted.metrics if metric not in had]:
-        raise ValueError(f"metrics={','.join(unknown)}: not measured for these runs; allowed: {', '.join(sorted(had))}")
 
 
 def measure(wanted: Wanted, count: int) -> int:

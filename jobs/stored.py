@@ -1,18 +1,21 @@
-"""Which stored weights jobs.evaluate is asked to measure, and how."""
+"""Which stored weights jobs.evaluate is asked to measure, how, and what of that is missing."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from gen import results
-from gen.config import RunConfig, override
+from gen.config import DataConfig, EvaluateConfig, RunConfig, override
 from gen.engine import checkpoint
-from gen.engine.on_ray.scoring import Stored, Wanted
+from gen.engine.fit import build_model
+from gen.engine.judge import Features, Figure, Judge, judge_by
+from gen.engine.on_ray.scoring import Stored, Wanted, on_record
 from gen.phase import at_least
 from gen.zoo import restore
 
@@ -54,6 +57,24 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         str(Path(root).expanduser().absolute()) if root else None,
         options["download"],
     )
+
+
+def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
+    """Run and figure, for all that is wanted and not on record. ValueError for a metric that no run has."""
+    known, had = on_record(wanted.storage, wanted.experiment), set[str]()
+    judges: dict[tuple[DataConfig, EvaluateConfig], Judge] = {}
+    for one in wanted.stored:
+        config, dataset = one.config, wanted.dataset(one)
+        if (key := (config.data, config.evaluate)) not in judges:
+            place = (config.machine.inception_weights, wanted.data_root, wanted.download)
+            extractor = Features(config.evaluate.features, *place).found(dataset, wanted.storage)
+            judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"))
+        model = build_model(config, dataset, torch.device("cpu"))
+        for split in wanted.splits:
+            had |= {figure.metric for figure in judges[key].plan(model, split, wanted.images_of(one), "raw")}
+            yield from ((one.run, figure) for figure in wanted.missing(judges[key], model, one, split, known))
+    if unknown := [metric for metric in wanted.metrics if metric not in had]:
+        raise ValueError(f"metrics={','.join(unknown)}: not measured for these runs; allowed: {', '.join(sorted(had))}")
 
 
 def judged(text: str, settings: dict[str, Any]) -> RunConfig:

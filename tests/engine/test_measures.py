@@ -69,6 +69,17 @@ class Exact(Still):
         return -(batch["image"].flatten(1).square() + math.log(2 * math.pi)).sum(1) / 2
 
 
+class Collapsed(Still):
+    """Three latents: one follows the label, one stands still at 2, one is the prior."""
+
+    latent_size = 3
+
+    def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        label = batch["label"].float()
+        mean = torch.stack([label, torch.full_like(label, 2), torch.zeros_like(label)], 1)
+        return mean, torch.zeros_like(mean)
+
+
 class Means:
     """An extractor: means of rows and columns."""
 
@@ -170,18 +181,30 @@ def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(digits: D
     assert more[0].protocol != bound.protocol
 
 
+def test_a_collapsed_posterior_is_told_by_its_units(digits: Dataset) -> None:
+    judge = Judge(digits, Means(), CPU, 32)
+    active, *rates = judge.figures(Collapsed(), "test", 50, "raw")
+    labels = digits.splits["test"][0]["label"][:50].double()
+    assert (active.name, active.value) == ("active_units/images", 1)
+    assert [rate.value for rate in rates] == [pytest.approx(float(labels.square().mean() / 2), rel=1e-12), 2, 0]
+    assert [rate.variant for rate in rates] == ["unit 0", "unit 1", "unit 2"]
+    assert len({rate.protocol for rate in rates}) == 3
+    assert judge.names(Collapsed()) == ["active_units/images", "unit_rate/images"]
+    assert judge.cheap(Collapsed()) == ["active_units/images"]
+
+
 @pytest.mark.parametrize("entry", ZOO)
 def test_a_figure_is_the_same_whatever_else_is_measured(
     entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
 ) -> None:
     dataset = fitting(entry)
     model, judge = built(entry, dataset), judging(dataset)
-    whole = by_name(judge.figures(model, "validation", 270, "raw"))
-    planned = {figure.name: figure.row()["protocol"] for figure in judge.plan(model, "validation", 270, "raw")}
-    assert planned == {name: figure.row()["protocol"] for name, figure in whole.items()}
+    whole = judge.figures(model, "validation", 270, "raw")
+    planned = judge.plan(model, "validation", 270, "raw")
+    assert [figure.protocol for figure in planned] == [figure.protocol for figure in whole]
     for name in judge.names(model):
-        (alone,) = judge.figures(model, "validation", 270, "raw", only=[name])
-        assert alone == whole[name]
+        alone = judge.figures(model, "validation", 270, "raw", only=[name])
+        assert alone == [figure for figure in whole if figure.name == name]
 
 
 def referred(workers: Workers, dataset: Dataset, place: str) -> tuple[int, list[Tensor]]:

@@ -49,7 +49,7 @@ class Gathered:
             for metric, near in MANIFOLDS.items():
                 found.append(self._figure(metric, self.paired, self.paired, variant=f"k={near}"))
         if self.extractor.name.partition(":")[0] in SCORED:
-            found.append(self._figure("inception_score", self.n_real, self.rows))
+            found.append(self._figure("inception_score", 0, self.rows))  # it looks at no real image
         return found
 
     def begin(self, metrics: Collection[str], device: torch.device) -> None:

@@ -11,7 +11,7 @@ from gen.data.dataset import Dataset
 from gen.data.stream import scaled
 from gen.engine.judge.figure import Figure
 from gen.engine.judge.labels import Accuracy, Codes
-from gen.engine.judge.likelihood import Bound, ImportanceBound
+from gen.engine.judge.likelihood import Bound, ImportanceBound, Posterior
 from gen.engine.judge.made import Imitation, Reconstruction, columns
 from gen.engine.judge.measure import Measure, Scope
 from gen.engine.judge.reference import References
@@ -21,6 +21,7 @@ from gen.metrics.extractors import Extractor
 from gen.phase import (
     Batch,
     Classifies,
+    Encodes,
     Imitates,
     ImportanceWeighted,
     Likelihood,
@@ -55,7 +56,7 @@ class Judge:
 
     def names(self, model: Model) -> list[str]:
         """Names of all figures of `model`, the one that steers by default first."""
-        return [figure.name for figure in self.plan(model, "validation", MANY, "raw")]
+        return list(dict.fromkeys(figure.name for figure in self.plan(model, "validation", MANY, "raw")))
 
     def cheap(self, model: Model) -> list[str]:
         """Names of the figures that take no extractor and not many passes."""
@@ -112,6 +113,8 @@ class Judge:
             found.append(Accuracy(model, scope))
         if isinstance(model, ImportanceWeighted):
             found.append(ImportanceBound(model, scope))
+        if isinstance(model, Encodes):
+            found.append(Posterior(model, scope))
         for measure in found:
             measure.want(only)
         return [measure for measure in found if measure.planned]

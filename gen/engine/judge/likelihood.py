@@ -1,4 +1,4 @@
-"""Measures of models with a likelihood: the bound and its terms, and its importance-weighted tightening."""
+"""Measures of models with a likelihood: the bound and its terms, its importance-weighted tightening, the posterior."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import Tensor
 
 from gen.engine.judge.measure import Measure, Scope
 from gen.engine.workers import Workers
+from gen.metrics.collapse import active_units, posterior_sums, unit_rates
 from gen.metrics.likelihood import bits_per_dimension, importance_bound
-from gen.phase import Batch, ImportanceWeighted, Likelihood
+from gen.phase import Batch, Encodes, ImportanceWeighted, Likelihood
 
 DENSITY = {
     "gaussian": True,
@@ -19,11 +20,7 @@ DENSITY = {
 
 
 class Bound(Measure):
-    """The negative evidence lower bound and its two terms, nats an image.
-
-    Figures of the posterior itself (active units: Burda et al. 2016, https://arxiv.org/abs/1509.00519, section 5.2; the
-    rate of each dimension) belong beside it, as a measure of their own, once a model offers its posterior.
-    """
+    """The negative evidence lower bound and its two terms, nats an image."""
 
     cheap = ("bound", "distortion", "rate")
     noise = 0
@@ -78,3 +75,30 @@ class ImportanceBound(Measure):
             bits = bits_per_dimension(found["importance_bound/images"], self.pixels, DENSITY[self.model.density])
             found["bits_per_dimension/images"] = bits
         return found
+
+
+class Posterior(Measure):
+    """Whether latents have collapsed: how many units are active (Burda et al. 2016, section 5.2), each one's rate."""
+
+    cheap = ("active_units",)
+    noise = 6
+
+    def __init__(self, model: Encodes, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.longest)
+        self.planned = scope.about_images(self.cheap, self.rows)
+        for unit in range(model.latent_size):
+            self.planned += scope.about_images(["unit_rate"], self.rows, variant=f"unit {unit}")
+
+    def begin(self, device: torch.device) -> None:
+        self.totals = torch.zeros(3, self.model.latent_size, dtype=torch.float64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        self.totals += posterior_sums(*self.model.latent_posterior(batch))
+
+    def sums(self) -> list[Tensor]:
+        return [self.totals]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"active_units/images": float(active_units(self.totals, self.rows))} | {
+            f"unit {unit}": rate for unit, rate in enumerate(unit_rates(self.totals, self.rows).tolist())
+        }

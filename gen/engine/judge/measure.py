@@ -79,12 +79,14 @@ class Measure(ABC):
 
     @abstractmethod
     def values(self, workers: Workers) -> Mapping[str, float]:
-        """Figure name -> value, from the totalled sums. Every worker calls it, at once."""
+        """Figure name, or the variant where one name has several, -> value, from the totalled sums. Every worker calls
+        it, at once."""
 
     def figures(self, workers: Workers) -> list[Figure]:
         """The planned figures with their values."""
         values = self.values(workers)
-        return [replace(figure, value=values[figure.name]) for figure in self.planned]
+        keys = [figure.name if figure.name in values else str(figure.variant) for figure in self.planned]
+        return [replace(figure, value=values[key]) for figure, key in zip(self.planned, keys, strict=True)]
 
 
 def first(rows: int, start: int, values: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def is_archive(place: str) -> bool:
 
 def listed(place: str) -> tuple[list[File], dict[str, list[int]]]:
     """Every file of a place, sorted by name, and its marks: path below it ("": itself) -> size and time of change
-    of the archive, or of each folder. They tell cheaply whether files came or went; a folder on object storage has none.
+    of the archive, or of each folder. They tell cheaply whether files came or went; a folder of a bucket has none.
     ValueError, one line, if it cannot be listed."""
     try:
         if is_archive(place):

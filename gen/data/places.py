@@ -22,7 +22,7 @@ BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entr
 
 def normal(place: str) -> str:
     """A place as all processes and hosts understand it: an absolute path, or the URI."""
-    return place if "://" in place else str(Path(place).expanduser().absolute())
+    return place if "://" in place else os.path.normpath(Path(place).expanduser().absolute())
 
 
 def shown(place: str) -> str:

@@ -248,6 +248,15 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class PredictsCodes(Protocol):
+    """Has a likelihood of an image's codes."""
+
+    def code_nats(self, batch: Batch) -> Tensor:
+        """-log p(codes) / number of codes (B,), in nats a code."""
+        ...
+
+
+@runtime_checkable
 class Encodes(Protocol):
     """Maps images to a diagonal Gaussian over latents."""
 

@@ -126,6 +126,7 @@ def prepare(archive: str, rounds: int) -> None:
                 start = time.perf_counter()
                 count = side(f"{folder}/cache-{number}-{index}")
                 seconds[name].append(time.perf_counter() - start)
+                print(f"round {number + 1}: {name} {seconds[name][-1]:.1f} s", flush=True)
     print(f"{count:,} images, {processes} CPUs, median of {rounds}")
     first = statistics.median(next(iter(seconds.values())))
     for name, values in seconds.items():

@@ -71,13 +71,16 @@ def reporting(runner: Runner) -> Runner:
         total, done = sum(len(part.names) for part in parts), 0
         print(f"decoding {total:,} images in {len(parts)} parts", flush=True)
         start = shown = time.monotonic()
+        before = 0  # images of the first part, which had to wait for the cluster
         for count in runner(parts):
             done += count
             now = time.monotonic()
-            if now - shown >= SECONDS or done == total:
-                left = (now - start) / done * (total - done)
-                rate = done / (now - start)
-                print(f"{done:,} of {total:,} images, {rate:,.0f} a second, {duration(left)} left", flush=True)
+            if not before and done < total:
+                before, start = done, now
+            elif now - shown >= SECONDS or done == total:
+                rate = (done - before) / max(now - start, 1e-3)
+                left = duration((total - done) / rate)
+                print(f"{done:,} of {total:,} images, {rate:,.0f} a second, {left} left", flush=True)
                 shown = now
             yield count
 

@@ -21,7 +21,9 @@ from gen.data.raw import File, Pictures
 from gen.results.storage import Storage
 
 BYTES = 32 << 20  # of a part's array, about
+ENCODED = 64 << 20  # bytes of a part's files, about: what a kill may cost is a minute, with photographs too
 MOST = 2048  # images of a part
+FEW = 16 << 20  # bytes of files for which no processes are started
 NAMED = 10  # damaged images that an error names
 
 
@@ -35,6 +37,7 @@ class Part:
     filter: str
     shelf: Storage  # where the part goes ...
     path: str  # ... under this name, and .npy and .json
+    bytes: int  # of the files
 
 
 @dataclass(frozen=True)
@@ -88,27 +91,51 @@ def here(parts: Sequence[Part]) -> Iterator[int]:
     """Makes parts with the processors of this machine, in processes of their own: for small images Pillow holds
     Python's lock most of the time, and threads took longer than one thread alone."""
     import joblib  # starts its processes without importing the caller's main file
+    from joblib.externals.loky import get_reusable_executor
 
     count = min(joblib.cpu_count(), len(parts))
-    if count < 2 or sum(len(part.names) for part in parts) < MOST:
+    if count < 2 or sum(part.bytes for part in parts) < FEW:
         for part in parts:
             yield make(part)
         return
     work = (joblib.delayed(make)(part) for part in parts)
-    yield from joblib.Parallel(count, backend="loky", batch_size=1, return_as="generator_unordered")(work)
+    try:
+        yield from joblib.Parallel(count, backend="loky", batch_size=1, return_as="generator_unordered")(work)
+    finally:
+        get_reusable_executor().shutdown(wait=True)  # else they idle for minutes beside the training
 
 
 def cut(pictures: Pictures, rows: NDArray[np.int64], size: int, kind: str, shelf: Storage, path: str) -> list[Part]:
     """The orders for `rows` of a column: fixed slices, whatever makes them."""
-    names = [pictures.files[row].name for row in rows]
+    files = [pictures.files[row] for row in rows]
     side = size or first_side(pictures, rows)
-    count = int(np.clip(BYTES // max(3 * side * side, 1), 16, MOST))
-    parts = []
-    for start in range(0, len(names), count):
-        same = digest([pictures.files[row] for row in rows[start : start + count]])  # a file that changes makes another
-        name = f"{path}-{start // count:05d}-{same}"
-        parts.append(Part(pictures.place, names[start : start + count], size, kind, shelf, name))
-    return parts
+    most = int(np.clip(BYTES // max(3 * side * side, 1), 16, MOST))
+    return [
+        Part(
+            pictures.place,
+            [file.name for file in piece],
+            size,
+            kind,
+            shelf,
+            f"{path}-{number:05d}-{digest(piece)}",
+            sum(file.size for file in piece),
+        )
+        for number, piece in enumerate(sliced(files, most))
+    ]
+
+
+def sliced(files: Sequence[File], most: int) -> Iterator[Sequence[File]]:
+    """Files in slices of at most `most`, and of about ENCODED bytes."""
+    piece: list[File] = []
+    held = 0
+    for file in files:
+        if len(piece) == most or (piece and held + file.size > ENCODED):
+            yield piece
+            piece, held = [], 0
+        piece.append(file)
+        held += file.size
+    if piece:
+        yield piece
 
 
 def first_side(pictures: Pictures, rows: NDArray[np.int64]) -> int:

@@ -22,7 +22,7 @@ BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entr
 
 def normal(place: str) -> str:
     """A place as all processes and hosts understand it: an absolute path, or the URI."""
-    return place if "://" in place else str(Path(place).expanduser().absolute())
+    return place if "://" in place else os.path.normpath(Path(place).expanduser().absolute())
 
 
 def shown(place: str) -> str:
@@ -49,7 +49,7 @@ def is_archive(place: str) -> bool:
 
 def listed(place: str) -> tuple[list[File], dict[str, list[int]]]:
     """Every file of a place, sorted by name, and its marks: path below it ("": itself) -> size and time of change
-    of the archive, or of each folder. They tell cheaply whether files came or went; a store's folder has none.
+    of the archive, or of each folder. They tell cheaply whether files came or went; a folder of a bucket has none.
     ValueError, one line, if it cannot be listed."""
     try:
         if is_archive(place):

@@ -23,11 +23,11 @@ from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
 from gen.engine.workers import ALONE, Workers
 from gen.phase import Model
+from gen.results.schema import WORST
 
 __all__ = ["Home", "Tick", "build_model", "fit"]
 
 CLOSED = "fitted in closed form"  # why a run without phases is complete
-WORST = 1e30  # size of the value of weights below the floor: finite, so that a run is ranked last and not ended
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
+from gen.results.schema import WORST
 from gen.results.storage import Storage
 
 PROTOCOL = (
@@ -36,10 +37,11 @@ def leaderboard(
     `n_fake` and `protocol` (its hash) choose one.
 
     Columns: rank, run, entry, seed, value, status, epochs, seconds, best_epoch, steering (the best of the cheap figures
-    that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) follow
-    unranked, by `steering`. `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or
-    "NAME/SUBJECT/COLUMN"; None: what selected the runs' best weights. ValueError if the measured runs share no
-    protocol, or several: figures of different ones are not to be ranked together.
+    that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) and
+    those whose best weights are below the floor of their config (a collapsed codebook) follow unranked, by `steering`.
+    `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None: what
+    selected the runs' best weights. ValueError if the measured runs share no protocol, or several: figures of different
+    ones are not to be ranked together.
     """
     if mode not in ("min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
@@ -63,8 +65,8 @@ def leaderboard(
     figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
     value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
-    ranked = np.isfinite(value)
     cheap = frame["steering"].to_numpy(dtype=float, na_value=np.nan)  # orders those without a rank; NaN is last
+    ranked = np.isfinite(value) & ~(np.abs(cheap) >= WORST)
     keys = [np.where(ranked, value, np.inf), cheap] if mode == "min" else [np.where(ranked, -value, np.inf), -cheap]
     order = np.lexsort((frame["run"].to_numpy(dtype=str), keys[1], keys[0]))
     frame = frame.iloc[order].reset_index(drop=True)

@@ -205,6 +205,9 @@ def test_weights_below_the_floor_are_the_worst_and_still_kept(digits: Dataset, j
     assert ticks[-1].best == 1e30
     evals = rows(tmp_path, "evals")
     assert evals[evals.metric == "mse"].value.max() < 4  # figures stay what was measured
+    board = results.leaderboard(str(tmp_path), "experiment")
+    assert board["rank"].isna().all()
+    assert board["value"].max() < 4
     assert trained(small("vqvae"), digits, judge, tmp_path / "above")[0].value < 4
     with pytest.raises(ValueError, match=r"evaluate.floor='used/images' is not measured for vae_mlp"):
         next(fit(small("vae_mlp", **{"evaluate.floor": "used/images"}), digits, device=CPU, judge=judge))

@@ -10,7 +10,7 @@ from torch import Tensor
 from gen.data.dataset import Dataset
 from gen.data.stream import scaled
 from gen.engine.judge.figure import Figure
-from gen.engine.judge.labels import Accuracy, Codes
+from gen.engine.judge.labels import Accuracy, CodeNats, Codes
 from gen.engine.judge.likelihood import Bound, ImportanceBound, Posterior
 from gen.engine.judge.made import Imitation, Reconstruction, columns
 from gen.engine.judge.measure import Measure, Scope
@@ -26,6 +26,7 @@ from gen.phase import (
     ImportanceWeighted,
     Likelihood,
     Model,
+    PredictsCodes,
     Quantises,
     Reconstructs,
 )
@@ -109,6 +110,8 @@ class Judge:
             found.append(Reconstruction(model, made, scope))
         if isinstance(model, Quantises):
             found.append(Codes(model, scope))
+        if isinstance(model, PredictsCodes):
+            found.append(CodeNats(model, scope))
         if isinstance(model, Classifies):
             found.append(Accuracy(model, scope))
         if isinstance(model, ImportanceWeighted):

@@ -10,7 +10,7 @@ from torch import Tensor
 from gen.engine.judge.measure import Measure, Scope
 from gen.engine.workers import Workers
 from gen.metrics.quality import perplexity, rightly_classified, share_used
-from gen.phase import Batch, Classifies, Quantises
+from gen.phase import Batch, Classifies, PredictsCodes, Quantises
 
 
 class Codes(Measure):
@@ -34,6 +34,29 @@ class Codes(Measure):
 
     def values(self, workers: Workers) -> Mapping[str, float]:
         return {"perplexity/images": perplexity(self.counts), "used/images": share_used(self.counts)}
+
+
+class CodeNats(Measure):
+    """What an image's codes cost under a prior, nats a code: log K under a uniform one."""
+
+    cheap = ("code_nats",)
+    noise = 7
+
+    def __init__(self, model: PredictsCodes, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.longest)
+        self.planned = scope.about_images(self.cheap, self.rows)
+
+    def begin(self, device: torch.device) -> None:
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        self.total += self.model.code_nats(batch).double().sum()
+
+    def sums(self) -> list[Tensor]:
+        return [self.total]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"code_nats/images": float(self.total) / self.rows}
 
 
 class Accuracy(Measure):

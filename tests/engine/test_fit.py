@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gen.config import EvaluateConfig, RunConfig, identity, override
 from gen.data.dataset import Dataset
 from gen.engine import checkpoint
-from gen.engine.fit import Home, Tick, build_model, fit
+from gen.engine.fit import Home, Tick, build_model, fit, steering
 from gen.engine.judge import Judge
 from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
 from gen.results.storage import Storage
@@ -230,12 +230,13 @@ def test_an_unknown_metric_is_refused_with_the_ones_there_are(digits: Dataset, j
 
 @pytest.mark.parametrize("entry", ZOO)
 def test_a_tick_measures_what_steers_and_what_is_cheap_and_the_end_everything(
-    entry: str, digits: Dataset, judge: Judge, tmp_path: Path
+    entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge], tmp_path: Path
 ) -> None:
-    config = small(entry, **{"budget.epochs": 2})
-    ticks = trained(config, digits, judge, tmp_path)
-    model = build_model(config, digits, CPU)
-    cheap = {judge.names(model)[0], *judge.cheap(model)}
+    config, dataset = small(entry, **{"budget.epochs": 2}), fitting(entry)
+    judge = judging(dataset)
+    ticks = trained(config, dataset, judge, tmp_path)
+    model = build_model(config, dataset, CPU)
+    cheap = {steering(config, judge, model), *judge.cheap(model)}
     assert all(set(tick.evals) == cheap for tick in ticks)
     evals = rows(tmp_path, "evals")
     ends = evals[evals.scope == "best"]

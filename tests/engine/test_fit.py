@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gen import results
 from gen.config import EvaluateConfig, RunConfig, identity, override
 from gen.data.dataset import Dataset
 from gen.engine import checkpoint

@@ -64,8 +64,8 @@ def entries(place: str) -> list[File]:
     """The files of a zip archive. ValueError if it is damaged, or if a name points outside of it."""
     found = [File(info.filename, info.file_size, info.CRC) for info in archive(place).infolist() if not info.is_dir()]
     for file in found:
-        path = PurePosixPath(file.name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
+        path = file.name.replace("\\", "/")  # text: half a million Paths take seconds
+        if path.startswith("/") or ".." in path.split("/"):
             raise ValueError(f"{shown(place)} is refused: its entry {file.name!r} points outside of the archive")
     return sorted(found)
 

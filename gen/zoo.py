@@ -84,7 +84,14 @@ ENTRIES = (
         budget=Budget(epochs=20),
     ),
     RunConfig("vqvae_gmm", "prior_gmm", MixturePrior.Config(), train=TrainConfig(batch=500), budget=Budget(epochs=1)),
-    RunConfig("vqvae_vae", "prior_vae", VAEPrior.Config(), train=TrainConfig(batch=100), budget=Budget(epochs=50)),
+    RunConfig(
+        "vqvae_vae",
+        "prior_vae",
+        VAEPrior.Config(),
+        train=TrainConfig(batch=100),
+        evaluate=EvaluateConfig(share=0.04),  # decoding a fake costs more than a step on its codes
+        budget=Budget(epochs=50),
+    ),
     RunConfig(
         "vqvae_pixelcnn",
         "prior_pixelcnn",

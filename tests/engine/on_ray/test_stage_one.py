@@ -82,7 +82,8 @@ def test_a_prior_s_run_on_two_workers_and_its_pictures(
     arguments = ["--storage", storage.place, "--name", "prior", "--out", str(tmp_path), "--device", "cpu"]
     drawn = CliRunner().invoke(sample.main, arguments)
     assert drawn.exit_code == 0, drawn.output
-    assert [path.name for path in tmp_path.iterdir()] == [f"prior-{end['run']}-fakes.png"]
+    kinds = ("fakes", "classes")
+    assert {path.name for path in tmp_path.iterdir()} == {f"prior-{end['run']}-{kind}.png" for kind in kinds}
 
 
 CASES = {

@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/python -m jobs.demo
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -64,12 +64,10 @@ class EvaluateConfig:
 
     every: int = 1  # epochs a tick
     images: int = 1_000  # most images of a tick's evaluation ...
-    share: float = (
-        0.125  # ... and most as a share of those that a tick trains on: a count, not a clock, bounds its time
-    )
+    share: float = 0.125  # ... and most as a share of those that a tick trains on: a count bounds its time, no clock
     full_images: int = 10_000  # images of the full protocol
     importance_images: int = 1_000  # images of the importance-weighted bound, ...
-    importance_samples: int = 100  # ... and samples of each (Burda et al. 2016: 5,000)
+    importance_samples: int = 20  # ... and samples of each (Burda et al. 2016: 5,000)
     batch: int = 500  # images an evaluation step
     features: str = ""  # inception, classifier, rotation, or a data set whose classifier serves; "": the set's own
     metric: str = ""  # what selects the best weights, as NAME/SUBJECT; "": the model's own

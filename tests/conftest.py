@@ -44,6 +44,13 @@ class RayCluster:
     dashboard: str  # for `ray job submit`
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes (`make test` has two) one has all tests on Ray, which mostly wait; so there is one Ray."""
+    for item in items:
+        if {"jobs", "on_ray"} & set(item.path.parts) or "ray_cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     from ray.cluster_utils import Cluster

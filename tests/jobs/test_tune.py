@@ -120,7 +120,7 @@ def test_stopped_job_and_a_time_that_is_up(ray_cluster, run_job: Callable, tmp_p
     [
         (
             ["--metric", "autoencoder/loss", "--mode", "min"],
-            "model.beta, model.codebook.dimensions, model.codebook.update change its scale",
+            "model.likelihood.variance change its scale",
         ),
         (["--metric", "autoencoder/loss", "--mode", "min"], "do not compare by it; use mse/reconstructions"),
         (["--metric", "perplexity/images", "--mode", "max"], "with model.codebook.codes, which vary; use mse/recon"),

@@ -49,7 +49,7 @@ class Judge:
         device: torch.device,
         batch: int,
         storage: Storage | None = None,
-        importance: tuple[int, int] = (1_000, 100),
+        importance: tuple[int, int] = (1_000, 20),
     ) -> None:
         self.dataset, self.extractor, self.device, self.batch = dataset, extractor, device, batch
         self.references = References(dataset, extractor, device, batch, storage)

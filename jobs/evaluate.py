@@ -28,6 +28,7 @@ from jobs.stored import find, missing
 @click.option("--inception-weights", type=click.Path(), help="File of Inception's weights, on every host.")
 @click.option("--split", "splits", multiple=True, type=click.Choice(["train", "validation", "test"]))
 @click.option("--images", type=int, help="Images to measure; default: as many as the run's full protocol.")
+@click.option("--importance-samples", type=int, help="Samples of the importance-weighted bound; default: the run's.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes that share each figure's work.")
 @click.option("--data-root", type=click.Path(), help="Folder of the originals, if they are not in the cache.")

@@ -20,7 +20,10 @@ def ranked(storage: results.Storage, name: str) -> pd.DataFrame:
     if runs.empty:
         raise ValueError(f"experiment {name} at {storage} has no runs yet")
     mode = json.loads(runs["config"].iloc[0])["evaluate"]["mode"]
-    frame = runs[["run"]].merge(results.outcomes(storage, name)[["run", "best", "checkpoint"]], on="run", how="left")
+    ends = results.outcomes(storage, name)
+    if len(kinds := sorted(ends["metric"].dropna().unique())) > 1:
+        raise ValueError(f"runs of {name} were steered by {', '.join(kinds)}, which do not compare; name the run")
+    frame = runs[["run"]].merge(ends[["run", "best", "checkpoint"]], on="run", how="left")
     return pd.DataFrame(frame).sort_values("best", ascending=mode == "min", kind="stable")
 
 
@@ -60,5 +63,7 @@ def on_first_stage(config: RunConfig, storage: results.Storage, text: str) -> Ru
     state = checkpoint.load_best(storage, experiment, run, CPU)
     first = restore(state["config"])
     rows = results.queries.read(storage, experiment, "runs", {"run": run})
+    if rows.empty:
+        raise ValueError(f"run {run} of {experiment} has not ended; submit it again, so that it does")
     stage = stage_of(first, experiment, run, state["weights"], str(rows["data_hash"].iloc[-1]))
     return dataclasses.replace(on_stage(config, stage), data=first.data)

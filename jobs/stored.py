@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from gen import results
@@ -18,6 +17,7 @@ from gen.engine.judge import Features, Figure, Judge, judge_by
 from gen.engine.on_ray.scoring import Stored, Wanted, on_record
 from gen.phase import at_least
 from gen.zoo import restore
+from jobs.runs import ranked
 
 
 def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:
@@ -29,7 +29,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         at_least("best", best, 1)
         if runs:
             raise ValueError("run and best both choose runs; say one of them")
-        runs = ranked(place, name)[:best]
+        runs = list(ranked(place, name).dropna(subset=["best", "checkpoint"])["run"])[:best]
     for run in runs:
         if run not in ticks:
             known = ", ".join(ticks) or "none"
@@ -40,6 +40,8 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
     if options["images"] is not None:
         at_least("images", images, 2)
     settings: dict[str, Any] = {"machine.device": options["device"], "machine.workers": options["workers"]}
+    if options["importance_samples"] is not None:
+        settings["evaluate.importance_samples"] = options["importance_samples"]
     if options["features"] is not None:
         settings["evaluate.features"] = options["features"]
     if options["inception_weights"]:
@@ -87,13 +89,3 @@ def best_tick(storage: results.Storage, name: str, run: str) -> int:
     names = storage.list(checkpoint.folder(name, run))
     found = [int(match[1]) for file in names if (match := re.fullmatch(r"best-(\d+)\.pt", file))]
     return max(found, default=0)
-
-
-def ranked(storage: results.Storage, name: str) -> list[str]:
-    """Runs that ended with stored weights, the best first by what steered them."""
-    ends = results.outcomes(storage, name)
-    ends = ends[ends["checkpoint"].notna() & ends["best"].notna()]
-    if ends.empty:
-        raise ValueError(f"no run of {name} in {storage} has ended with stored weights")
-    mode = restore(results.runs(storage, name)["config"].iloc[0]).evaluate.mode
-    return list(pd.DataFrame(ends).sort_values("best", ascending=mode == "min", kind="stable")["run"])

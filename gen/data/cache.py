@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,9 +210,18 @@ def common(config: DataConfig, picks: Picks, orders: Orders, notes: Mapping[str,
     raise ValueError(f"data set {config.name} has no image that can be read")
 
 
+def created(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array in a file whose blocks are set aside: a full disk is an error here, not a fault while it is filled."""
+    array: NDArray[Any] = open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
 def joined(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], shape: tuple[int, ...]) -> NDArray[Any]:
     """A column of all parts' images; grey ones repeated where the set is in colour."""
-    array: NDArray[Any] = open_memmap(path, "w+", np.uint8, shape)
+    array = created(path, np.uint8, shape)
     start = 0
     for part in parts:
         if count := notes[part.path].shape[0]:
@@ -225,7 +235,7 @@ def copied(path: Path, column: Any, rows: Rows, config: DataConfig) -> NDArray[A
     images = column.dtype == np.uint8
     side = config.size or column.shape[-1]
     shape = (len(rows), column.shape[1], side, side) if images else (len(rows),)
-    array: NDArray[Any] = open_memmap(path, "w+", column.dtype, shape)
+    array = created(path, column.dtype, shape)
     for start in range(0, len(rows), CHUNK):
         chunk = column[rows[start : start + CHUNK]]
         array[start : start + CHUNK] = resized(chunk, config.size, config.filter) if images else chunk

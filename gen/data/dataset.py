@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -9,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +76,8 @@ def open_dataset(
 
     `root`: folder of the originals, in the layout of torchvision. One that is given must be sound, and the cache is
     built anew if its files changed; without it a cache that is there serves, and downloads go into the cache. Of a set
-    named by its place ("images:PATH") files that come or go are noticed; `verify` looks at every file's size and date.
+    named by its place ("images:PATH") files that come or go are noticed, in a bucket only with `verify`, which looks at
+    every file's size and date.
     `cache`: default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: where decoded parts go and stay, for other hosts;
     default $GENFLEET_PARTS, else beside the cache until it is whole. `runner` makes them. ValueError for an unknown
     name, bad originals, a cache that cannot be written.
@@ -95,16 +98,23 @@ def open_dataset(
             return root is None or bool(recorded == fingerprint(source, originals))
         return not changed(source.place, recorded) and not (verify and listed(source) != manifest["listing"])
 
+    filled: list[str] = []
+
     def fill(fresh: Path, scratch: Path) -> dict[str, Any]:
-        raw = source.load(originals, download, scratch)
+        with FileLock(place / "originals.lock") if download else contextlib.nullcontext():
+            raw = source.load(originals, download, scratch)
         marks = raw.marks if raw.marks is not None else fingerprint(source, originals)
-        shelf, leave = shelf_of(place, config, parts)
-        manifest = filling.fill(fresh, config, source, raw, shelf, runner)
-        if not leave:
-            shutil.rmtree(shelf.place, ignore_errors=True)
+        shelf, _ = shelf_of(place, config, parts)
+        filled.append(shelf.place)
+        inside = any(getattr(column, "place", "").startswith(str(scratch)) for *_, column in filling.walk(raw.splits))
+        manifest = filling.fill(fresh, config, source, raw, shelf, here if inside else runner)  # no other host has it
         return {"originals": marks} | manifest
 
-    return cached(place, config, sound, fill)
+    dataset = cached(place, config, sound, fill)
+    if not shelf_of(place, config, parts)[1]:  # the parts of a cache that is whole
+        for done in filled:
+            shutil.rmtree(done, ignore_errors=True)
+    return dataset
 
 
 def few_labels(config: DataConfig, place: Path, whole: Dataset) -> Dataset:
@@ -220,12 +230,14 @@ def read(folder: Path, sound: Callable[[Mapping[str, Any]], bool]) -> Dataset | 
 
 
 def opened(path: Path, like: Mapping[str, Any]) -> Tensor:
-    """A stored column. Mapped copy-on-write: nobody writes, so all processes of a host share the pages, and torch takes
-    the array without a warning."""
-    array = np.load(path, mmap_mode="c")
+    """A stored column, mapped to be read: all processes of a host share the pages, and it may be larger than memory,
+    which a map that could be written may not."""
+    array = np.load(path, mmap_mode="r")
     if list(array.shape) != like["shape"] or str(array.dtype) != like["dtype"]:
         raise ValueError(f"{path} is not what its manifest says")
-    return torch.from_numpy(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of arrays that cannot be written, and nobody writes
+        return torch.from_numpy(array)
 
 
 def build(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path, Path], dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@ that do nothing else start in a fraction of a second."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -48,7 +49,8 @@ def decode(data: bytes) -> Image.Image:
             opened.load()
             image: Image.Image = opened
             if "exif" in image.info:
-                image = ImageOps.exif_transpose(image)
+                with contextlib.suppress(*FAULTS):  # it is turned before its tags are written anew, which may fail
+                    ImageOps.exif_transpose(image, in_place=True)
             if image.mode in GREY_16:
                 wide = np.asarray(image).astype(np.int64)
                 if not 0 <= wide.min() <= wide.max() <= 65535:

@@ -65,7 +65,13 @@ def load_images(place: str) -> Raw:
     files, marks = images_of(place)
     start = opened(files, stop=SPLITS)
     groups = grouped(files, start)
-    if not groups.keys() & SPLITS.keys():
+    called = [SPLITS[head.lower()] for head in groups if head.lower() in SPLITS]
+    if len(called) > len(set(called)) or any(head not in SPLITS and head.lower() in SPLITS for head in groups):
+        raise ValueError(
+            f"{shown(place)} has {', '.join(f'{head}/' for head in sorted(groups))}; name its splits train/, val/ and "
+            f"test/, each once"
+        )
+    if not called:
         labelled = {"train": by_class(place, files, start)}
     else:
         others = sorted(groups.keys() - SPLITS.keys())
@@ -78,6 +84,10 @@ def load_images(place: str) -> Raw:
     names = sorted({name for classes in labelled.values() for name in classes})
     if len(names) < 2:
         names = []
+    for split, classes in labelled.items():
+        if names and (strange := classes.keys() - labelled["train"].keys()):
+            what = f"the class {min(strange)!r}" if min(strange) else "images without a class"
+            raise ValueError(f"{shown(place)} has {what} in its {split}, which train/ has not; move them away")
     splits = {split: (table(place, classes, names),) for split, classes in labelled.items()}
     return Raw(splits, len(names), names, marks)
 
@@ -118,7 +128,7 @@ def load_unpaired(place: str) -> Raw:
     splits: dict[str, tuple[Columns, ...]] = {}
     for split, heads in {"train": ("train",), "validation": ("val", "valid"), "test": ("test",)}.items():
         for head in heads:
-            if all(f"{head}{domain}" in groups for domain in DOMAINS):
+            if all(f"{head}{domain}" in groups for domain in DOMAINS) and split not in splits:
                 splits[split] = tuple(
                     {column: Pictures(place, groups[f"{head}{domain}"])} for domain, column in DOMAINS.items()
                 )
@@ -216,7 +226,7 @@ def load_imagenette(root: Path, download: bool, scratch: Path) -> Raw:
     """Ten classes of ImageNet, 9,469 + 3,925 photographs, in torchvision's layout; give --size. Of the variants that
     are there the largest is taken; a download fetches the one of 160 pixels. val/ serves as the test."""
     from torchvision.datasets import Imagenette
-    from torchvision.datasets.utils import check_integrity, extract_archive
+    from torchvision.datasets.utils import check_integrity, download_url, extract_archive
 
     variants = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}
     here = next((kind for kind in variants if (root / variants[kind]).is_dir()), "")
@@ -232,10 +242,12 @@ def load_imagenette(root: Path, download: bool, scratch: Path) -> Raw:
             wanted = " or ".join(f"{name}[.tgz]" for name in variants.values())
             raise ValueError(f"data folder {root} holds no {wanted}; name it by --data-root, or use --download")
     try:
-        parts = {
-            split: Imagenette(str(root), folder, here or "160px", download=download and not here)
-            for split, folder in (("train", "train"), ("test", "val"))
-        }
+        if not here:  # the archive alone: an unpacking into the root that is killed would look whole
+            url, digest = Imagenette._ARCHIVES["160px"]
+            download_url(url, str(root), md5=digest)
+            extract_archive(root / f"{variants['160px']}.tgz", scratch)
+            root, here = scratch, "160px"
+        parts = {split: Imagenette(str(root), folder, here) for split, folder in (("train", "train"), ("test", "val"))}
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"Imagenette cannot be read from data folder {root}: {' '.join(str(error).split())}"

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from gen.data.cache import CHUNK, described, file_name
+from gen.data.cache import CHUNK, created, described, file_name
 
 
 def drawn(labels: NDArray[np.int64], classes: int, count: int, seed: int) -> NDArray[np.int64]:
@@ -58,7 +57,7 @@ def fill(folder: Path, splits: Any, classes: int, count: int, seed: int) -> dict
 
 def taken(path: Path, column: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
     """Rows of a column in a file of their own."""
-    array: NDArray[Any] = open_memmap(path, "w+", column.dtype, (len(rows), *column.shape[1:]))
+    array = created(path, column.dtype, (len(rows), *column.shape[1:]))
     for start in range(0, len(rows), CHUNK):
         array[start : start + CHUNK] = column[rows[start : start + CHUNK]]
     return array

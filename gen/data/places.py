@@ -167,6 +167,8 @@ def reader(place: str) -> Callable[[str], bytes]:
             return read(name)
         except (FileNotFoundError, IsADirectoryError):
             raise DamagedError("it is not there") from None
+        except PermissionError:
+            raise DamagedError("it may not be read") from None
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise DamagedError(one_line(error)) from None
         except RuntimeError as error:  # zipfile's word for an entry that is encrypted

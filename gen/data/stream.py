@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -13,6 +14,12 @@ from gen.data.dataset import Table
 from gen.data.pinned import Courier
 
 PASSES_KEPT = 2  # a draw may straddle two passes
+
+
+@functools.lru_cache(maxsize=16)
+def mixed(length: int) -> Tensor:
+    """A fixed order (length,) of rows: sources are often sorted by class, and a part of them must not be one class."""
+    return torch.from_numpy(np.random.default_rng([0, length]).permutation(length))
 
 
 def scaled(images: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:

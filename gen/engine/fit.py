@@ -248,7 +248,8 @@ class Run:
 
 def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     """The metric that selects the best weights: the config's, or the model's first. ValueError if it has no such."""
-    names = judge.names(model)
+    longest = max(len(next(iter(table.values()))) for table in judge.dataset.splits["train"])
+    names = judge.names(model, config.evaluate.tick_images(longest))
     if not names:
         raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by")
     metric = config.evaluate.metric or names[0]

@@ -173,5 +173,5 @@ def encoded(model: Model, table: Table, device: torch.device) -> np.ndarray[Any,
     parts: Sequence[Tensor] = torch.split(table["image"], BATCH)
     # whole float32 and one algorithm, so that hosts with unlike devices agree
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        codes = [model.codes({"image": scaled(part, device, torch.float32)}).cpu() for part in parts]
-    return torch.cat(codes).numpy().astype(dtype)
+        images = ({"image": scaled(part, device, torch.float32)} for part in parts)
+        return np.concatenate([model.codes(batch).cpu().numpy().astype(dtype) for batch in images])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ def leaderboard(
     metric: str | None = None,
     subject: str | None = None,
     split: str = "validation",
-    mode: Literal["min", "max"] = "min",
+    mode: Literal["min", "max"] | None = None,
     column: str | None = None,
     features: str | None = None,
     n_fake: int | None = None,
@@ -40,19 +41,23 @@ def leaderboard(
     that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) and
     those whose best weights are below the floor of their config (a collapsed codebook) follow unranked, by `steering`.
     `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None: what
-    selected the runs' best weights. ValueError if the measured runs share no protocol, or several: figures of different
+    selected the runs' best weights, which then says the mode too. ValueError if the measured runs share no protocol, or several: figures of different
     ones are not to be ranked together.
     """
-    if mode not in ("min", "max"):
+    if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     storage = place if isinstance(place, Storage) else Storage(place)
     ends = outcomes(storage, experiment)
+    own = metric is None
     if metric is None:
         metric = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
     if metric is not None and "/" in metric:
         metric, subject, *rest = metric.split("/")
         column = rest[0] if rest else column
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
+    if mode is None:  # that by which the runs were selected, if it is their metric that ranks; else small is good
+        modes = {json.loads(text)["evaluate"]["mode"] for text in frame["config"].dropna()} if own else {"min"}
+        mode = "max" if modes == {"max"} else "min"
     figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
     figures = figures[figures["run"].isin(frame["run"])]
     for name, chosen in (("column", column), ("features", features), ("n_fake", n_fake), ("protocol", protocol)):

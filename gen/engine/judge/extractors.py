@@ -48,7 +48,9 @@ class Features:
     ) -> Extractor:
         """The extractor for `dataset`; what has to be trained is trained by rank 0, once for a storage. ValueError
         for a name that is not known, a set that does not fit, weights that are missing."""
-        return self._open(dataset, device, Keeper(storage, device, workers))
+        found = self._open(dataset, device, Keeper(storage, device, workers))
+        check_alike(found, device, workers)
+        return found
 
     def found(self, dataset: Dataset, storage: Storage) -> Extractor:
         """The extractor if nothing need be trained for it, else only described. ValueError as `open`."""
@@ -65,6 +67,13 @@ class Features:
             return Described(name, INCEPTION[name])
         return Described(name if other is None else f"{name}:{other.name}")
 
+    def _labelled(self, dataset: Dataset) -> Dataset:
+        """The data set with all its labels: a judge knows those that a model is not given."""
+        settings = dataset.manifest.get("settings", {})
+        if not settings.get("labels"):
+            return dataset
+        return open_dataset(DataConfig(**{**settings, "labels": 0, "label_seed": 0}), self.data_root, self.download)
+
     def _parts(self, dataset: Dataset) -> tuple[str, Dataset | None]:
         if self.name in ("", *NAMES):
             return self.name or default_name(dataset), None
@@ -73,6 +82,7 @@ class Features:
 
     def _open(self, dataset: Dataset, device: torch.device, kept: Callable[..., bytes]) -> Extractor:
         name, other = self._parts(dataset)
+        dataset = self._labelled(dataset)
         column = next(name for name, like in dataset.splits["train"][0].items() if like.dtype == torch.uint8)
         return open_extractor(
             name,
@@ -83,6 +93,16 @@ class Features:
             inception_weights=self.inception_weights or None,
             kept=kept,
         )
+
+
+def check_alike(extractor: Extractor, device: torch.device, workers: Workers) -> None:
+    """ValueError on at least one worker unless all have the same weights: unlike hosts would mix two judges."""
+    text = extractor.weights_hash
+    own = torch.tensor([int(text[start : start + 4], 16) for start in range(0, 16, 4)], device=device)
+    total = own.clone()
+    workers.total([total])
+    if not torch.equal(total, own * workers.size):
+        raise ValueError(f"the workers' weights of {extractor.name} differ; bring the same file to every host")
 
 
 @dataclass(frozen=True)

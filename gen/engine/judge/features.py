@@ -42,6 +42,8 @@ class Gathered:
 
     def planned(self) -> list[Figure]:
         """All figures of these features."""
+        if min(self.n_real, self.rows) < 2:  # one image has no covariance
+            return []
         found = [self._figure(self.frechet, self.n_real, self.rows, deficient=self.deficient)]
         if self.paired > neighbours.DENSE:
             subsets = f"{kernel.SUBSETS} subsets of {subset(self.paired)}"

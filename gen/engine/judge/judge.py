@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gen.data.dataset import Dataset
-from gen.data.stream import scaled
+from gen.data.stream import mixed, scaled
 from gen.engine.judge.figure import Figure
 from gen.engine.judge.labels import Accuracy, CodeNats, Codes
 from gen.engine.judge.likelihood import Bound, ImportanceBound, Posterior
@@ -55,9 +55,9 @@ class Judge:
         self.references = References(dataset, extractor, device, batch, storage)
         self.importance = importance  # images and samples an image of the importance-weighted bound
 
-    def names(self, model: Model) -> list[str]:
-        """Names of all figures of `model`, the one that steers by default first."""
-        return list(dict.fromkeys(figure.name for figure in self.plan(model, "validation", MANY, "raw")))
+    def names(self, model: Model, images: int = MANY) -> list[str]:
+        """Names of all figures of `model` by so many images, the one that steers by default first."""
+        return list(dict.fromkeys(figure.name for figure in self.plan(model, "validation", images, "raw")))
 
     def cheap(self, model: Model) -> list[str]:
         """Names of the figures that take no extractor and not many passes."""
@@ -127,7 +127,7 @@ class Judge:
         batch: dict[str, Tensor] = {}
         for table in self.dataset.splits[split]:
             for name, column in table.items():
-                picked = column[rows % len(column)]
+                picked = column[mixed(len(column))[rows % len(column)]]
                 floating = picked.dtype == torch.uint8
                 batch[name] = scaled(picked, self.device, dtype) if floating else picked.to(self.device)
         return batch

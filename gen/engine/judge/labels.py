@@ -20,7 +20,7 @@ class Codes(Measure):
     noise = 3
 
     def __init__(self, model: Quantises, scope: Scope) -> None:
-        self.model, self.rows = model, min(scope.images, scope.longest)
+        self.model, self.rows = model, min(scope.images, scope.length("image"))
         self.planned = scope.about_images(self.cheap, self.rows)
 
     def begin(self, device: torch.device) -> None:
@@ -43,8 +43,10 @@ class CodeNats(Measure):
     noise = 7
 
     def __init__(self, model: PredictsCodes, scope: Scope) -> None:
-        self.model, self.rows = model, min(scope.images, scope.longest)
-        self.planned = scope.about_images(self.cheap, self.rows)
+        self.model, self.rows = model, min(scope.images, scope.length("image"))
+        stage = getattr(getattr(model, "config", None), "stage_one", None)
+        variant = f"codes {stage.hash}" if stage else None  # nats of other codes do not compare
+        self.planned = scope.about_images(self.cheap, self.rows, variant=variant)
 
     def begin(self, device: torch.device) -> None:
         self.total = torch.zeros((), dtype=torch.float64, device=device)

@@ -26,8 +26,8 @@ class Bound(Measure):
     noise = 0
 
     def __init__(self, model: Likelihood, scope: Scope) -> None:
-        self.model, self.rows = model, min(scope.images, scope.longest)
-        likelihood = model.density if isinstance(model, ImportanceWeighted) else None
+        self.model, self.rows = model, min(scope.images, scope.length("image"))
+        likelihood = getattr(model, "density", None)  # a VQ-VAE may have one, and no importance weights
         self.planned = scope.about_images(self.cheap, self.rows, likelihood=likelihood)
 
     def begin(self, device: torch.device) -> None:
@@ -53,7 +53,7 @@ class ImportanceBound(Measure):
 
     def __init__(self, model: ImportanceWeighted, scope: Scope) -> None:
         self.model, self.samples = model, scope.importance_samples
-        self.rows = min(scope.images, scope.importance_images, scope.longest)
+        self.rows = min(scope.images, scope.importance_images, scope.length("image"))
         more = {"n_samples": self.samples, "likelihood": model.density}
         bits = ["bits_per_dimension"] if model.density in DENSITY else []  # of another, the scale is not known here
         self.planned = scope.about_images(["importance_bound", *bits], self.rows, **more)
@@ -84,7 +84,7 @@ class Posterior(Measure):
     noise = 6
 
     def __init__(self, model: Encodes, scope: Scope) -> None:
-        self.model, self.rows = model, min(scope.images, scope.longest)
+        self.model, self.rows = model, min(scope.images, scope.length("image"))
         self.planned = scope.about_images(self.cheap, self.rows)
         for unit in range(model.latent_size):
             self.planned += scope.about_images(["unit_rate"], self.rows, variant=f"unit {unit}")

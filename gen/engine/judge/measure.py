@@ -33,11 +33,6 @@ class Scope:
         """Rows of a column in the split; 0 if it has none."""
         return next((len(table[column]) for table in self.dataset.splits[self.split] if column in table), 0)
 
-    @property
-    def longest(self) -> int:
-        """Rows of the split's longest table."""
-        return max(len(next(iter(table.values()))) for table in self.dataset.splits[self.split])
-
     def planned(self, metric: str, subject: str, n_real: int, n_fake: int, **more: Any) -> Figure:
         """A figure to be measured here."""
         return Figure(metric, subject, PLANNED, n_real, n_fake, self.split, self.weights, **more)

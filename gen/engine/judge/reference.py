@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from gen.data.dataset import Dataset
-from gen.data.stream import scaled
+from gen.data.stream import mixed, scaled
 from gen.engine.workers import Workers
 from gen.metrics.extractors import Extractor
 from gen.metrics.frechet import Reference
 from gen.metrics.moments import Moments
 from gen.results.storage import Storage
 
-FORMAT = 1  # of the files
+FORMAT = 2  # of the files
 Kept = TypeVar("Kept")
 
 
@@ -73,7 +73,9 @@ class References:
         images = self._column(split, column)
         for index, start in enumerate(range(0, rows, self.batch)):
             if index % workers.size == workers.rank:
-                part = scaled(images[start : min(start + self.batch, rows)], self.device, torch.float32)
+                part = scaled(
+                    images[mixed(len(images))[start : min(start + self.batch, rows)]], self.device, torch.float32
+                )
                 use(start, self.extractor.features(part))
 
     def _cached(

@@ -18,11 +18,12 @@ from gen.data.dataset import open_dataset
 from gen.engine import Home, fit
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
-from jobs import sample, train, tune
+from jobs import evaluate, prepare, sample, train, tune
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-JOBS = {"train": train, "tune": tune, "sample": sample}
+JOBS = {"train": train, "tune": tune}  # those whose dry run needs nothing stored
+OTHERS = {"sample": sample, "prepare": prepare, "evaluate": evaluate}
 
 
 def block(start: str) -> str:
@@ -77,8 +78,8 @@ def test_the_submitted_lines_are_understood(line: str, tmp_path: Path) -> None:
     job, *arguments = shlex.split(
         re.sub(r"s3://bucket/results|\$STORAGE", str(tmp_path), line)
     )  # which asks the network
-    if job == "sample":
-        known = {name for option in sample.main.params for name in option.opts}
+    if job in OTHERS:
+        known = {name for option in OTHERS[job].main.params for name in option.opts}
         assert {text for text in arguments if text.startswith("--")} <= known
     else:
         result = CliRunner().invoke(JOBS[job].main, [*arguments, "--dry-run"])
@@ -86,5 +87,5 @@ def test_the_submitted_lines_are_understood(line: str, tmp_path: Path) -> None:
 
 
 def test_there_are_lines_to_check() -> None:
-    assert len(SUBMITTED) == 4
+    assert len(SUBMITTED) == 6
     assert len(BLOCKS) == 4

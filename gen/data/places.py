@@ -7,7 +7,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -195,8 +195,3 @@ def read_folder(place: str) -> Callable[[str], bytes]:
         return data
 
     return read
-
-
-def first_that_is_there(candidates: Iterator[Path]) -> Path | None:
-    """The first path that exists."""
-    return next((path for path in candidates if path.exists()), None)

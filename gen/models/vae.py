@@ -16,7 +16,7 @@ Deviations from the papers:
    Linear layer and its first transposed convolution, as in the authors' code.
 7. `Strided` has the networks of a published course report, as far as it states them. Inferred, so that the numbers of
    parameters agree: biases beside BatchNorm, padding 1 of the transposed convolutions, no activation about the Linear
-   layers. Its likelihood's variance is one number, the variance of the pixels of 16 batches of training images together.
+   layers. Its likelihood's variance is one number, that of the pixels of 16 batches of training images together.
 """
 
 from __future__ import annotations

@@ -145,8 +145,10 @@ class Gaussian(PixelLikelihood):
 
 
 class FittedGaussian(Gaussian):
-    """Its variance is that of the pixels of `FIT_DRAWS` training batches about their mean, all taken together; 1 until it
-    is fitted."""
+    """Its variance is that of the pixels of `FIT_DRAWS` training batches about their mean, all taken together.
+
+    1 until it is fitted.
+    """
 
     def hold(self) -> None:
         self.register_buffer("log_variance", torch.zeros(()))

@@ -41,8 +41,8 @@ def leaderboard(
     that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) and
     those whose best weights are below the floor of their config (a collapsed codebook) follow unranked, by `steering`.
     `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None: what
-    selected the runs' best weights, which then says the mode too. ValueError if the measured runs share no protocol, or several: figures of different
-    ones are not to be ranked together.
+    selected the runs' best weights, which then says the mode too. ValueError if the measured runs share no protocol, or
+    several: figures of different ones are not to be ranked together.
     """
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
@@ -56,8 +56,8 @@ def leaderboard(
         column = rest[0] if rest else column
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
     if mode is None:  # that by which the runs were selected, if it is their metric that ranks; else small is good
-        modes = {json.loads(text)["evaluate"]["mode"] for text in frame["config"].dropna()} if own else {"min"}
-        mode = "max" if modes == {"max"} else "min"
+        configs = map(json.loads, frame["config"].dropna()) if own else ()
+        mode = "max" if {one.get("evaluate", {}).get("mode") for one in configs} == {"max"} else "min"
     figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
     figures = figures[figures["run"].isin(frame["run"])]
     for name, chosen in (("column", column), ("features", features), ("n_fake", n_fake), ("protocol", protocol)):

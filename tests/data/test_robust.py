@@ -1,5 +1,6 @@
 """What users' folders and archives hold. Each case works, or is one line that says what to do."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
+from gen.data.decode import decode
 from tests.data.pictures import encoded, files, noise, write
 
 
@@ -195,3 +197,28 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path, cache: Path) -> None:
             data[start + offset] |= 1  # the flag of encryption
     place.write_bytes(data)
     assert "encrypted" in refused(place, cache)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/cat/{}.png", "train/dog/{}.png", "test/{}.png"], "images without a class in its test"),
+        (["train/cat/{}.png", "train/dog/{}.png", "test/bird/{}.png"], "the class 'bird' in its test"),
+        (["train/{}.png", "val/{}.png", "validation/{}.png"], "each once"),
+        (["Train/{}.png", "Test/{}.png"], "name its splits train/, val/ and test/"),
+    ],
+)
+def test_a_layout_in_doubt_is_refused(names: list[str], message: str, tmp_path: Path, cache: Path) -> None:
+    pictures = list(files(6).values())
+    held = {name.format(number): data for name in names for number, data in enumerate(pictures)}
+    assert message in refused(write(tmp_path / "set.zip", held), cache)
+
+
+def test_a_picture_whose_tags_cannot_be_written_again_is_turned(tmp_path: Path, cache: Path) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6  # orientation: to be turned to the right
+    tags[0x011A] = (1, 2, 3)  # a resolution that is no number
+    wide = noise(0, (16, 8))
+    buffer = io.BytesIO()
+    wide.save(buffer, "JPEG", exif=tags.tobytes())
+    assert decode(buffer.getvalue()).size == (8, 16)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gen.data.dataset import Dataset
-from gen.data.stream import scaled
+from gen.data.stream import mixed, scaled
 from gen.engine.judge import Figure, Judge
 from gen.engine.judge.extractors import Features
 from gen.engine.workers import ALONE, Workers
@@ -170,7 +170,7 @@ def test_accuracy_counts_labelled_images_only(digits: Dataset) -> None:
 def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(digits: Dataset) -> None:
     judge = Judge(digits, Means(), CPU, 32, importance=(50, 7))
     found = by_name(judge.figures(Exact(), "test", 1000, "raw"))
-    images = scaled(digits.splits["test"][0]["image"][:50], CPU, torch.float32)
+    images = scaled(digits.splits["test"][0]["image"][mixed(360)[:50]], CPU, torch.float32)
     nats = float((images.double().square() / 2 + math.log(2 * math.pi) / 2).flatten(1).sum(1).mean())
     bound, bits = found["importance_bound/images"], found["bits_per_dimension/images"]
     assert bound.value == pytest.approx(nats, rel=1e-6)
@@ -184,7 +184,7 @@ def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(digits: D
 def test_a_collapsed_posterior_is_told_by_its_units(digits: Dataset) -> None:
     judge = Judge(digits, Means(), CPU, 32)
     active, *rates = judge.figures(Collapsed(), "test", 50, "raw")
-    labels = digits.splits["test"][0]["label"][:50].double()
+    labels = digits.splits["test"][0]["label"][mixed(360)[:50]].double()
     assert (active.name, active.value) == ("active_units/images", 1)
     assert [rate.value for rate in rates] == [pytest.approx(float(labels.square().mean() / 2), rel=1e-12), 2, 0]
     assert [rate.variant for rate in rates] == ["unit 0", "unit 1", "unit 2"]
@@ -244,3 +244,26 @@ def test_an_extractor_that_only_has_to_be_found_is_not_trained(
     assert Features().found(digits, storage).weights_hash == trained.weights_hash
     described = Features().described(digits)
     assert (described.name, described.width) == (trained.name, trained.width)
+
+
+def test_a_part_of_a_split_that_is_sorted_by_class_has_all_classes(digits: Dataset) -> None:
+    table = digits.splits["test"][0]
+    order = table["label"].argsort()
+    dataset = dataclasses.replace(digits, splits={"test": ({name: column[order] for name, column in table.items()},)})
+    seen = []
+
+    class Looks(Labels):
+        def classify(self, batch: Batch) -> Tensor:
+            seen.extend(batch["label"].tolist())
+            return super().classify(batch)
+
+    Judge(dataset, Means(), CPU, 32).figures(Looks(), "test", 60, "raw", only=["accuracy/images"])
+    assert set(seen) == set(range(10))
+
+
+def test_a_split_of_one_image_has_no_distance(digits: Dataset) -> None:
+    one = tuple({name: column[:1] for name, column in table.items()} for table in digits.splits["test"])
+    judge = Judge(dataclasses.replace(digits, splits={"test": one}), Means(), CPU, 32)
+    names = {figure.metric for figure in judge.figures(built("vqvae", digits), "test", 100, "raw")}
+    assert "mse" in names
+    assert not any(name.startswith("frechet") for name in names)

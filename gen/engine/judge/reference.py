@@ -73,10 +73,8 @@ class References:
         images = self._column(split, column)
         for index, start in enumerate(range(0, rows, self.batch)):
             if index % workers.size == workers.rank:
-                part = scaled(
-                    images[mixed(len(images))[start : min(start + self.batch, rows)]], self.device, torch.float32
-                )
-                use(start, self.extractor.features(part))
+                picked = images[mixed(len(images))[start : min(start + self.batch, rows)]]
+                use(start, self.extractor.features(scaled(picked, self.device, torch.float32)))
 
     def _cached(
         self,

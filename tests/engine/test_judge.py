@@ -13,7 +13,7 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 
 from gen.config import override
 from gen.data.dataset import Dataset
-from gen.data.stream import scaled
+from gen.data.stream import mixed, scaled
 from gen.engine.fit import build_model
 from gen.engine.judge import NOISE, Figure, Judge, shared_classifier
 from gen.engine.machine import seed
@@ -123,4 +123,6 @@ def test_grids_are_pictures_of_the_right_parts(entry: str, fitting: Callable[[st
         small = picture[::scale, ::scale]
         left = 1 if kind == "reconstructions" else small.shape[1] - 8 * (size + 1)
         corner = small[1 : size + 1, left : left + size]
-        assert np.array_equal(corner, originals[0, 0].numpy()), kind  # the first real image, where it belongs
+        assert np.array_equal(corner, originals[mixed(len(originals))[0], 0].numpy()), (
+            kind
+        )  # the first real image, where it belongs

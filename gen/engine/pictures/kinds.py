@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gen.data.dataset import Dataset
-from gen.data.stream import scaled
+from gen.data.stream import mixed, scaled
 from gen.engine.machine import seed
 from gen.engine.pictures import codes, files
 from gen.phase import Conditional, Decodes, Embeds, Imitates, Interpolates, Model, Quantises, Reconstructs
@@ -57,6 +57,10 @@ class Scene:
         """The pairs asked for, or else the default ones that the split has."""
         return self.pairs or [pair for pair in PAIRS if max(pair) < len(self)]
 
+    def some(self, count: int) -> dict[str, Tensor]:
+        """A batch of `count` rows, the same every time, of all classes even where the split is sorted by them."""
+        return self.rows(mixed(len(self))[torch.arange(count) % len(self)])
+
     @property
     def images(self) -> str:
         """What the real images are called."""
@@ -99,13 +103,13 @@ def paint(kind: Kind, model: Model, scene: Scene) -> bytes:
 
 def fakes_beside_real(model: Imitates, scene: Scene) -> bytes:
     """Fakes on the left, real images on the right, 8 x 8 each."""
-    batch = scene.rows(torch.arange(COUNT))
+    batch = scene.some(COUNT)
     return files.png(files.beside([files.tiled(part, 8) for part in (model.imitate(batch)["image"], batch["image"])]))
 
 
 def originals_over_reconstructions(model: Reconstructs, scene: Scene) -> bytes:
     """Each row of 16 originals stands over the row of their reconstructions."""
-    batch = scene.rows(torch.arange(COUNT))
+    batch = scene.some(COUNT)
     made, real = model.reconstruct(batch)["image"], batch["image"]
     rows = torch.stack([part.reshape(-1, 16, *real.shape[1:]) for part in (real, made)], dim=1)  # (4, 2, 16, C, H, W)
     return files.png(files.tiled(rows.flatten(0, 2), 16))

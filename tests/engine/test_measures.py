@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen.data.dataset import Dataset
+from gen.config import DataConfig
+from gen.data.dataset import Dataset, open_dataset
 from gen.data.stream import mixed, scaled
 from gen.engine.judge import Figure, Judge
 from gen.engine.judge.extractors import Features
@@ -267,3 +268,9 @@ def test_a_split_of_one_image_has_no_distance(digits: Dataset) -> None:
     names = {figure.metric for figure in judge.figures(built("vqvae", digits), "test", 100, "raw")}
     assert "mse" in names
     assert not any(name.startswith("frechet") for name in names)
+
+
+def test_a_judge_knows_the_labels_that_a_model_is_not_given(cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENFLEET_CACHE", cache)
+    few, whole = (open_dataset(DataConfig("digits", labels=labels)) for labels in (20, 0))
+    assert Features().open(few, CPU).weights_hash == Features().open(whole, CPU).weights_hash

@@ -44,6 +44,7 @@ class RayCluster:
     dashboard: str  # for `ray job submit`
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several processes (`make test` has two) one has all tests on Ray, which mostly wait; so there is one Ray."""
     for item in items:

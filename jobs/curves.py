@@ -50,7 +50,7 @@ def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
         taken = sum(style in pool for style, _ in styles.values())
         styles[name] = (
             pool[taken % len(pool)],
-            f"{name} ({'training, mean since the last' if split == 'train' else split})",
+            f"{name} ({'training, mean since the last tick' if split == 'train' else split})",
         )
     for (run, name), line in lines.groupby(["run", "name"]):
         run, name = str(run), str(name)

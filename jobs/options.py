@@ -128,7 +128,7 @@ def resolve(options: dict[str, Any]) -> Asked:
         "device": "machine.device",
     }
     config, storage = entry(options.pop("entry")), Storage(options.pop("storage"))
-    if stage := options.pop("stage_one"):
+    if (stage := options.pop("stage_one")) is not None:
         config = on_first_stage(config, storage, stage)
     config = override(config, dict(pairs))
     config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})

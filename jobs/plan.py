@@ -45,9 +45,9 @@ class Plan:
         is to steer them."""
         config = self.space.config
         dataset = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""})).open()
-        model = build_model(config, dataset, torch.device("cpu"))
-        measured = self.asked.described(dataset).names(model)
-        check_objective(self.space, self.configs, measured, [phase.name for phase in model.phases()])
+        model, judge = build_model(config, dataset, torch.device("cpu")), self.asked.described(dataset)
+        measured, metric = judge.names(model), judge.full_name(config.evaluate.metric)
+        check_objective(self.space, metric, self.configs, measured, [phase.name for phase in model.phases()])
         return dataset
 
 

@@ -13,6 +13,8 @@ from gen.engine import checkpoint
 from gen.engine.stage_one import CPU, stage_of
 from gen.zoo import restore
 
+SOME = 10  # runs that a refusal names
+
 
 def ranked(storage: results.Storage, name: str) -> pd.DataFrame:
     """Runs with their `best` value and `checkpoint`, the best first and those without one last."""
@@ -44,9 +46,16 @@ def find_run(storage: results.Storage, text: str) -> tuple[str, str]:
     """Experiment and run that `text` names: EXPERIMENT/RUN, EXPERIMENT (its best run), or RUN of any experiment.
     ValueError if there is none, or more than one."""
     experiment, sign, run = text.partition("/")
-    if sign:
-        return experiment, run
     experiments = known(storage)
+    if sign:
+        with_weights = storage.folders(f"{experiment}/_checkpoints") if experiment in experiments else []
+        if run not in with_weights:
+            more = f" and {len(with_weights) - SOME} more" if len(with_weights) > SOME else ""
+            there = f"runs with weights: {', '.join(with_weights[:SOME]) or 'none'}{more}"
+            if experiment not in experiments:
+                there = f"experiments: {', '.join(experiments) or 'none'}"
+            raise ValueError(f"stage-one={text!r} names no run with weights in {storage}; {there}")
+        return experiment, run
     if text in experiments:
         return text, best_run(storage, text)
     holders = [name for name in experiments if storage.list(checkpoint.folder(name, text))]

@@ -58,10 +58,15 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
         dtype, split = next(model.parameters()).dtype, options["split"]
         scene = Scene(dataset, device, dtype, split, [pair(text) for text in options["pairs"]])
         kinds = allowed(model, parts(options["kinds"]))
+        if scene.pairs and not any(kind.paired(model) for kind in kinds):
+            raise ValueError(
+                f"pair={options['pairs'][0]}: no picture here joins two images of {config.entry}; leave it out"
+            )
     model.load_state_dict(state["weights"])
     model.to(device).eval()
     for kind in kinds:
-        text = f"{kind.name} of {config.entry} on {dataset.name}, epoch {state['epoch']:g}, {split} images"
+        shown = f" ({shows})" if (shows := kind.shows(model)) else ""
+        text = f"{kind.name}{shown} of {config.entry} on {dataset.name}, epoch {state['epoch']:g}, {split} images"
         write(out / f"{name}-{run}-{kind.name}.{kind.suffix}", paint(kind, model, scene), text)
 
 

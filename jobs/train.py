@@ -80,8 +80,10 @@ def train(asked: Asked, data_hash: str) -> int:
         finally:
             queue.put(None)
             listener.join()
-        print(f"{name}: {ticks[-1].ended} ({ticks[-1].why}), best {ticks[-1].best:.6g}", flush=True)
-        return int(ticks[-1].ended == "failed")
+        last = ticks[-1]
+        told = [f"best {last.best:.6g}", *(f"{guard} {value:.4g}" for guard, value in last.guards.items())]
+        print(f"{name}: {last.ended} ({last.why}), {', '.join(told)}", flush=True)
+        return int(last.ended == "failed")
     finally:
         lease.release()
 

@@ -34,4 +34,4 @@ def space(config: RunConfig) -> Space:
         keys["model.penalty"] = tune.loguniform(0.1, 100.0)
         keys["model.repeats"] = tune.choice([1, 2, 3, 5])
     scales = {"critic/": ["model.objective", "model.penalty"], "generator/": ["model.objective"]}
-    return Space(config, keys, metric="frechet_classifier/fakes", max_epochs=60, grace=5, scales=scales)
+    return Space(config, keys, metric="frechet/fakes", max_epochs=60, grace=5, scales=scales)

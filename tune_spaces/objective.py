@@ -11,14 +11,14 @@ PROTOCOL = ("data", "evaluate", "budget", "machine")  # groups whose settings sa
 
 
 def check_objective(
-    space: Space, configs: Sequence[RunConfig], measured: Sequence[str], phases: Collection[str]
+    space: Space, metric: str, configs: Sequence[RunConfig], measured: Sequence[str], phases: Collection[str]
 ) -> None:
-    """ValueError unless the runs `configs` compare by the figure that steers them.
+    """ValueError unless the runs `configs` compare by the figure `metric`, which steers them.
 
     `measured` are the held-out figures of the entry, `phases` the names of its phases, which begin those of its
     training figures.
     """
-    metric, varying = space.config.evaluate.metric, varied(configs)
+    varying = varied(configs)
     scaling = [key for key in varying if any(covered(key, keys) for keys in scales(space, metric))]
     works = [name for name in (space.metric, *measured) if name in measured and not any(scales(space, name))]
     advice = f"use {works[0]}" if works else "measured: " + ", ".join(measured)

@@ -7,7 +7,8 @@ from ray import tune
 from gen.config import RunConfig
 from tune_spaces.space import Space
 
-METRIC = "frechet_classifier/fakes"  # likelihoods of codes, of latents and none at all do not compare
+METRIC = "frechet/fakes"  # likelihoods of codes, of latents and none at all do not compare
+BATCHES = tune.choice([32, 64, 100, 128, 256])
 
 
 def pixelcnn(config: RunConfig) -> Space:
@@ -18,6 +19,7 @@ def pixelcnn(config: RunConfig) -> Space:
         "model.reach": tune.choice([1, 2, 3]),
         "model.head": tune.choice([128, 256, 512]),
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
+        "train.batch": BATCHES,
     }
     return Space(config, keys, metric=METRIC, max_epochs=30, grace=3)
 
@@ -30,6 +32,7 @@ def vae(config: RunConfig) -> Space:
         "model.depth": tune.choice([1, 2, 3]),
         "model.beta": tune.loguniform(0.5, 50.0),  # latents have thousands of dimensions, z a few
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
+        "train.batch": BATCHES,
     }
     return Space(config, keys, metric=METRIC, max_epochs=50, grace=5, scales={"prior/": ["model.beta"]})
 

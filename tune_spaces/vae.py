@@ -15,8 +15,8 @@ def space(config: RunConfig) -> Space:
     densities; who varies it ranks by reconstructions."""
     settings = flat(config)
     keys: dict[str, Any] = {
-        "model.beta": tune.loguniform(0.25, 8.0),
-        "model.latent": tune.choice([2, 4, 8, 16, 32, 64]),
+        "model.beta": tune.loguniform(0.125, 8.0),
+        "model.latent": tune.choice(sorted({2, 4, 8, 16, 32, 64, settings["model.latent"]})),
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
         "train.batch": tune.choice([32, 64, 128, 256]),
     }

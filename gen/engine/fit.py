@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,7 @@ from gen.results.schema import WORST
 __all__ = ["Home", "Tick", "build_model", "fit"]
 
 CLOSED = "fitted in closed form"  # why a run without phases is complete
+GUARDS = ("active_units", "least_rate", "used", "perplexity", "revived")  # what tells of a collapse
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Tick:
     evals: dict[str, float] = field(default_factory=dict)  # "metric/subject" -> value
     value: float = math.nan  # of the metric that steers
     best: float = math.nan
+    guards: dict[str, float] = field(default_factory=dict)  # what tells of a collapse -> value
     ended: str = ""  # "finished", "stopped" or "failed"
     why: str = ""
 
@@ -168,6 +170,7 @@ class Run:
         }
         for phase in stepper.phases:
             metrics[f"{phase.name}/learning_rate"] = phase.optimizer.rate_at(stepper.epoch)
+        progress.guards = guards(metrics, self.evals)
         self.record.rows(progress, stepper, metrics, figures, "tick")
         if why := self._complete():
             return self.end("finished", why, metrics)
@@ -189,6 +192,9 @@ class Run:
                 figures += self.judge.figures(model, split, count, self._weights, self.workers)
             self.record.rows(progress, self.stepper, {}, figures, "best")
             self._draw(model)
+        if abs(progress.best) == WORST:
+            floor = self.config.evaluate
+            why = f"{why}; {floor.floor} was never {floor.least:g}, so it ranks last"
         progress.status, progress.why = status, why
         self.record.end(progress, self.stepper)
         return self.at(metrics or {})
@@ -206,6 +212,7 @@ class Run:
             evals=dict(self.evals),
             value=progress.last,
             best=progress.best,
+            guards=dict(progress.guards),
             ended=progress.status,
             why=progress.why,
         )
@@ -246,13 +253,21 @@ class Run:
         return ""
 
 
+def guards(metrics: Mapping[str, float], evals: Mapping[str, float]) -> dict[str, float]:
+    """What tells of a collapse, if the model has such: "least_rate" and "revived" as logged ("phase/name"), the others
+    held out ("name/subject")."""
+    told = {name.rpartition("/")[2]: value for name, value in metrics.items()}
+    told |= {name.partition("/")[0]: value for name, value in evals.items()}
+    return {name: told[name] for name in GUARDS if name in told}
+
+
 def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     """The metric that selects the best weights: the config's, or the model's first. ValueError if it has no such."""
     longest = max(len(next(iter(table.values()))) for table in judge.dataset.splits["train"])
     names = judge.names(model, config.evaluate.tick_images(longest))
     if not names:
         raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by")
-    metric = config.evaluate.metric or names[0]
+    metric = judge.full_name(config.evaluate.metric) or names[0]
     if metric not in names:
         raise ValueError(f"evaluate.metric={metric!r} is not measured for {config.entry}; allowed: {', '.join(names)}")
     if config.evaluate.floor and config.evaluate.floor not in names:

@@ -52,6 +52,7 @@ class Progress:
     best_step: int = 0
     best_images: int = 0
     last: float = math.nan
+    guards: dict[str, float] = field(default_factory=dict)  # of the last tick: what tells of a collapse -> value
     status: str = ""  # "finished", "stopped" or "failed" once the run has ended
     why: str = ""
 
@@ -191,6 +192,7 @@ class Record:
             best=_finite(progress.best),
             best_epoch=_finite(progress.best_epoch),
             last=_finite(progress.last),
+            **{name: _finite(value) for name, value in progress.guards.items()},
             checkpoint=path,
             epochs=float(progress.tick * self.config.evaluate.every),
             steps=stepper.step,

@@ -64,7 +64,7 @@ class PixelCNNPrior(Prior):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
         nats = self.code_nats(batch).mean()
-        return nats, {"nats_per_code": nats}
+        return nats, {"code_nats": nats}
 
     def code_nats(self, batch: Batch) -> Tensor:
         """-log p(codes | class) / number of codes (B,), in nats a code: eq. 1 and 3."""

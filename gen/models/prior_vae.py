@@ -4,7 +4,8 @@ Deviations from the paper:
 1. Its data are the latents of a frozen VQ-VAE, flattened; what it draws is set to the nearest codes and decoded.
 2. The decoder is a Gaussian of one variance, the likeliest for each batch (sigma-VAE, Rybkin et al. 2021,
    https://arxiv.org/abs/2006.13202): latents have no scale of their own. They are centred and scaled by
-   two numbers fitted beforehand.
+   two numbers fitted beforehand. So its bound is one of latents, told of training only: held out it is judged by
+   its fakes.
 3. Two hidden layers of ReLU instead of one of tanh; Adam instead of Adagrad.
 """
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from gen.models.prior import Prior
 from gen.nets.mlp import mlp
-from gen.objectives.kl import kl_to_standard_normal
+from gen.objectives.kl import active_units, rates
 from gen.objectives.precision import upcast
 from gen.phase import Adam, Batch, Logs, Optimizer, Phase, Shape, StageOne, at_least
 
@@ -71,14 +72,26 @@ class VAEPrior(Prior):
         return [Phase("prior", nn.ModuleList([self.encoder, self.decoder]), self.loss, self.config.optimizer)]
 
     def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
-        target = (self.latents(batch) - self.mean) / self.scale  # (B, places * D)
+        target = self.scaled(batch)
         mean, log_variance = self.posterior(target)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
         variance = (upcast(self.decoder(z)) - upcast(target)).square().mean()  # the likeliest, as in the sigma-VAE
         distortion = target.shape[1] / 2 * (1 + variance.log() + math.log(2 * math.pi))  # mean of -log N(target; ...)
-        rate = kl_to_standard_normal(mean, log_variance).mean()
-        logs = {"distortion": distortion, "rate": rate, "bound": distortion + rate}
-        return distortion + self.config.beta * rate, logs | {"deviation": variance.sqrt()}
+        by_unit = rates(mean, log_variance).mean(0)  # (Z,)
+        rate = by_unit.sum()
+        logs = {"distortion": distortion, "rate": rate, "bound": distortion + rate, "deviation": variance.sqrt()}
+        return distortion + self.config.beta * rate, logs | {
+            "active_units": active_units(mean),
+            "least_rate": by_unit.min(),
+            "largest_rate": by_unit.max(),
+        }
+
+    def scaled(self, batch: Batch) -> Tensor:
+        """The latents (B, places * D) on the fitted scale."""
+        return (self.latents(batch) - self.mean) / self.scale
+
+    def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.posterior(self.scaled(batch))
 
     def posterior(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of q(z | latents), from latents on the fitted scale."""
@@ -94,7 +107,7 @@ class VAEPrior(Prior):
         return self.decode_nearest(self.decoder(latents) * self.scale + self.mean)
 
     def interpolate(self, batch: Batch, steps: int) -> Tensor:
-        mean, _ = self.posterior((self.latents(batch) - self.mean) / self.scale)
+        mean, _ = self.latent_posterior(batch)
         pairs = mean[: len(mean) // 2 * 2]
         share = torch.linspace(0, 1, steps, device=mean.device, dtype=mean.dtype)[:, None]  # (steps, 1)
         line = torch.lerp(pairs[0::2, None], pairs[1::2, None], share)  # (P, steps, Z)

@@ -83,14 +83,19 @@ class VQVAE(Model):
             self.codebook.observe(rows, indices, batch["micro_batch"])
         codes = self.codebook.look_up(indices).view_as(vectors)  # (B, ..., D): eq. 2
         output = self.decoder(straight_through(vectors, codes))
-        distortion = self.likelihood.distortion(output, image).mean() / image[0].numel()
+        distortion = self.likelihood.distortion(output, image).mean()  # of an image
         commitment = commitment_loss(vectors, codes)
-        loss = distortion + self.config.beta * commitment  # eq. 3 ...
+        loss = distortion / image[0].numel() + self.config.beta * commitment  # eq. 3 ...
         if self.config.codebook.update == "loss":
             loss = loss + codebook_loss(vectors, codes)  # ... with its second term
         perplexity, used = usage(indices, self.codebook_size)
-        logs = {"distortion": distortion, "commitment": commitment, "perplexity": perplexity, "used": used}
+        logs = self.figures(distortion, image[0].numel(), vectors.shape[1:-1].numel())
+        logs |= {"commitment": commitment, "perplexity": perplexity, "used": used}
         return loss, logs | {"revived": self.codebook.revived.clone()}
+
+    def figures(self, distortion: Tensor, pixels: int, places: int) -> Logs:
+        """What an image's distortion says, by the names and on the scale of the held-out figures."""
+        return {"mse": distortion / pixels}
 
     def encode(self, image: Tensor) -> Tensor:
         """Encoder outputs (B, ..., D) of images (B, C, H, W)."""
@@ -117,6 +122,10 @@ class LikelyVQVAE(VQVAE):
     def __init__(self, config: VQVAE.Config, shape: Shape) -> None:
         super().__init__(config, shape)
         self.density = self.likelihood.density
+
+    def figures(self, distortion: Tensor, pixels: int, places: int) -> Logs:
+        rate = torch.full_like(distortion, kl_to_uniform(places, self.codebook_size))
+        return {"distortion": distortion, "rate": rate, "bound": distortion + rate}
 
     def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
         codes = self.codes(batch)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = "1.1"  # within a major number columns are only added, nullable, and the minor number rises
+VERSION = "1.2"  # within a major number columns are only added, nullable, and the minor number rises
 
 WORST = 1e30  # size of a value that steers of weights below a floor: finite, so that the run goes on, and ranks last
 TEXT, INT64, INT32, FLOAT = pa.string(), pa.int64(), pa.int32(), pa.float64()
@@ -72,6 +72,7 @@ COLUMNS: dict[str, list[pa.Field]] = {
         *columns(FLOAT, "seconds images_per_second*"),
         *columns(INT64, "parameters"),
         *columns(TIME, "ended"),
+        *columns(FLOAT, "active_units* least_rate* used* perplexity* revived*"),  # of the last tick; since 1.2
     ],
 }
 SCHEMAS: dict[str, pa.Schema] = {

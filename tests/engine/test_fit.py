@@ -18,7 +18,7 @@ from gen import results
 from gen.config import EvaluateConfig, RunConfig, identity, override
 from gen.data.dataset import Dataset
 from gen.engine import checkpoint
-from gen.engine.fit import Home, Tick, build_model, fit, steering
+from gen.engine.fit import GUARDS, Home, Tick, build_model, fit, steering
 from gen.engine.judge import Judge
 from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
 from gen.results.storage import Storage
@@ -204,6 +204,8 @@ def test_weights_below_the_floor_are_the_worst_and_still_kept(digits: Dataset, j
     ticks = trained(config, digits, judge, tmp_path)
     assert [tick.value for tick in ticks] == [1e30] * 4
     assert ticks[-1].best == 1e30
+    assert ticks[-1].why == "4 epochs; used/images was never 2, so it ranks last"
+    assert rows(tmp_path, "outcomes")["why"].item() == ticks[-1].why
     evals = rows(tmp_path, "evals")
     assert evals[evals.metric == "mse"].value.max() < 4  # figures stay what was measured
     board = results.leaderboard(str(tmp_path), "experiment")
@@ -272,6 +274,38 @@ def test_a_tick_measures_a_share_of_what_it_trains_on(digits: Dataset, judge: Ju
 )
 def test_images_of_a_tick(length: int, settings: dict[str, Any], images: int) -> None:
     assert override(EvaluateConfig(), settings).tick_images(length) == images
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        ("vae_mlp", {"active_units", "least_rate"}),
+        ("vqvae", {"used", "perplexity", "revived"}),
+        ("gan_mlp", set()),
+    ],
+)
+def test_an_outcome_tells_of_a_collapse(
+    entry: str, names: set[str], digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    """As the last tick had it, whether the run finished or was stopped, and went on from a checkpoint in between."""
+    config = small(entry)
+    run = fit(config, digits, device=CPU, judge=judge, home=home(tmp_path))
+    next(run)
+    run.close()
+    tick = trained(config, digits, judge, tmp_path)[-1]
+    assert set(tick.guards) == names
+    (outcome,) = rows(tmp_path, "outcomes").to_dict("records")
+    for name in GUARDS:
+        if name in names:
+            assert outcome[name] == tick.guards[name]
+        else:
+            assert pandas.isna(outcome[name])
+    held_out = {name.partition("/")[0]: value for name, value in tick.evals.items()}
+    assert all(tick.guards[name] == held_out[name] for name in names & set(held_out))
+    stopping = fit(small(entry, seed=1), digits, device=CPU, judge=judge, home=home(tmp_path))
+    first = next(stopping)
+    assert set(first.guards) == names
+    assert stopping.send("enough").guards == first.guards
 
 
 def test_where_weights_lie_is_no_part_of_a_run(digits: Dataset) -> None:

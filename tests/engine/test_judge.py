@@ -51,6 +51,25 @@ def test_two_workers_measure_what_one_does(
 
 
 @pytest.mark.parametrize("entry", ZOO)
+def test_what_is_logged_by_the_name_of_a_figure_is_that_figure(
+    entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    """So training stands beside validation on one scale."""
+    dataset = fitting(entry)
+    judge, model = judging(dataset), built(entry, dataset)
+    figures = {one.metric: one.value for one in judge.figures(model, "validation", 60, "raw", only=judge.names(model))}
+    batch = model.prepare(judge._batch("validation", torch.arange(60), model))
+    shared = 0
+    for phase in model.phases():
+        seed(CPU, NOISE, 0, 0)  # what the bound's first batch draws
+        _, logs = phase.loss(batch)
+        for name in set(logs) & set(figures):
+            assert logs[name].item() == pytest.approx(figures[name], rel=1e-5), name
+            shared += 1
+    assert shared >= {"gan": 0, "prior_gmm": 0, "vae": 4, "vqvae": 3}.get(ZOO[entry].family, 1)
+
+
+@pytest.mark.parametrize("entry", ZOO)
 def test_a_capability_gives_its_figures_and_names_them_beforehand(
     entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
 ) -> None:

@@ -68,6 +68,7 @@ def test_pictures_of_the_best_run_are_named_by_experiment_run_and_kind(place: Pa
         (["--kinds", "fakes"], "'fakes' cannot be drawn"),
         (["--pair", "0"], "pair '0' is not I,J"),
         (["--pair", "0,x"], "pair '0,x' is not I,J"),
+        (["--pair", "0,1"], "pair=0,1: no picture here joins two images of vqvae; leave it out"),
         (["--pair", "0,360"], "image 360, but test has images 0 to 359"),
         (["--run", "nosuch"], "has no stored weights"),
         (["--curves", "distorsion"], "no metric 'distorsion'"),
@@ -84,13 +85,14 @@ def test_refusals_are_one_line(place: Path, tmp_path: Path, arguments: list[str]
 
 
 def test_curves_of_all_runs_and_of_one(place: Path, tmp_path: Path) -> None:
-    done = run(place, "--out", str(tmp_path), "--curves", "distortion,mse/reconstructions")
+    done = run(place, "--out", str(tmp_path), "--curves", "commitment,mse/reconstructions")
     assert done.exit_code == 0, done.output
     one = run(place, "--out", str(tmp_path), "--curves", "perplexity", "--run", best(place))
     assert one.exit_code == 0, one.output
-    names = ["books-curves-distortion", "books-curves-mse", f"books-{best(place)}-curves-perplexity"]
+    names = ["books-curves-commitment", "books-curves-mse", f"books-{best(place)}-curves-perplexity"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in names)
     assert f"runs: {SEEDS}" in done.stdout
+    assert "autoencoder/mse (train), mse/reconstructions (validation) by epoch" in done.stdout
     assert "autoencoder/perplexity (train), perplexity/images (validation) by epoch; runs: 1" in one.stdout
 
 

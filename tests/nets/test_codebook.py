@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gen.nets import codebook as module
 from gen.nets.codebook import Codebook
@@ -78,6 +79,28 @@ def test_nearest_is_the_nearest_whatever_the_chunk(count, seed, chunk):
     finally:
         module.DISTANCES = kept
     assert torch.equal(found, torch.cdist(z, book.vectors).argmin(1))
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has that comes out of an operation."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        out = function(*arguments, **(named or {}))
+        for one in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(one, torch.Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return out
+
+
+@pytest.mark.parametrize("count", [100, 100_000])
+def test_no_tensor_of_a_look_up_is_beyond_the_bound(count, monkeypatch):
+    monkeypatch.setattr(module, "DISTANCES", 600)
+    book, z = make(), outputs(count)
+    with Largest() as largest:
+        book.nearest(z)
+    assert largest.numbers == max(600, count)  # chunks of (N, K), and (N,), which is asked for
 
 
 def test_nearest_keeps_float32_under_autocast():

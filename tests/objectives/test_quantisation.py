@@ -21,6 +21,19 @@ def test_straight_through_has_the_value_of_codes_and_the_gradient_of_vectors():
     assert codes.grad is None
 
 
+def test_straight_through_agrees_with_finite_differences_where_the_step_to_the_codes_stands_still():
+    """The gradient is that of vectors plus a constant."""
+    vectors, codes = pair()
+    weights = torch.randn_like(codes)
+    ((straight_through(vectors, codes) ** 3) * weights).sum().backward()
+    moved, epsilon = (codes - vectors).detach(), 1e-6
+    for place in ((0, 0), (2, 1), (4, 2)):
+        step = torch.zeros_like(vectors)
+        step[place] = epsilon
+        ahead, behind = (((vectors.detach() + sign * step + moved) ** 3 * weights).sum() for sign in (1, -1))
+        torch.testing.assert_close(vectors.grad[place], (ahead - behind) / (2 * epsilon), rtol=1e-6, atol=1e-8)
+
+
 def test_commitment_moves_vectors_only_and_the_codebook_loss_codes_only():
     for loss, mover in ((commitment_loss, 0), (codebook_loss, 1)):
         tensors = pair()

@@ -17,7 +17,7 @@ from gen.engine.judge.measure import Measure, Scope
 from gen.engine.judge.reference import References
 from gen.engine.machine import seed
 from gen.engine.workers import ALONE, Workers
-from gen.metrics.extractors import Extractor
+from gen.metrics.extractors import Extractor, frechet_name
 from gen.phase import (
     Batch,
     Classifies,
@@ -58,6 +58,11 @@ class Judge:
     def names(self, model: Model, images: int = MANY) -> list[str]:
         """Names of all figures of `model` by so many images, the one that steers by default first."""
         return list(dict.fromkeys(figure.name for figure in self.plan(model, "validation", images, "raw")))
+
+    def full_name(self, metric: str) -> str:
+        """The name of a figure of which `metric` may call "frechet" what depends on the features that are compared."""
+        kind, sign, rest = metric.partition("/")
+        return f"{frechet_name(self.extractor)}{sign}{rest}" if kind == "frechet" else metric
 
     def cheap(self, model: Model) -> list[str]:
         """Names of the figures that take no extractor and not many passes."""

@@ -30,7 +30,8 @@ def use_map(vectors: Array, counts: Array, caption: str) -> Figure:
     used = counts > 0
     size = float(np.clip(20_000 / len(counts), 12, 120))
     x, y = points.T
-    axes.scatter(x[~used], y[~used], size, facecolors="none", edgecolors="0.6", label=f"{(~used).sum()} never used")
+    if not used.all():
+        axes.scatter(x[~used], y[~used], size, facecolors="none", edgecolors="0.6", label=f"{(~used).sum()} never used")
     few = counts[used].min(initial=counts.max(initial=1))
     scale = LogNorm(few, max(few + 1, counts.max(initial=1)))
     dots = axes.scatter(x[used], y[used], size, counts[used], norm=scale, label=f"{used.sum()} used")

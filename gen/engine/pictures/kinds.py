@@ -13,11 +13,17 @@ from gen.data.dataset import Dataset
 from gen.data.stream import mixed, scaled
 from gen.engine.machine import seed
 from gen.engine.pictures import codes, files
-from gen.phase import Conditional, Decodes, Embeds, Imitates, Interpolates, Model, Quantises, Reconstructs
+from gen.phase import Conditional, Decodes, Embeds, Encodes, Imitates, Interpolates, Model, Quantises, Reconstructs
 
 COUNT = 64  # images in a grid of fakes or reconstructions
 STEPS = 10  # images on a line between two latents, both ends among them
-PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))  # images between whose latents the lines go by default
+PAIRS = (
+    (0, 1),
+    (2, 3),
+    (4, 5),
+    (6, 7),
+    (8, 9),
+)  # places in a mixture of the images between whose latents the lines go by default
 MANIFOLD = 20  # quantiles a side of the manifold
 CLASSES, OF_A_CLASS = 20, 10  # rows at most, and fakes in each
 PASS = 500  # images a step of a pass over the split
@@ -32,7 +38,7 @@ class Scene:
     device: torch.device
     dtype: torch.dtype = torch.float32
     split: str = "test"
-    pairs: Sequence[tuple[int, int]] = ()  # rows of the split whose latents a line joins; none: those of `PAIRS`
+    pairs: Sequence[tuple[int, int]] = ()  # rows of the split whose latents a line joins; none: the first of a mixture
 
     def __post_init__(self) -> None:
         for number in {number for pair in self.pairs for number in pair}:
@@ -54,8 +60,9 @@ class Scene:
 
     @property
     def ends(self) -> Sequence[tuple[int, int]]:
-        """The pairs asked for, or else the default ones that the split has."""
-        return self.pairs or [pair for pair in PAIRS if max(pair) < len(self)]
+        """The pairs asked for, or else the first ones of a mixture of the split."""
+        order = mixed(len(self)).tolist()
+        return self.pairs or [(order[first], order[last]) for first, last in PAIRS if last < len(order)]
 
     def some(self, count: int) -> dict[str, Tensor]:
         """A batch of `count` rows, the same every time, of all classes even where the split is sorted by them."""
@@ -77,6 +84,11 @@ class Kind:
     suffix: str = "png"
     cheap: bool = False  # drawn during training too
     fits: Callable[[Any], bool] = lambda model: True  # whether a model with the capability can be drawn
+    shows: Callable[[Any], str] = lambda model: ""  # what lies where in the picture
+
+    def paired(self, model: Model) -> bool:
+        """Whether a scene's pairs of images tell what is drawn: of a model without an encoder latents are drawn."""
+        return self.capability is Interpolates and isinstance(model, Encodes)
 
 
 def grids(model: Model, dataset: Dataset, device: torch.device, split: str = "test") -> dict[str, bytes]:
@@ -131,11 +143,11 @@ def one_row_a_class(model: Conditional, scene: Scene) -> bytes:
 
 
 def line_rows(model: Interpolates, scene: Scene) -> bytes:
-    """A row a pair: the images along the line between its latents; if the model reconstructs, and so encodes, the two
-    originals stand at the ends of the row."""
+    """A row a pair: the images along the line between its latents; if the model encodes, the two originals stand at the
+    ends of the row."""
     lines, ends = along_the_lines(model, scene)  # (P, steps, C, H, W), (P, 2, C, H, W)
     parts = [files.tiled(lines.flatten(0, 1), lines.shape[1])]
-    if isinstance(model, Reconstructs):
+    if isinstance(model, Encodes):
         parts = [files.tiled(ends[:, 0], 1), *parts, files.tiled(ends[:, 1], 1)]
     return files.png(files.beside(parts))
 
@@ -184,6 +196,12 @@ def use(model: Quantises, scene: Scene) -> Tensor:
     return counts.cpu()
 
 
+def rows_of_classes(model: Conditional) -> str:
+    """Which classes have rows."""
+    left = f", classes 0 to {CLASSES - 1} of {model.classes}" if model.classes > CLASSES else ""
+    return f"a real image, then its class's fakes{left}"
+
+
 def by_class(model: Conditional) -> bool:
     """Whether it was trained with classes; a model that takes labels where there are any may have none."""
     return model.classes > 0
@@ -195,9 +213,15 @@ def in_two_dimensions(model: Decodes) -> bool:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind(Imitates, "fakes", fakes_beside_real, cheap=True),
-    Kind(Reconstructs, "reconstructions", originals_over_reconstructions, cheap=True),
-    Kind(Conditional, "classes", one_row_a_class, fits=by_class),
+    Kind(Imitates, "fakes", fakes_beside_real, cheap=True, shows=lambda model: "fakes left, real right"),
+    Kind(
+        Reconstructs,
+        "reconstructions",
+        originals_over_reconstructions,
+        cheap=True,
+        shows=lambda model: "originals over reconstructions",
+    ),
+    Kind(Conditional, "classes", one_row_a_class, fits=by_class, shows=rows_of_classes),
     Kind(Interpolates, "interpolation", line_rows),
     Kind(Interpolates, "animation", line_frames, suffix="gif"),
     Kind(Decodes, "manifold", manifold, fits=in_two_dimensions),

@@ -19,7 +19,7 @@ from gen.data.dataset import Dataset
 from gen.data.stream import mixed, to_uint8
 from gen.engine.fit import build_model
 from gen.engine.pictures import KINDS, Scene, allowed, grids, kinds, paint
-from gen.phase import Batch, Model, Phase, Shape
+from gen.phase import Batch, Encodes, Model, Phase, Shape
 from gen.zoo import ZOO, tiny
 
 CPU = torch.device("cpu")
@@ -46,6 +46,9 @@ class Toy(Model):
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         return {"image": -batch["image"]}
+
+    def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:  # so the lines have originals at their ends
+        raise NotImplementedError
 
     def interpolate(self, batch: Batch, steps: int) -> Tensor:
         made = self.reconstruct(batch)["image"]
@@ -164,6 +167,15 @@ def test_a_line_goes_from_one_reconstruction_to_the_other(
         assert np.abs(cell(picture, row, 3, LEFT) - third).max() <= 1  # rounding
 
 
+def test_lines_go_by_default_between_images_of_a_mixture(dataset: Dataset, images: NDArray[np.uint8]) -> None:
+    """A split sorted by class would join images of one class."""
+    picture = drawn("interpolation", dataset, (5 * CELL + 1, RIGHT + CELL + 1))
+    order = mixed(60).tolist()
+    for row in range(5):
+        assert np.array_equal(cell(picture, row, 0), images[order[2 * row]])
+        assert np.array_equal(cell(picture, row, 0, RIGHT), images[order[2 * row + 1]])
+
+
 @pytest.mark.parametrize("pairs", PAIR_CASES)
 def test_the_animation_shows_the_same_line(pairs: tuple[tuple[int, int], ...], dataset: Dataset) -> None:
     (kind,) = allowed(Toy(), ["animation"])
@@ -216,7 +228,8 @@ def test_a_pair_beyond_the_split_is_refused(dataset: Dataset) -> None:
 def test_a_small_split_has_the_pairs_that_it_has(dataset: Dataset) -> None:
     few = {split: ({name: column[:5] for name, column in table.items()},) for split, (table,) in dataset.splits.items()}
     scene = Scene(dataclasses.replace(dataset, splits=few), CPU)
-    assert scene.ends == [(0, 1), (2, 3)]
+    order = mixed(5).tolist()
+    assert scene.ends == [(order[0], order[1]), (order[2], order[3])]
     for kind in allowed(Toy()):
         assert paint(kind, Toy(), scene)
 
@@ -235,7 +248,20 @@ def test_every_kind_that_an_entry_allows_is_drawn(entry: str, fitting: Callable[
         data = paint(kind, model, scene)
         assert data == paint(kind, model, scene), kind.name
         assert Image.open(io.BytesIO(data)).format == kind.suffix.upper()
+        if kind.name == "interpolation":  # with originals at the ends of whatever encodes
+            side, picture = dataset.shape.size + 1, Image.open(io.BytesIO(data))
+            width = 10 * side + 1 + 2 * (side + 1 + 4) * isinstance(model, Encodes)
+            assert picture.width * (5 * side + 1) == picture.height * width
+            assert kind.paired(model) == isinstance(model, Encodes)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_it_is_said_which_classes_have_rows() -> None:
+    (kind,) = allowed(Toy(), ["classes"])
+    many = Toy()
+    many.classes = 200
+    assert kind.shows(Toy()) == "a real image, then its class's fakes"
+    assert kind.shows(many) == "a real image, then its class's fakes, classes 0 to 19 of 200"
 
 
 def test_names_are_unique() -> None:

@@ -36,7 +36,8 @@ def use_map(vectors: Array, counts: Array, caption: str) -> Figure:
     scale = LogNorm(few, max(few + 1, counts.max(initial=1)))
     dots = axes.scatter(x[used], y[used], size, counts[used], norm=scale, label=f"{used.sum()} used")
     figure.colorbar(dots, label="times used")
-    axes.set(title=f"{len(counts)} codes by {method}: {caption}", xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(f"{len(counts)} codes by {method}\n{caption}", wrap=True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
@@ -51,9 +52,9 @@ def use_histogram(counts: Tensor, caption: str) -> Figure:
     axes.bar(np.arange(len(heights)), heights, width=1.0)
     even = heights.sum() / len(heights)
     axes.axhline(even, color="0.3", linestyle="--", label=f"all alike: {even:.4g} times each")
+    used = f"{share_used(counts):.1%} of them used, perplexity {perplexity(counts):.1f}"
+    axes.set_title(f"Use of {len(heights)} codes: {used}\n{caption}", wrap=True)
     axes.set(
-        title=f"Use of {len(heights)} codes: {caption}\n"
-        f"{share_used(counts):.1%} of them used, perplexity {perplexity(counts):.1f}",
         xlabel="codes, the most used first",
         ylabel="times used",
         xlim=(-0.5, len(heights) - 0.5),

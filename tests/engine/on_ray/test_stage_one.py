@@ -94,7 +94,11 @@ CASES = {
         "vae_mlp has no first stage; leave --stage-one",
     ),
     "no such": (train, ["--entry", "vqvae_gmm", "--stage-one", "none"], "stage-one='none' names no one run"),
-    "no such run": (train, ["--entry", "vqvae_gmm", "--stage-one", "first/0"], "run 0 of experiment first at"),
+    "no such run": (train, ["--entry", "vqvae_gmm", "--stage-one", "first/0"], "stage-one='first/0' names no run"),
+    "no run": (train, ["--entry", "vqvae_gmm", "--stage-one", "first/"], "; runs with weights: "),
+    "no such experiment": (train, ["--entry", "vqvae_gmm", "--stage-one", "none/0"], "; experiments: first, other"),
+    "outside": (train, ["--entry", "vqvae_gmm", "--stage-one", "../first"], "; experiments: first, other"),
+    "nothing": (train, ["--entry", "vqvae_gmm", "--stage-one", ""], "stage-one='' names no one run"),
     "no codes": (train, ["--entry", "vqvae_gmm", "--stage-one", "other"], "is of vae_mlp, which has no codes"),
     "other data": (train, ["--entry", "vqvae_vae", "--stage-one", "first", "--size", "12"], "was trained on data of"),
     "a setting": (

@@ -17,13 +17,7 @@ from gen.phase import Conditional, Decodes, Embeds, Encodes, Imitates, Interpola
 
 COUNT = 64  # images in a grid of fakes or reconstructions
 STEPS = 10  # images on a line between two latents, both ends among them
-PAIRS = (
-    (0, 1),
-    (2, 3),
-    (4, 5),
-    (6, 7),
-    (8, 9),
-)  # places in a mixture of the images between whose latents the lines go by default
+PAIRS = tuple((place, place + 1) for place in range(0, 10, 2))  # places in a mixture of the images; a line joins each
 MANIFOLD = 20  # quantiles a side of the manifold
 CLASSES, OF_A_CLASS = 20, 10  # rows at most, and fakes in each
 PASS = 500  # images a step of a pass over the split

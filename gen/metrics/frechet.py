@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+PANEL = 256  # rows of a product at a time
+
 
 @dataclass(frozen=True)
 class Reference:
-    """The side that stays: real features' mean (D,), covariance (D, D) and its symmetric root (D, D), float64."""
+    """The side that stays: real features' mean (D,), covariance (D, D) and its root (D, D), float64: upper triangular,
+    and root^T root is the covariance."""
 
     mean: Tensor
     covariance: Tensor
@@ -22,18 +25,17 @@ class Reference:
 
     @classmethod
     def of(cls, mean: Tensor, covariance: Tensor) -> Reference:
-        """With the root computed once: that is half of the work of a distance."""
+        """With the root computed once: that is most of the work of a distance."""
         mean, covariance = mean.detach().cpu().double(), covariance.detach().cpu().double()
-        values, vectors = torch.linalg.eigh(covariance)
-        return cls(mean, covariance, (vectors * values.clamp_min(0).sqrt()) @ vectors.mT)
+        values, vectors = torch.linalg.eigh(covariance)  # fewer images than D leave it singular: no Cholesky
+        return cls(mean, covariance, torch.linalg.qr(values.clamp_min(0).sqrt()[:, None] * vectors.mT).R)
 
     def distance(self, mean: Tensor, covariance: Tensor) -> float:
         """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)); at least 0. NaN where a feature was not finite."""
         mean, covariance = mean.detach().cpu().double(), covariance.detach().cpu().double()
         if not (torch.isfinite(mean).all() and torch.isfinite(covariance).all()):
             return math.nan
-        product = self.root @ covariance @ self.root  # has the eigenvalues of C C', and is symmetric but for round-off
-        return self._joined(mean, covariance.trace(), torch.linalg.eigvalsh(product))  # reads the lower triangle
+        return self._joined(mean, covariance.trace(), torch.linalg.eigvalsh(self._product(covariance), UPLO="U"))
 
     def distance_to(self, features: Tensor) -> float:
         """The distance to the Gaussian of features (n, D), n >= 2, by the cheaper way.
@@ -52,6 +54,15 @@ class Reference:
         centred = (wide - mean) / math.sqrt(len(wide) - 1)
         gram = centred @ self.covariance @ centred.mT
         return self._joined(mean, centred.square().sum(), torch.linalg.eigvalsh(gram))
+
+    def _product(self, covariance: Tensor) -> Tensor:
+        """The upper triangle of R C' R^T (D, D), which is symmetric with the eigenvalues of C C'. Panel by panel, what
+        is known to be zero or is not asked for is left out: less than half of the arithmetic of two whole products."""
+        product = torch.empty_like(covariance)
+        for start in range(0, len(covariance), PANEL):
+            rows, rest = slice(start, start + PANEL), slice(start, None)
+            product[rows, rest] = self.root[rows, rest] @ covariance[rest, rest] @ self.root[rest, rest].mT
+        return product
 
     def _joined(self, mean: Tensor, trace: Tensor, values: Tensor) -> float:
         """The distance from the other side's mean, its covariance's trace, and the eigenvalues of the product."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytorch_fid.fid_score import calculate_frechet_distance
 
-from gen.metrics.frechet import Reference, frechet_distance
+from gen.metrics.frechet import PANEL, Reference, frechet_distance
 from gen.metrics.moments import Moments
 
 
@@ -23,7 +23,7 @@ def gaussian(width: int, seed: int, count: int = 0) -> tuple[torch.Tensor, torch
 
 
 @pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # pytorch-fid's own
-@pytest.mark.parametrize("width", [2, 16, 64, 200])
+@pytest.mark.parametrize("width", [2, 16, 64, 200, PANEL + 44])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_equal_to_pytorch_fid(width: int, seed: int) -> None:
     one, other = gaussian(width, seed), gaussian(width, seed + 100)
@@ -99,7 +99,7 @@ def test_few_features_give_the_same_number_by_the_gram_form(count: int, of_refer
     moments.add(rows(of_reference, width, 0))
     reference, features = Reference.of(moments.mean(), moments.covariance()), rows(count, width, 1)
     centred = (features - features.mean(0)).numpy() / math.sqrt(count - 1)
-    shared = np.linalg.svd(centred @ reference.root.numpy(), compute_uv=False)
+    shared = np.linalg.svd(centred @ reference.root.numpy().T, compute_uv=False)
     between = float((reference.mean - features.mean(0)).square().sum())
     expected = between + float(reference.covariance.trace()) + (centred**2).sum() - 2 * shared.sum()
     found = reference.distance_to(features)

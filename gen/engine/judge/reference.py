@@ -20,7 +20,7 @@ from gen.metrics.frechet import Reference
 from gen.metrics.moments import Moments
 from gen.results.storage import Storage
 
-FORMAT = 2  # of the files
+FORMAT = 3  # of the files
 Kept = TypeVar("Kept")
 
 

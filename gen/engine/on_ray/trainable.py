@@ -78,12 +78,14 @@ class Resident(tune.Trainable):
             self.end = ends(search.storage, search.experiment, {self.run: chosen}).get(self.run)
         if self.end is not None:
             return
+        known = recorded(search.storage, search.experiment).get(self.run, {}) if again else {}
+        known.pop("outcomes", None)  # one that is no end under this budget: the next is the last word
         home = Home(
             search.storage,
             search.experiment,
             search.attempt,
             slot=self.slot,
-            recorded=recorded(search.storage, search.experiment).get(self.run, {}) if again else {},
+            recorded=known,
             keep_last=False,
             standing=True,
             tensorboard=search.tensorboard,

@@ -17,6 +17,7 @@ from gen.data.dataset import Dataset
 from gen.engine import checkpoint
 from gen.engine.fit import Home, fit
 from gen.engine.judge import shared_classifier
+from gen.engine.on_ray.replay import ends
 from gen.engine.on_ray.trainable import Resident, Search
 from gen.results import Storage
 from gen.zoo import ZOO, restore
@@ -58,9 +59,10 @@ class Slot:
         while not self.resident.step()["done"]:
             pass
 
-    def stop(self, trial: int, why: str) -> None:
+    def stop(self, trial: int, why: str, ticks: int = 1) -> None:
         self.begin(trial)
-        report = self.resident.step()
+        for _ in range(ticks):
+            report = self.resident.step()
         row = {"run": report["run"], "tick": report["tick"], "epoch": report["epoch"], "kind": "rung", "why": why}
         row |= {"experiment": self.search.experiment, "attempt": self.search.attempt, "decision": "stop"}
         self.decisions.extend({"events": [row | {"value": 1.0, "detail": "{}", "time": datetime.now(UTC)}]})
@@ -109,12 +111,12 @@ def test_a_trial_alone_and_after_others(tmp_path: Path, data: Dataset, entry: st
     after.finish(2)
     same(storage, "alone", "after", run[2])
     after.resident.cleanup()
-    ends = results.outcomes(storage, "after").set_index("run")
-    assert dict(ends["status"]) == {run[0]: "finished", run[1]: "stopped", run[2]: "finished"}
-    assert ends.loc[run[1], "why"] == "stopped by the scheduler: it is worse"
-    assert ends.loc[run[1], "epochs"] == 1
+    last = results.outcomes(storage, "after").set_index("run")
+    assert dict(last["status"]) == {run[0]: "finished", run[1]: "stopped", run[2]: "finished"}
+    assert last.loc[run[1], "why"] == "stopped by the scheduler: it is worse"
+    assert last.loc[run[1], "epochs"] == 1
     # what ended keeps its best weights only; what was interrupted, all that it goes on from
-    names = {name: storage.list(checkpoint.folder("after", name)) for name in ends.index}
+    names = {name: storage.list(checkpoint.folder("after", name)) for name in last.index}
     assert all(len(files) == 1 and files[0].startswith("best-") for files in names.values())
     interrupted = identity(after.search.configs[3], data.hash)
     assert "last.pt" in storage.list(checkpoint.folder("after", interrupted))
@@ -134,6 +136,38 @@ def test_the_reason_of_a_stop_is_found_among_many_and_is_of_this_epoch(tmp_path:
     assert slot.resident.stopped_why() == ""
 
 
+def test_a_larger_budget_may_stop_at_its_old_end_what_finished_there(tmp_path: Path, data: Dataset):
+    """A short run leaves nothing to go on from: it is trained again, and its new end is the last word."""
+    storage = Storage(str(tmp_path))
+    shared_classifier(data, storage, torch.device("cpu"))
+    small = {"model.hidden": 8}
+    first = Slot(storage, "search", configs("vqvae", **small), data.hash)
+    for trial in range(3):
+        first.finish(trial)
+    first.resident.cleanup()
+    grown = configs("vqvae", **small, **{"budget.epochs": 4})
+    by_run = {identity(config, data.hash): config for config in grown}
+    stopped, longer, other = by_run
+    assert ends(storage, "search", by_run) == {}
+    again = Slot(storage, "search", grown, data.hash)
+    again.stop(0, "at the old end", ticks=2)
+    again.finish(1)
+    again.resident.cleanup()
+    assert {run: (end.status, end.epoch) for run, end in ends(storage, "search", by_run).items()} == {
+        stopped: ("stopped", 2.0),
+        longer: ("finished", 4.0),
+    }
+    last = results.outcomes(storage, "search").set_index("run")
+    assert dict(last["status"]) == {stopped: "stopped", longer: "finished", other: "finished"}
+    for table, keys in {"metrics": ["tick", "name"], "evals": ["tick", "scope", "split", "protocol"]}.items():
+        frame = results.queries.read(storage, "search", table)
+        assert not frame.duplicated(["run", *keys]).any()
+    third = Slot(storage, "search", grown, data.hash)
+    third.begin(0)  # on record now: it is not trained once more
+    report = third.resident.step()
+    assert (report["done"], report["ended"], report["epoch"]) == (True, "stopped", 2.0)
+
+
 def on_slots(storage: Path, experiment: str) -> Iterator[tuple[str, list[str]]]:
     """The runs of each slot, in order."""
     named = sorted((storage / experiment / "outcomes").glob("slot-*.parquet"))
@@ -148,15 +182,15 @@ def test_slots_of_a_search(run_job: Callable, tmp_path: Path, data: Dataset):
     assert done.returncode == 0, done.stderr
     slots = dict(on_slots(tmp_path, "search"))
     assert len(slots) == 2
-    ends = results.outcomes(str(tmp_path), "search").set_index("run")
-    assert len(ends) == 8
+    last = results.outcomes(str(tmp_path), "search").set_index("run")
+    assert len(last) == 8
     spans = []
     for runs in slots.values():
-        ended = ends.loc[runs, "ended"]
-        gaps = ended.diff().dt.total_seconds()[1:] - ends.loc[runs[1:], "seconds"]
+        ended = last.loc[runs, "ended"]
+        gaps = ended.diff().dt.total_seconds()[1:] - last.loc[runs[1:], "seconds"]
         assert gaps.max() < 3  # a process of its own would take that long to start, and most of a run is its own time
         spans.append(ended.iloc[-1])
-    longest = ends["seconds"].max()
+    longest = last["seconds"].max()
     assert abs((spans[0] - spans[1]).total_seconds()) < longest + 3
     # a slot's last run again, in this process
     run = next(iter(slots.values()))[-1]

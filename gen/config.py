@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from typing import Any, Literal, TypeVar
 from gen.phase import ModelConfig, StageOne, TwoStageConfig, at_least, one_of
 
 Config = TypeVar("Config")
+MOST_IMAGES = 2**20  # of a micro-batch, and micro-batches of a step: more is a slip of the finger
+MOST_SEED = 2**63 - 1  # what a column of the tables holds
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class TrainConfig:
     sync_batchnorm: bool = False  # BatchNorm statistics over all workers (GPUs only)
 
     def __post_init__(self) -> None:
-        at_least("batch", self.batch, 1)
-        at_least("micro_batches", self.micro_batches, 0)
+        at_least("batch", self.batch, 1, MOST_IMAGES)
+        at_least("micro_batches", self.micro_batches, 0, MOST_IMAGES)
         one_of("precision", self.precision, ("float32", "bf16", "float64"))
         at_least("clip", self.clip, 0)
         at_least("ema", self.ema, 0, 1)
@@ -134,6 +137,9 @@ class RunConfig:
     seed: int = 0
     budget: Budget = field(default_factory=Budget)
     machine: Machine = field(default_factory=Machine)
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0, MOST_SEED)
 
     def resolved(self) -> RunConfig:
         """With `train.micro_batches` set, from the number of workers where it is 0. ValueError if workers and
@@ -219,7 +225,9 @@ def unknown(config: Any, key: str, prefix: str) -> ValueError:
     leaf = key.rsplit(".", 1)[-1]
     near = [name for name in valid if name.rsplit(".", 1)[-1] == leaf]
     near += [name for name in difflib.get_close_matches(key, valid, n=3, cutoff=0.5) if name not in near]
-    near = near or valid
+    near = near or [name for name in valid if name.rsplit(".", 1)[-1] in leaf] or valid  # "rate" for "learning_rate"
+    if not near:
+        return ValueError(f"unknown setting {prefix}{key}: {prefix.rstrip('.')} of this entry has no settings")
     return ValueError(f"unknown setting {prefix}{key}; nearest valid: {', '.join(prefix + name for name in near[:8])}")
 
 
@@ -247,9 +255,11 @@ def parse(value: Any, hint: Any, key: str) -> Any:
     elif hint in (int, float) and not isinstance(value, bool):
         try:
             number = hint(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
-        if number is not None and number == number and (isinstance(value, str) or number == value):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"{key}={value} is out of range; allowed: finite numbers")
+        if number is not None and (isinstance(value, str) or number == value):
             return number
     elif hint is str and isinstance(value, str):
         return value

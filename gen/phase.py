@@ -82,6 +82,12 @@ class Adam(Optimizer):
     beta2: float = 0.999
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below_one("beta1", self.beta1)
+        below_one("beta2", self.beta2)
+        at_least("weight_decay", self.weight_decay, 0)
+
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         return torch.optim.Adam(
             list(parameters), self.rate, (self.beta1, self.beta2), weight_decay=self.weight_decay, fused=True
@@ -95,6 +101,12 @@ class RMSprop(Optimizer):
     smoothing: float = 0.99
     momentum: float = 0.0
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below_one("smoothing", self.smoothing)
+        below_one("momentum", self.momentum)
+        at_least("weight_decay", self.weight_decay, 0)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(
@@ -310,6 +322,12 @@ def at_least(name: str, value: float, low: float, high: float = math.inf) -> Non
     if not low <= value <= high:
         allowed = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
         raise ValueError(f"{name}={value:g} is out of range; allowed: {allowed}")
+
+
+def below_one(name: str, value: float) -> None:
+    """Raises ValueError unless 0 <= value < 1: the weight of the past in a running mean."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value:g} is out of range; allowed: from 0 to below 1")
 
 
 def one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:

@@ -45,7 +45,9 @@ from jobs.options import refusing
 
 OPTIONS = (
     click.option("--entry", default="vae_mlp", show_default=True),
-    click.option("--data-root", required=True, type=click.Path(), help="Folder of MNIST, in torchvision's layout."),
+    click.option(
+        "--data-root", required=True, type=click.Path(exists=True), help="Folder of MNIST, in torchvision's layout."
+    ),
     click.option("--device", default="auto", show_default=True),
     click.option("--rounds", default=5, show_default=True, help="Measurements of each side, taken in turn."),
 )

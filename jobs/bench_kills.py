@@ -175,7 +175,7 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
 
 
 @click.command()
-@click.option("--times", default=3, show_default=True, help="Kills of each kind.")
+@click.option("--times", default=3, type=click.IntRange(1), show_default=True, help="Kills of each kind.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 def kills(times: int, seed: int) -> None:
     """The driver, a slot, and the whole local Ray, killed in the midst of small searches on digits."""

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 import torch
 
-from gen.config import RunConfig, override, to_json
+from gen.config import RunConfig, flat, override, to_json
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.places import normal
 from gen.data.sources import SOURCES, everywhere
@@ -66,9 +66,10 @@ class Asked:
     pinned: Sequence[str]  # settings named on the command line: a search leaves them alone
 
     def open(self) -> Dataset:
-        """The data set. ValueError where it is missing or damaged, or where the entry does not fit it."""
+        """The data set. ValueError where it is missing or damaged, or where the entry or the features do not fit it."""
         dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
         check_stage(self.config, dataset)
+        self.features().found(dataset, self.storage)
         model = build_model(self.config, dataset, cpu)
         steering(self.config, self.described(dataset), model)
         return dataset
@@ -130,9 +131,12 @@ def resolve(options: dict[str, Any]) -> Asked:
     config, storage = entry(options.pop("entry")), Storage(options.pop("storage"))
     if (stage := options.pop("stage_one")) is not None:
         config = on_first_stage(config, storage, stage)
-    config = override(config, dict(pairs))
-    config = override(config, {keys[key]: value for key, value in taken.items() if value is not None})
-    config = override(config, data_settings(options))
+    said = {keys[key]: value for key, value in taken.items() if value is not None} | data_settings(options)
+    pinned = flat(config := override(config, dict(pairs)))
+    config = override(config, said)
+    for key, _ in pairs:
+        if key in said and flat(config)[key] != pinned[key]:
+            raise ValueError(f"{key}={pinned[key]} by --set and {said[key]} by its own option; say one of them")
     config = override(config, {"data.name": everywhere(config.data.name)})
     name = options.pop("name") or f"{config.entry}-{slug(config.data.name)}"
     check_name("name", name)
@@ -149,6 +153,13 @@ def resolve(options: dict[str, Any]) -> Asked:
         tensorboard,
         [key for key, _ in pairs],
     )
+
+
+def check_ticks(config: RunConfig) -> None:
+    """ValueError if the budget ends within a tick, which would train beyond it."""
+    epochs, every = config.budget.epochs, config.evaluate.every
+    if epochs % every:
+        raise ValueError(f"epochs={epochs} is no multiple of evaluate.every={every}: a run ends where it is measured")
 
 
 def data_settings(options: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from ray.tune.search.sample import Categorical, Domain
 from gen.config import Machine, RunConfig, override
 from gen.data.dataset import Dataset
 from gen.engine.fit import build_model
-from gen.phase import at_least
-from jobs.options import Asked, pair, resolve
+from gen.phase import TwoStageConfig, at_least
+from jobs.options import Asked, check_ticks, pair, resolve
 from tune_spaces import Space, check_objective, check_searchable, draw, extend, pin, space_for
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -41,12 +41,16 @@ class Plan:
         return about | {"samples": space.samples, "seeds": self.seeds}
 
     def open(self) -> Dataset:
-        """The data set. ValueError where it is missing or damaged, or where runs do not compare by the figure that
-        is to steer them."""
+        """The data set. ValueError where it is missing or damaged, where a draw does not fit it, or where runs do not
+        compare by the figure that is to steer them."""
         config = self.space.config
         dataset = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""})).open()
+        looks = isinstance(config.model, TwoStageConfig)  # a prior runs its first stage once, which takes numbers
+        with torch.device("cpu" if looks else "meta"):
+            for one in {repr(one.model): one.model for one in self.configs}.values():
+                one.build(dataset.shape)  # each draw fits the images
         model, judge = build_model(config, dataset, torch.device("cpu")), self.asked.described(dataset)
-        measured, metric = judge.names(model), judge.full_name(config.evaluate.metric)
+        measured, metric = judge.steers(model), judge.full_name(config.evaluate.metric)
         check_objective(self.space, metric, self.configs, measured, [phase.name for phase in model.phases()])
         return dataset
 
@@ -67,9 +71,10 @@ def plan(options: dict[str, Any]) -> Plan:
     asked = resolve(options)
     check_gpus(gpus, asked.config.machine)
     space = space_for(asked.config)
-    config = asked.config
+    config, every = asked.config, asked.config.evaluate.every
     if not epochs and "budget.epochs" not in asked.pinned:
-        config = override(config, {"budget.epochs": space.max_epochs})
+        config = override(config, {"budget.epochs": math.ceil(space.max_epochs / every) * every})
+    check_ticks(config)
     metric = metric or config.evaluate.metric or space.metric
     mode = mode or (config.evaluate.mode if "evaluate.mode" in asked.pinned else None)
     if mode is None and metric != space.metric:
@@ -78,7 +83,6 @@ def plan(options: dict[str, Any]) -> Plan:
         )
     config = override(config, {"evaluate.metric": metric, "evaluate.mode": mode or space.mode})
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
-    every = config.evaluate.every
     if changes["grace"] is None:
         space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)
     space = extend(pin(space, asked.pinned), choices)
@@ -90,7 +94,7 @@ def plan(options: dict[str, Any]) -> Plan:
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
     drawn = [override(config, draw(space, config.seed, index)) for index in range(space.samples)]
-    configs = [override(one, {"seed": one.seed + more}) for one in drawn for more in range(seeds)]
+    configs = [override(one, {"seed": one.seed + more}).resolved() for one in drawn for more in range(seeds)]
     asked = dataclasses.replace(asked, config=config)
     return Plan(asked, space, configs, seeds, most, seconds(time) if time else math.inf, gpus)
 

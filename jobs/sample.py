@@ -72,8 +72,13 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
 
 def write(path: Path, content: bytes, text: str) -> None:
     """Writes a picture and says what it shows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise click.ClickException(
+            f"out={path.parent} cannot be written ({error.strerror}); name another folder by --out"
+        ) from error
     print(f"{path}  {text}")
 
 

@@ -16,7 +16,7 @@ from gen.config import identity
 from gen.engine.fit import Tick
 from gen.results import Lease
 from jobs.cluster import connected, facts
-from jobs.options import Asked, Job, refusing, resolve, shared, show
+from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared, show
 
 
 @click.command(cls=Job, help=__doc__)
@@ -25,6 +25,7 @@ def main(**options: Any) -> int:
     """Checks everything that can be checked before anything starts, then trains."""
     with refusing():
         asked = resolve(options)
+        check_ticks(asked.config)
         if asked.dry_run:
             show(asked.config)
             return 0
@@ -47,6 +48,7 @@ def train(asked: Asked, data_hash: str) -> int:
     wanted = preflight.note(config, data_hash, job="train")
     with refusing():
         needed = preflight.check_cluster(config.machine)
+        preflight.check_batchnorm([config], needed)
         preflight.check_shared(asked.storage)
         preflight.check_name(asked.storage, name, wanted)
         lease.acquire()
@@ -77,6 +79,8 @@ def train(asked: Asked, data_hash: str) -> int:
         except ray.train.TrainingFailedError as error:
             print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
             return 1
+        except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
+            raise KeyboardInterrupt from None
         finally:
             queue.put(None)
             listener.join()

@@ -60,13 +60,15 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     note = preflight.note(config, dataset.hash, job="tune", search=about, **grows)
     with refusing():
         needed = preflight.check_cluster(config.machine, wanted.gpus)
+        preflight.check_batchnorm(wanted.configs, needed)
         preflight.check_shared(storage)
         preflight.check_name(storage, name, note)
         lease.acquire()
     try:
-        preflight.write_note(storage, name, note)
         set_threads(config.machine.threads)
-        asked.features().open(dataset, resolve_device("cpu"), storage=storage)  # before trials race for it
+        with refusing():
+            asked.features().open(dataset, resolve_device("cpu"), storage=storage)  # before trials race for it
+        preflight.write_note(storage, name, note)
         by_run = {identity(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
         where = (storage, name, lease.attempt, dataset.hash, asked.data_root, asked.download, facts())
@@ -84,7 +86,10 @@ def search(wanted: Plan, dataset: Dataset) -> int:
                 seconds=wanted.seconds,
             )
         if len(results.outcomes(storage, name)):
-            print(results.leaderboard(storage, name, mode=config.evaluate.mode).head(10).to_string())
+            try:
+                print(results.leaderboard(storage, name, mode=config.evaluate.mode).head(10).to_string())
+            except ValueError as unlike:
+                print(f"no leaderboard: {unlike}", flush=True)
         for error in found.errors:
             print(f"a run broke: {error}", flush=True)
         if found.left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import pytest
@@ -61,7 +62,9 @@ def test_every_config_is_lossless_json(entry: str) -> None:
         ({"model.beta.gamma": "4"}, "unknown setting model.beta.gamma"),
         ({"model.codebook": "4"}, "model.codebook is a group of settings: model.codebook.codes"),
         ({"model.beta": "high"}, "model.beta='high' is of the wrong type; expected float"),
-        ({"model.beta": "nan"}, "model.beta='nan' is of the wrong type; expected float"),
+        ({"model.beta": "nan"}, "model.beta=nan is out of range; allowed: finite numbers"),
+        ({"model.beta": math.inf}, "model.beta=inf is out of range; allowed: finite numbers"),
+        ({"train.batch": math.inf}, "train.batch=inf is of the wrong type; expected int"),
         ({"train.batch": "1.5"}, "train.batch='1.5' is of the wrong type; expected int"),
         ({"train.batch": 1.5}, "train.batch=1.5 is of the wrong type; expected int"),
         ({"train.batch": True}, "train.batch=True is of the wrong type; expected int"),

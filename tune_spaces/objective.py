@@ -19,15 +19,16 @@ def check_objective(
     training figures.
     """
     varying = varied(configs)
-    scaling = [key for key in varying if any(covered(key, keys) for keys in scales(space, metric))]
-    works = [name for name in (space.metric, *measured) if name in measured and not any(scales(space, name))]
+    scaling = scaled(space, metric, varying)
+    works = [name for name in (space.metric, *measured) if name in measured and not scaled(space, name, varying)]
     advice = f"use {works[0]}" if works else "measured: " + ", ".join(measured)
     if metric.partition("/")[0] in (*phases, "engine"):
         why = f", and {', '.join(scaling)} change its scale" if scaling else ""
         raise ValueError(f"metric={metric!r} is measured on training images{why}: runs do not compare by it; {advice}")
     if metric not in measured:
         raise ValueError(
-            f"metric={metric!r} is not measured for {space.config.entry}; allowed: {', '.join(measured)}; {advice}"
+            f"metric={metric!r} is no figure of {space.config.entry} to search by; allowed: {', '.join(measured)}; "
+            f"{advice}"
         )
     if scaling:
         raise ValueError(f"metric={metric!r} changes its scale with {', '.join(scaling)}, which vary; {advice}")
@@ -47,9 +48,10 @@ def check_searchable(space: Space) -> None:
             raise ValueError(f"{key} cannot be searched: figures of runs that differ by it do not compare; use --set")
 
 
-def scales(space: Space, metric: str) -> list[Sequence[str]]:
-    """The settings that change the scale of a figure."""
-    return [keys for start, keys in space.scales.items() if metric.startswith(start)]
+def scaled(space: Space, metric: str, varying: Sequence[str]) -> list[str]:
+    """Those of the settings `varying` that change the scale of a figure."""
+    keys = [key for start, keys in space.scales.items() if metric.startswith(start) for key in keys]
+    return [key for key in varying if covered(key, keys)]
 
 
 def varied(configs: Sequence[RunConfig]) -> list[str]:

@@ -34,7 +34,8 @@ def vae(config: RunConfig) -> Space:
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
         "train.batch": BATCHES,
     }
-    return Space(config, keys, metric=METRIC, max_epochs=50, grace=5, scales={"prior/": ["model.beta"]})
+    scales = {"prior/": ["model.beta"], "active_units/": ["model.latent"]}
+    return Space(config, keys, metric=METRIC, max_epochs=50, grace=5, scales=scales)
 
 
 def mixture(config: RunConfig) -> Space:

@@ -29,5 +29,9 @@ def space(config: RunConfig) -> Space:
         "autoencoder/": ["model.beta", "model.likelihood"],
         "bound/": ["model.likelihood"],
         "distortion/": ["model.likelihood"],
+        "rate/": ["model.likelihood"],
+        "importance_bound/": ["model.likelihood"],
+        "bits_per_dimension/": ["model.likelihood"],
+        "active_units/": ["model.latent"],
     }
     return Space(config, keys, metric="bound/images", max_epochs=30, grace=2, scales=scales)

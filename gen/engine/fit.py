@@ -264,12 +264,14 @@ def guards(metrics: Mapping[str, float], evals: Mapping[str, float]) -> dict[str
 def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     """The metric that selects the best weights: the config's, or the model's first. ValueError if it has no such."""
     longest = max(len(next(iter(table.values()))) for table in judge.dataset.splits["train"])
-    names = judge.names(model, config.evaluate.tick_images(longest))
+    names = judge.steers(model, config.evaluate.tick_images(longest))
     if not names:
         raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by")
     metric = judge.full_name(config.evaluate.metric) or names[0]
     if metric not in names:
-        raise ValueError(f"evaluate.metric={metric!r} is not measured for {config.entry}; allowed: {', '.join(names)}")
+        raise ValueError(
+            f"evaluate.metric={metric!r} is no figure of {config.entry} to select by; allowed: {', '.join(names)}"
+        )
     if config.evaluate.floor and config.evaluate.floor not in names:
         raise ValueError(
             f"evaluate.floor={config.evaluate.floor!r} is not measured for {config.entry}; allowed: {', '.join(names)}"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from gen.phase import one_of
+
 _MASK = 2**64 - 1
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for "auto", "cpu" or "cuda". ValueError if CUDA is asked for and there is none."""
+    """The device for "auto", "cpu" or "cuda". ValueError for another, or if CUDA is asked for and there is none."""
+    one_of("device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda, but this machine has no CUDA device; allowed here: auto, cpu")
     if name == "auto":

@@ -17,6 +17,7 @@ PROTOCOL = (
     *("features", "features_hash", "resize", "weights", "variant", "n_samples", "likelihood", "deficient", "protocol"),
 )
 DATA = ("data", "data_hash")  # figures on different images do not compare either
+FREE = ("budget.", "machine.")  # settings that a run may go on under others of: what is recorded is how it began
 ENDS = ("status", "epochs", "seconds", "best_epoch")
 
 
@@ -114,7 +115,7 @@ def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]
 def varying(wide: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     """The board's runs x those settings that differ among them, under short names where those are unique."""
     wide = wide[wide["run"].isin(board["run"])]
-    keys = [key for key in wide.columns[2:] if key != "seed" and wide[key].nunique() > 1]
+    keys = [key for key in wide.columns[2:] if key != "seed" and not key.startswith(FREE) and wide[key].nunique() > 1]
     short = [key.rsplit(".", 1)[-1] for key in keys]
     taken = {*board.columns, *(name for name in short if short.count(name) > 1)}
     names = {key: key if name in taken else name for key, name in zip(keys, short, strict=True)}

@@ -7,12 +7,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from gen import results
 from gen.zoo import ZOO
-from jobs import train, tune
+from jobs import sample, train, tune
 
 CASES = {
     "entry": (train, ["--entry", "vqvea"], "nearest valid: vqvae"),
@@ -23,6 +24,24 @@ CASES = {
     "not a pair": (train, ["--entry", "vqvae", "--set", "model.beta"], "KEY=VALUE"),
     "type": (train, ["--entry", "vqvae", "--set", "model.beta=much"], "expected float"),
     "range": (train, ["--entry", "vqvae", "--set", "model.beta=-1"], "at least 0"),
+    "not finite": (train, ["--entry", "vqvae", "--set", "model.beta=inf"], "allowed: finite numbers"),
+    "running mean": (train, ["--entry", "vqvae", "--set", "model.optimizer.beta1=1"], "from 0 to below 1"),
+    "weight decay": (train, ["--entry", "vqvae", "--set", "model.optimizer.weight_decay=-1"], "at least 0"),
+    "seed": (train, ["--entry", "vqvae", "--seed", "-1"], "seed=-1 is out of range"),
+    "long seed": (train, ["--entry", "vqvae", "--seed", "99999999999999999999"], "is out of range"),
+    "batch": (train, ["--entry", "vqvae", "--set", "train.batch=99999999999999"], "is out of range"),
+    "no settings": (
+        train,
+        ["--entry", "gan_mlp", "--set", "model.objective.a=1"],
+        "model.objective of this entry has no",
+    ),
+    "leaf": (
+        train,
+        ["--entry", "gan_mlp", "--set", "learning_rate=1"],
+        "nearest valid: model.generator_optimizer.rate",
+    ),
+    "said twice": (train, ["--entry", "vqvae", "--epochs", "3", "--set", "budget.epochs=4"], "say one of them"),
+    "ticks": (train, ["--entry", "vqvae", "--epochs", "3", "--set", "evaluate.every=2"], "no multiple of"),
     "epochs": (train, ["--entry", "vqvae", "--epochs", "0"], "at least 1"),
     "workers": (train, ["--entry", "vqvae", "--workers", "0"], "at least 1"),
     "device": (train, ["--entry", "vqvae", "--device", "tpu"], "auto, cpu, cuda"),
@@ -35,6 +54,17 @@ CASES = {
     "grace": (tune, ["--entry", "vqvae", "--grace", "0"], "at least 1"),
     "reduction": (tune, ["--entry", "vqvae", "--reduction", "1"], "at least 2"),
     "workers of a trial": (tune, ["--entry", "vqvae", "--workers", "2"], "allowed: 1"),
+    "space range": (tune, ["--entry", "vqvae", "--search", "model.optimizer.beta1=0.5,1.5"], "from 0 to below 1"),
+    "drawn micro-batches": (
+        tune,
+        ["--entry", "vqvae", "--search", "train.micro_batches=3", "--workers-per-trial", "2"],
+        "must be a multiple of the number of workers, 2",
+    ),
+    "drawn model": (
+        tune,
+        ["--entry", "vqvae_bn", "--size", "64", "--search", "model.codebook.dimensions=16,32"],
+        "dimensions=32 is not allowed",
+    ),
     "metric": (train, ["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
 }
 
@@ -85,6 +115,19 @@ def test_storage_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     arguments = ["--entry", "vqvae", "--storage", str(tmp_path / "file" / "storage")]
     assert "cannot be written" in refused(train, arguments, tmp_path / "storage")
+
+
+@pytest.mark.parametrize("job", [train, tune])
+def test_features_that_are_not_there(job, tmp_path: Path):
+    weights = ["--set", f"machine.inception_weights={tmp_path / 'none.pth'}"]
+    arguments = ["--entry", "vae_mlp", "--set", "evaluate.features=inception", *weights]
+    assert "none.pth" in refused(job, arguments, tmp_path / "storage")
+
+
+@pytest.mark.parametrize(("place", "why"), [("/proc/none", "No such file"), ("/etc/hostname", "File exists")])
+def test_a_folder_that_no_picture_can_be_written_to(place: str, why: str):
+    with pytest.raises(click.ClickException, match=f"out={place} cannot be written .{why}"):
+        sample.write(Path(place, "picture.png"), b"", "")
 
 
 def test_dry_run_takes_nothing(tmp_path: Path):

@@ -37,6 +37,14 @@ def cache(trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", str(trained[0] / "cache"))
 
 
+@pytest.mark.parametrize("name", [name for name, entry in ZOO.items() if not entry.family.startswith("prior")])
+def test_the_search_of_every_entry_opens(name: str, tmp_path: Path):
+    arguments = ["--entry", name, "--storage", str(tmp_path / "results"), "--samples", "4"]
+    wanted = plan(tune.main.make_context("tune", arguments).params)
+    assert wanted.open().shape.classes == 10
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize("name", [name for name, entry in ZOO.items() if entry.family.startswith(("gan", "prior"))])
 def test_without_labels_searches_go_by_the_distance_of_what_rotations_tell(name: str, trained: tuple[Path, str]):
     place, source = trained

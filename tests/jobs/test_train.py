@@ -78,19 +78,26 @@ def at_epoch(process: subprocess.Popen[str], epoch: int) -> None:
     raise AssertionError(f"the job ended before epoch {epoch}: {process.communicate()}")
 
 
-def test_killed_job_submitted_again(start_job: Callable, run_job: Callable, storage: Path, whole: str):
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_killed_job_submitted_again(
+    kind: signal.Signals, start_job: Callable, run_job: Callable, storage: Path, whole: str
+):
     """The second submission has a larger budget too, which must change nothing before it."""
-    arguments = ["train", *SMALL, "--storage", storage, "--name", "killed"]
+    name = f"ended-{kind.name}"
+    arguments = ["train", *SMALL, "--storage", storage, "--name", name]
     process = start_job(*arguments, "--epochs", EPOCHS - 1)
     at_epoch(process, 4)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert results.outcomes(str(storage), "killed").empty
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=60)
+    if kind == signal.SIGINT:
+        assert process.returncode == 130
+        assert errors.strip() == "interrupted: submit the same again to go on"
+    assert results.outcomes(str(storage), name).empty
     done = run_job(*arguments, "--epochs", EPOCHS)
     assert done.returncode == 0, done.stderr
     assert 0 < done.stdout.count("\nepoch ") < EPOCHS
-    assert list(results.events(str(storage), "killed", kind="resume")["why"])
-    same(storage, whole, "killed")
+    assert list(results.events(str(storage), name, kind="resume")["why"])
+    same(storage, whole, name)
 
 
 def test_killed_worker_is_replaced(start_job: Callable, storage: Path, whole: str):

@@ -125,7 +125,10 @@ def test_stopped_job_and_a_time_that_is_up(ray_cluster, run_job: Callable, tmp_p
         (["--metric", "autoencoder/loss", "--mode", "min"], "do not compare by it; use mse/reconstructions"),
         (["--metric", "perplexity/images", "--mode", "max"], "with model.codebook.codes, which vary; use mse/recon"),
         (["--metric", "engine/images_per_second", "--mode", "max"], "use mse/reconstructions"),
-        (["--metric", "beauty/images", "--mode", "max"], "not measured for vqvae; allowed: mse/reconstructions"),
+        (
+            ["--metric", "beauty/images", "--mode", "max"],
+            "no figure of vqvae to search by; allowed: mse/reconstructions",
+        ),
         (["--metric", "frechet_classifier/reconstructions"], "allowed: --mode min, --mode max"),
         (["--mode", "best"], "'best' is not one of 'min', 'max'"),
         (["--search", "seed=1,2"], "use --seeds"),
@@ -150,6 +153,27 @@ def test_what_cannot_be_searched_is_refused(arguments: list[str], expected: str,
     assert not (tmp_path / "storage").exists()
 
 
+LIKELIHOODS = ["--search", "model.likelihood.kind=bernoulli,gaussian"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--metric", "autoencoder/loss", "--mode", "min"], "use bound/images"),  # a rate alone would reward collapse
+        (["--metric", "importance_bound/images", "--mode", "min", *LIKELIHOODS], "model.likelihood.kind, which vary"),
+        (["--metric", "bits_per_dimension/images", "--mode", "min", *LIKELIHOODS], "use frechet_classifier/fakes"),
+        (["--metric", "active_units/images", "--mode", "max"], "with model.latent, which vary; use bound/images"),
+        (["--metric", "unit_rate/images", "--mode", "max"], "no figure of vae_mlp to search by"),  # one a unit
+    ],
+)
+def test_what_a_vae_cannot_be_searched_by(arguments: list[str], expected: str, tmp_path: Path):
+    asked = ["--entry", "vae_mlp", "--storage", str(tmp_path / "storage"), *arguments]
+    result = CliRunner().invoke(tune.main, asked)
+    assert result.exit_code == 2, result.output
+    assert expected in result.stderr
+    assert not (tmp_path / "storage").exists()
+
+
 def planned(*arguments: str):
     """The plan of a command line."""
     return plan(tune.main.make_context("tune", ["--entry", "vqvae", *arguments]).params)
@@ -160,6 +184,7 @@ def test_plans():
     assert (usual.space.grace, usual.most, usual.seeds, usual.seconds) == (1, 0, 1, float("inf"))
     assert (usual.space.config.evaluate.metric, usual.space.config.evaluate.mode) == ("mse/reconstructions", "min")
     assert planned("--set", "evaluate.every=2").space.grace == 2
+    assert planned("--set", "evaluate.every=3").space.config.budget.epochs == 21  # the space's 20 end within a tick
     assert planned("--max-epochs", "7").space.config.budget.epochs == 7
     free = ["--metric", "perplexity/images", "--mode", "max", "--set", "model.codebook.codes=64"]
     fixed = planned(*free)  # its scale no longer varies

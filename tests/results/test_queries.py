@@ -18,7 +18,8 @@ def search(storage, experiment="e"):
     """Three runs that ended well, one stopped early, one failed, one still at it."""
     for seed, (best, beta) in enumerate([(3.0, 0.25), (1.0, 0.5), (2.0, 1.0)]):
         ledger = Ledger(storage, experiment, f"run{seed}", "a1")
-        settings = (("model.beta", beta, str(beta)), ("train.batch", 64.0, "64"), ("model.name", None, f"n{seed}"))
+        settings = [("model.beta", beta, str(beta)), ("train.batch", 64.0, "64"), ("model.name", None, f"n{seed}")]
+        settings.append(("budget.epochs", seed + 1.0, str(seed + 1)))  # as it began; it may have grown since
         begin(ledger, seed, settings)
         go(ledger, 0)
         end(ledger, 0, best)
@@ -189,13 +190,13 @@ def test_leaderboard_before_the_first_end(storage, place):
 def test_settings_wide_and_long(storage, place):
     search(storage)
     wide = results.settings(place, "e").set_index("run")
-    assert list(wide.columns) == ["experiment", "model.beta", "model.name", "train.batch"]
+    assert list(wide.columns) == ["experiment", "budget.epochs", "model.beta", "model.name", "train.batch"]
     assert wide["train.batch"].dtype == pd.ArrowDtype(pa.int64())
     assert wide["model.beta"].dtype == pd.ArrowDtype(pa.float64())
     assert wide["model.beta"]["run1"] == 0.5
     assert wide["model.name"]["run1"] == "n1"
     assert pd.isna(wide["model.name"]["live"])
-    assert len(results.settings(place, "e", wide=False)) == 12
+    assert len(results.settings(place, "e", wide=False)) == 15
 
 
 @local

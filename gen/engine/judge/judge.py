@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 import torch
@@ -58,6 +59,11 @@ class Judge:
     def names(self, model: Model, images: int = MANY) -> list[str]:
         """Names of all figures of `model` by so many images, the one that steers by default first."""
         return list(dict.fromkeys(figure.name for figure in self.plan(model, "validation", images, "raw")))
+
+    def steers(self, model: Model, images: int = MANY) -> list[str]:
+        """Those of `names` that one figure alone bears, so that runs can be selected and searched by it."""
+        bearers = Counter(figure.name for figure in self.plan(model, "validation", images, "raw"))
+        return [name for name, count in bearers.items() if count == 1]
 
     def full_name(self, metric: str) -> str:
         """The name of a figure of which `metric` may call "frechet" what depends on the features that are compared."""

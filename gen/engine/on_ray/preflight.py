@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ def worker_resources(machine: Machine, gpus: float | None = None) -> dict[str, f
     if gpus is not None:
         return cpus | {"GPU": gpus / machine.workers}
     return cpus | ({"GPU": 1.0} if uses_gpu(machine) else {})
+
+
+def check_batchnorm(configs: Iterable[RunConfig], needed: Mapping[str, float]) -> None:
+    """ValueError if a run wants BatchNorm over all workers, and these have no GPU."""
+    if "GPU" not in needed and any(config.train.sync_batchnorm for config in configs):
+        raise ValueError("train.sync_batchnorm=True needs GPUs, and the workers have none; allowed here: False")
 
 
 def places(needed: Mapping[str, float]) -> int:

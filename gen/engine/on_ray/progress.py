@@ -123,7 +123,7 @@ class Teller(tune.Callback):
 
     def left(self) -> float:
         """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far."""
-        if not self.ticks:
+        if not self.ticks or sum(self.ended.values()) >= len(self.runs):  # one that broke early has told no name
             return math.nan
         over = [self.epochs[run] for run in self.over]
         average = (self.expected + sum(over)) / (1 + len(over))  # what halving promises counts as one run

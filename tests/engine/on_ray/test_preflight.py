@@ -42,6 +42,14 @@ def test_a_name_in_use(storage: Storage):
     assert 'entry was "vqvae", now "vae_mlp"' in refused(dataclasses.replace(entry, entry="vae_mlp"))
 
 
+def test_batchnorm_over_all_workers_takes_gpus():
+    over_all = override(ZOO["vqvae_bn"], {"train.sync_batchnorm": True})
+    preflight.check_batchnorm([ZOO["vqvae_bn"], over_all], {"CPU": 1.0, "GPU": 1.0})
+    preflight.check_batchnorm([ZOO["vqvae_bn"]], {"CPU": 1.0})
+    with pytest.raises(ValueError, match="sync_batchnorm=True needs GPUs"):
+        preflight.check_batchnorm([ZOO["vqvae_bn"], over_all], {"CPU": 1.0})
+
+
 def test_code_version(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GENFLEET_CODE_VERSION", "v1-dirty")
     assert code_version() == "v1-dirty"

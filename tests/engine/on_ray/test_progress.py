@@ -62,5 +62,19 @@ def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):
     assert len(heard) == count + 1
 
 
+def test_no_time_is_left_when_all_have_ended_even_if_one_broke_before_its_first_tick():
+    heard: list[Standing] = []
+    lease = SimpleNamespace(check=lambda: None)
+    teller = Teller(heard.append, ["a", "b"], {}, lease, mode="min", every=1, expected=9.0)
+    first, second = (SimpleNamespace(status=Trial.RUNNING, last_result={}) for _ in range(2))
+    first.last_result = {"run": "a", "epoch": 1.0, "value": 1.0, "ended": "finished"}
+    teller.on_trial_result(0, [], first, first.last_result)
+    teller.on_trial_complete(0, [first, second], first)
+    assert heard[-1].left > 0
+    teller.on_trial_error(0, [first, second], second)
+    assert heard[-1].done == 2
+    assert math.isnan(heard[-1].left)
+
+
 def test_durations():
     assert [duration(value) for value in (40.4, 1000, 12000)] == ["40 s", "17 min", "3 h 20 min"]

@@ -45,10 +45,11 @@ class Job(click.Command):
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Makes a ValueError of the checks inside bad input. Not for training itself, where one is a fault of ours."""
+    """Makes an error of the checks inside bad input: a value, or a place that cannot be read. Not for training itself,
+    where one is a fault of ours."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -137,7 +138,10 @@ def resolve(options: dict[str, Any]) -> Asked:
     for key, _ in pairs:
         if key in said and flat(config)[key] != pinned[key]:
             raise ValueError(f"{key}={pinned[key]} by --set and {said[key]} by its own option; say one of them")
-    config = override(config, {"data.name": everywhere(config.data.name)})
+    places = {"data.name": config.data.name, "evaluate.features": config.evaluate.features}
+    config = override(config, {key: everywhere(name) for key, name in places.items()})
+    if weights := config.machine.inception_weights:
+        config = override(config, {"machine.inception_weights": absolute(weights)})
     name = options.pop("name") or f"{config.entry}-{slug(config.data.name)}"
     check_name("name", name)
     root, tensorboard = options.pop("data_root"), options.pop("tensorboard")

@@ -40,7 +40,11 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
     """Checks, prepares, prints what there is."""
     start = time.monotonic()
     with refusing():
-        keys = dict(pair(text) for text in settings) | data_settings(options)
+        keys, said = dict(pair(text) for text in settings), data_settings(options)
+        for key in keys.keys() & said.keys():
+            if keys[key].lower() != str(said[key]).lower():
+                raise ValueError(f"{key}={keys[key]} by --set and {said[key]} by its own option; say one of them")
+        keys |= said
         wrong = next((key for key in keys if not key.startswith("data.")), None)
         if wrong:
             raise ValueError(f"setting {wrong} is not about data; allowed here: data.*")

@@ -54,6 +54,12 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
             show(config)
             return
         dataset = open_dataset(config.data, options["data_root"], options["download"])
+        trained_on = results.runs(storage, name).set_index("run")["data_hash"][run]
+        if dataset.hash != trained_on:
+            raise ValueError(
+                f"data set {dataset.name} has hash {dataset.hash}, that which run {run} was trained on has "
+                f"{trained_on}; bring the same files"
+            )
         model = build_model(config, dataset, torch.device("cpu"))
         dtype, split = next(model.parameters()).dtype, options["split"]
         scene = Scene(dataset, device, dtype, split, [pair(text) for text in options["pairs"]])

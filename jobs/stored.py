@@ -11,6 +11,7 @@ import torch
 
 from gen import results
 from gen.config import DataConfig, EvaluateConfig, RunConfig, override
+from gen.data.sources import everywhere
 from gen.engine import checkpoint
 from gen.engine.fit import build_model
 from gen.engine.judge import Features, Figure, Judge, judge_by
@@ -36,6 +37,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
             raise ValueError(f"run {run!r} of {name} has no stored weights; those that have: {known}")
     if not ticks:
         raise ValueError(f"no run of {name} in {place} has stored weights")
+    metrics = parts(options["metrics"])
     images = options["images"] or 0
     if options["images"] is not None:
         at_least("images", images, 2)
@@ -43,7 +45,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
     if options["importance_samples"] is not None:
         settings["evaluate.importance_samples"] = options["importance_samples"]
     if options["features"] is not None:
-        settings["evaluate.features"] = options["features"]
+        settings["evaluate.features"] = everywhere(options["features"])
     if options["inception_weights"]:
         settings["machine.inception_weights"] = str(Path(options["inception_weights"]).expanduser().absolute())
     return Wanted(
@@ -51,14 +53,22 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         name,
         [
             Stored(run, ticks[run], begun["data_hash"][run], judged(begun["config"][run], settings))
-            for run in runs or ticks
+            for run in dict.fromkeys(runs or ticks)
         ],
-        options["splits"] or ("validation", "test"),
+        tuple(dict.fromkeys(options["splits"])) or ("validation", "test"),
         images,
-        tuple(metric.strip() for metric in (options["metrics"] or "").split(",") if metric.strip()),
+        metrics,
         str(Path(root).expanduser().absolute()) if root else None,
         options["download"],
     )
+
+
+def parts(metrics: str | None) -> tuple[str, ...]:
+    """The names in A,B,C; none of None. ValueError if none is named."""
+    found = tuple(part.strip() for part in (metrics or "").split(",") if part.strip())
+    if metrics is not None and not found:
+        raise ValueError(f"metrics={metrics!r} names none; leave it out for all")
+    return found
 
 
 def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:

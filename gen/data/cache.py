@@ -16,7 +16,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from gen.config import DataConfig
-from gen.data.decode import resized
+from gen.data.decode import OUT_OF_REACH, resized
 from gen.data.parts import Made, Part, Runner, array_of, cut, digest, made, refuse_damaged, unlike
 from gen.data.places import shown
 from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
@@ -159,9 +159,10 @@ def ordered(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
 
 
 def finished(orders: Orders, runner: Runner) -> dict[str, Made]:
-    """Path -> what each part holds, after `runner` made those that are missing."""
+    """Path -> what each part holds, after `runner` made those that are missing, and again those with images out of
+    reach: they may be there now."""
     parts = [part for found in orders.values() for part in found]
-    notes = {part.path: note for part in parts if (note := made(part))}
+    notes = {part.path: note for part in parts if (note := made(part)) and not OUT_OF_REACH & {*note.damaged.values()}}
     missing = [part for part in parts if part.path not in notes]
     if missing:
         for _ in runner(missing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import struct
 import zlib
 from typing import Any
@@ -31,6 +32,8 @@ FAULTS = (  # what Pillow raises for a file that is cut, overwritten, or no imag
     zlib.error,
     Image.DecompressionBombError,
 )
+GONE, CLOSED = "it is not there", "it may not be read"
+OUT_OF_REACH = {GONE, CLOSED}  # why an image cannot be read that may be sound
 GREY = ("1", "L", "LA", "La")
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # PNG's and TIFF's 16-bit grey, by Pillow's version
 
@@ -60,7 +63,8 @@ def decode(data: bytes) -> Image.Image:
                 raise DamagedError("its pixels are floats of unknown range")
             return image.convert("L" if image.mode in GREY else "RGB")
     except FAULTS as error:
-        raise DamagedError(" ".join(str(error).split())[:120] or type(error).__name__) from error
+        text = re.sub(r" <_io.BytesIO[^>]*>", "", " ".join(str(error).split()))  # an address, another one each time
+        raise DamagedError(text[:120] or type(error).__name__) from error
 
 
 def fitted(image: Image.Image, size: int, kind: str) -> Image.Image:

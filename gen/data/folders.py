@@ -115,7 +115,7 @@ def table(place: str, classes: Mapping[str, list[File]], names: Sequence[str]) -
 def load_unpaired(place: str) -> Raw:
     """Two domains as CycleGAN's sets have them, `trainA trainB testA testB`: a table of column "a", one of column "b".
 
-    Zhu et al. 2017, https://arxiv.org/abs/1703.10593. ValueError if a domain is missing.
+    Zhu et al. 2017, https://arxiv.org/abs/1703.10593. ValueError if a domain of a split is missing.
     """
     files, marks = images_of(place)
     start = opened(files, stop=("trainA", "trainB"))
@@ -128,7 +128,10 @@ def load_unpaired(place: str) -> Raw:
     splits: dict[str, tuple[Columns, ...]] = {}
     for split, heads in {"train": ("train",), "validation": ("val", "valid"), "test": ("test",)}.items():
         for head in heads:
-            if all(f"{head}{domain}" in groups for domain in DOMAINS) and split not in splits:
+            there = [f"{head}{domain}" for domain in DOMAINS if f"{head}{domain}" in groups]
+            if len(there) == 1:
+                raise ValueError(f"{shown(place)} has {there[0]} alone; bring its other domain too, or move it away")
+            if there and split not in splits:
                 splits[split] = tuple(
                     {column: Pictures(place, groups[f"{head}{domain}"])} for domain, column in DOMAINS.items()
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO
 
 from pyarrow import fs
 
-from gen.data.decode import DamagedError
+from gen.data.decode import CLOSED, GONE, DamagedError
 from gen.data.raw import File
 from gen.results.storage import Storage, one_line
 
@@ -61,12 +62,18 @@ def listed(place: str) -> tuple[list[File], dict[str, list[int]]]:
 
 
 def entries(place: str) -> list[File]:
-    """The files of a zip archive. ValueError if it is damaged, or if a name points outside of it."""
-    found = [File(info.filename, info.file_size, info.CRC) for info in archive(place).infolist() if not info.is_dir()]
+    """The files of a zip archive; of two with one name the last, which is what is read. ValueError if it is damaged, or
+    if a name points outside of it or has no folders that this system knows."""
+    named = {info.filename: info for info in archive(place).infolist() if not info.is_dir()}
+    found = [File(name, info.file_size, info.CRC) for name, info in named.items()]
     for file in found:
         path = file.name.replace("\\", "/")  # text: half a million Paths take seconds
         if path.startswith("/") or ".." in path.split("/"):
             raise ValueError(f"{shown(place)} is refused: its entry {file.name!r} points outside of the archive")
+        if "\\" in file.name:
+            raise ValueError(
+                f"{shown(place)} has the entry {file.name!r}, with \\ between folders; pack it anew, with /"
+            )
     return sorted(found)
 
 
@@ -152,7 +159,7 @@ def archive(place: str) -> zipfile.ZipFile:
     """The zip archive at a place. ValueError if it is none or is damaged."""
     try:
         return kept(place, tuple(mark(place)))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ValueError(
             f"{shown(place)} is not a whole zip archive ({one_line(error).rstrip('.')}); fetch or make it again"
         ) from None
@@ -166,10 +173,10 @@ def reader(place: str) -> Callable[[str], bytes]:
         try:
             return read(name)
         except (FileNotFoundError, IsADirectoryError):
-            raise DamagedError("it is not there") from None
+            raise DamagedError(GONE) from None
         except PermissionError:
-            raise DamagedError("it may not be read") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise DamagedError(CLOSED) from None
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
             raise DamagedError(one_line(error)) from None
         except RuntimeError as error:  # zipfile's word for an entry that is encrypted
             raise DamagedError(one_line(error)) from None

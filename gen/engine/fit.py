@@ -178,9 +178,10 @@ class Run:
         return self.at(metrics)
 
     def end(self, status: str, why: str, metrics: dict[str, float] | None = None) -> Tick:
-        """Closes the run: a finished one's best weights are measured in full, and their grids drawn."""
+        """Closes the run: a finished one's best weights are measured in full, once, and their grids drawn."""
         progress = self.progress
-        if status == "finished":
+        if status == "finished" and not (progress.best_tick and progress.measured_tick == progress.best_tick):
+            progress.measured_tick = progress.best_tick
             weights = self.record.best(progress, self.device)
             with self.stepper.shown() as shown:
                 model = copy.deepcopy(shown)

@@ -51,6 +51,7 @@ class Progress:
     best_epoch: float = math.nan
     best_step: int = 0
     best_images: int = 0
+    measured_tick: int = 0  # whose weights an end has measured in full: a run that goes on may find no better ones
     last: float = math.nan
     guards: dict[str, float] = field(default_factory=dict)  # of the last tick: what tells of a collapse -> value
     status: str = ""  # "finished", "stopped" or "failed" once the run has ended

@@ -83,12 +83,17 @@ def recipe_hash(shape: Shape, name: str = "classifier", column: str = "image") -
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
 
 
-def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
-    """A classifier of the training images; see `trained`. ValueError if the set has no labels."""
+def check_labelled(dataset: Dataset) -> None:
+    """ValueError if the set has no labels, from which a classifier learns."""
     if "label" not in dataset.columns or dataset.shape.classes < 2:
         raise ValueError(
             f"data set {dataset.name} has no labels, which the classifier of frechet_classifier learns from"
         )
+
+
+def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
+    """A classifier of the training images; see `trained`. ValueError if the set has no labels."""
+    check_labelled(dataset)
     table = next(table for table in dataset.splits["train"] if "label" in table)
     stream = Stream((table,), SEED, BATCH, device, torch.float32)
     return trained("classifier", dataset.shape, stream, lambda batch: (batch["image"], batch["label"]), device)

@@ -99,6 +99,8 @@ def open_extractor(
                 "the other set must have the same channels and size"
             )
         source = other
+    if name == "classifier":
+        classifiers.check_labelled(source)
 
     def make() -> bytes:
         if name == "rotation":

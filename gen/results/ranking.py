@@ -17,6 +17,10 @@ PROTOCOL = (
     *("features", "features_hash", "resize", "weights", "variant", "n_samples", "likelihood", "deficient", "protocol"),
 )
 DATA = ("data", "data_hash")  # figures on different images do not compare either
+LARGE_IS_GOOD = (  # of all other figures small is
+    *("precision", "recall", "density", "coverage", "inception_score", "psnr", "ssim", "accuracy"),
+    *("active_units", "perplexity", "used"),
+)
 FREE = ("budget.", "machine.")  # settings that a run may go on under others of: what is recorded is how it began
 ENDS = ("status", "epochs", "seconds", "best_epoch")
 
@@ -42,8 +46,9 @@ def leaderboard(
     that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) and
     those whose best weights are below the floor of their config (a collapsed codebook) follow unranked, by `steering`.
     `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None: what
-    selected the runs' best weights, which then says the mode too. ValueError if the measured runs share no protocol, or
-    several: figures of different ones are not to be ranked together.
+    selected the runs' best weights, which then says the mode too. Of another, large is good where it is one of
+    LARGE_IS_GOOD. ValueError if the measured runs share no protocol, or several: figures of different ones are not to
+    be ranked together.
     """
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
@@ -56,8 +61,10 @@ def leaderboard(
         metric, subject, *rest = metric.split("/")
         column = rest[0] if rest else column
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
-    if mode is None:  # that by which the runs were selected, if it is their metric that ranks; else small is good
-        configs = map(json.loads, frame["config"].dropna()) if own else ()
+    if mode is None and not own:
+        mode = "max" if metric in LARGE_IS_GOOD else "min"
+    if mode is None:  # that by which the runs were selected
+        configs = map(json.loads, frame["config"].dropna())
         mode = "max" if {one.get("evaluate", {}).get("mode") for one in configs} == {"max"} else "min"
     figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
     figures = figures[figures["run"].isin(frame["run"])]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,35 @@ def test_an_entry_that_points_outside_is_refused(name: str, tmp_path: Path, cach
     place = write(tmp_path / "set.zip", {**files(10), name: encoded(noise(1))})
     assert "points outside of the archive" in refused(place, cache)
     assert not (tmp_path / "x.png").exists()
+
+
+def test_an_entry_with_other_slashes_is_refused(tmp_path: Path, cache: Path) -> None:
+    """Its classes and splits would be lost without a word."""
+    place = write(tmp_path / "set.zip", {**files(10), "train\\cat\\1.png": encoded(noise(1))})
+    assert "pack it anew, with /" in refused(place, cache)
+
+
+def test_of_two_entries_of_one_name_the_last_counts_once(tmp_path: Path, cache: Path) -> None:
+    place = write(tmp_path / "set.zip", files(12))
+    with zipfile.ZipFile(place, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("005.png", encoded(noise(99)))
+    expected = opened(write(tmp_path / "set", {**files(12), "005.png": encoded(noise(99))}), cache)
+    assert every(opened(place, cache)) == every(expected)
+
+
+def test_what_could_not_be_read_is_tried_again(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = write(tmp_path / "set", files(12))
+    with monkeypatch.context() as patch:  # root may read all files, whatever their mode
+        whole = Path.read_bytes
+
+        def read(path: Path) -> bytes:
+            if path.name == "005.png":
+                raise PermissionError
+            return whole(path)
+
+        patch.setattr(Path, "read_bytes", read)
+        assert "'005.png': it may not be read" in refused(place, cache)
+    assert len(every(opened(place, cache))) == 12
 
 
 def test_an_encrypted_archive_is_refused(tmp_path: Path, cache: Path) -> None:

@@ -110,6 +110,22 @@ def test_a_grown_budget_goes_on_and_a_finished_run_is_left_alone(digits: Dataset
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_a_grown_run_that_got_no_better_is_not_measured_again(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    """The bound only falls here, so the last epoch's weights are the best of it, and the first one's the worst."""
+    for mode, ends in (("min", [2.0, 4.0]), ("max", [1.0])):
+        config = override(small("vae_mlp"), {"budget.epochs": 2, "evaluate.mode": mode})
+        trained(config, digits, judge, tmp_path / mode)
+        grown = override(config, {"budget.epochs": 4})
+        assert trained(grown, digits, judge, tmp_path / mode)[-1].ended == "finished"
+        evals = rows(tmp_path / mode, "evals")
+        best = evals[evals["scope"] == "best"]
+        assert sorted(best["epoch"].unique()) == ends
+        assert not best.duplicated(["epoch", "protocol"]).any()
+        board = results.leaderboard(str(tmp_path / mode), "experiment", "bound/images")
+        assert (board["epochs"][0], board["best_epoch"][0]) == (4.0, ends[-1])
+        assert board["rank"][0] == 1
+
+
 def test_a_stopped_run_says_why_and_keeps_its_best_weights_only(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
     config = small("vae_mlp")
     ticks = fit(config, digits, device=CPU, judge=judge, home=home(tmp_path, keep_last=False))

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from gen import results
 from gen.zoo import ZOO
 from jobs import sample, train, tune
+from jobs.options import resolve
+from tests.data.pictures import files, write
 
 CASES = {
     "entry": (train, ["--entry", "vqvea"], "nearest valid: vqvae"),
@@ -125,6 +127,16 @@ def test_features_that_are_not_there(job, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("place", "why"), [("/proc/none", "No such file"), ("/etc/hostname", "File exists")])
+def test_features_of_images_that_have_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    source = f"images:{write(tmp_path / 'grey', files(20))}"
+    asked = ["--entry", "vae_mlp", "--data", source, "--set", "evaluate.features=classifier"]
+    assert "has no labels" in refused(train, asked, tmp_path / "storage")
+    relative = resolve(train.main.make_context("train", [*asked[:4], "--set", "evaluate.features=images:grey"]).params)
+    assert relative.config.evaluate.features == source
+
+
 def test_a_folder_that_no_picture_can_be_written_to(place: str, why: str):
     with pytest.raises(click.ClickException, match=f"out={place} cannot be written .{why}"):
         sample.write(Path(place, "picture.png"), b"", "")

@@ -116,6 +116,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> results.Storage:
         (["--features", "inception", "--inception-weights", "no.pth"], "no.pth"),
         (["--device", "tpu"], "machine.device='tpu' is not known; allowed: auto, cpu, cuda"),
         (["--name", "nothing"], "no experiment 'nothing'"),
+        (["--metrics", ","], "metrics=',' names none"),
+        (["--storage", __file__], "Not a directory"),
     ],
 )
 def test_what_does_not_fit_is_one_line(
@@ -137,4 +139,6 @@ def test_the_best_runs_and_the_metrics_that_are_asked_for(local: results.Storage
     assert [line[1:3] for line in lines] == [
         [split, name] for split in ("validation", "test") for name in ("frechet_classifier/fakes", "kid/fakes")
     ]
+    twice = ["--split", "test", "--split", "test", "--run", ends["run"].iloc[0], "--run", ends["run"].iloc[0]]
+    assert "2 figures of 1 runs are missing" in here(capsys, *chosen, *twice, "--dry-run")[1]
     assert here(capsys, "--storage", local.place, "--name", NAME)[1] == f"{NAME}: 0 figures of 2 runs are missing\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,12 @@ def test_what_cannot_be_is_refused_in_one_line(digits: Dataset) -> None:
         open_extractor("vgg", digits, CPU)
     with pytest.raises(ValueError, match=r"^data set digits has no labels"):
         open_extractor("classifier", unlabelled(digits), CPU)
+
+    def kept(key: str, make: Callable[[], bytes]) -> bytes:
+        raise AssertionError("it looks for what can never have been made")
+
+    with pytest.raises(ValueError, match=r"^data set digits has no labels"):
+        open_extractor("classifier", unlabelled(digits), CPU, kept=kept)
     larger = dataclasses.replace(digits, name="large", shape=dataclasses.replace(digits.shape, size=16))
     with pytest.raises(ValueError, match=r"^the features of large are of images of 1 x 16 x 16, those of digits are"):
         open_extractor("", digits, CPU, other=larger)

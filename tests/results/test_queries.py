@@ -58,6 +58,17 @@ def test_leaderboard(storage, place):
 
 
 @local
+def test_a_figure_of_which_large_is_good_is_ranked_so(storage, place):
+    search(storage)
+    for run, number in (("run0", 0.2), ("run1", 0.1), ("run2", 0.3)):
+        measured_again(storage, run, number, metric="precision", subject="fakes", variant="k=3", protocol="p")
+    board = results.leaderboard(place, "e", "precision/fakes")
+    assert list(board["run"][:3]) == ["run2", "run0", "run1"]
+    assert board.attrs["protocol"]["mode"] == "max"
+    assert list(results.leaderboard(place, "e", "precision/fakes", mode="min")["run"][:1]) == ["run1"]
+
+
+@local
 def test_leaderboard_of_what_nobody_measured(storage, place):
     search(storage)
     board = results.leaderboard(place, "e", "fid")

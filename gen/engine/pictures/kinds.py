@@ -63,9 +63,14 @@ class Scene:
         return self.rows(mixed(len(self))[torch.arange(count) % len(self)])
 
     @property
+    def count(self) -> int:
+        """Images in the column "image": not all of the split, where most have no label."""
+        return len(next(table["image"] for table in self.dataset.splits[self.split] if "image" in table))
+
+    @property
     def images(self) -> str:
         """What the real images are called."""
-        return f"{len(self):,} {self.split} images of {self.dataset.name}"
+        return f"{self.count:,} {self.split} images of {self.dataset.name}"
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ def code_use(model: Quantises, scene: Scene) -> bytes:
 def use(model: Quantises, scene: Scene) -> Tensor:
     """How often the split uses each code (K,), int64, on the CPU."""
     counts = torch.zeros(model.codebook_size, dtype=torch.int64, device=scene.device)
-    for numbers in torch.split(torch.arange(len(scene)), PASS):
+    for numbers in torch.split(torch.arange(scene.count), PASS):
         counts += torch.bincount(model.codes(scene.rows(numbers)).flatten(), minlength=len(counts))
     return counts.cpu()
 

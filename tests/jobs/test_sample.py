@@ -13,9 +13,13 @@ from gen import results
 from gen.config import override
 from gen.data.dataset import open_dataset
 from gen.engine import Home, fit
+from gen.engine.fit import build_model
+from gen.engine.pictures import Scene
+from gen.engine.pictures.kinds import use
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import curves, sample
+from tests.data.pictures import encoded, files, noise, write
 
 SEEDS = 2
 
@@ -82,6 +86,33 @@ def test_refusals_are_one_line(place: Path, tmp_path: Path, arguments: list[str]
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_images_that_changed_since_are_not_drawn(tmp_path: Path) -> None:
+    """More of them are cut anew: what the run trained on would be called test images."""
+    source = write(tmp_path / "set", files(40))
+    settings = {"data.name": f"images:{source}", "budget.epochs": 1, "evaluate.full_images": 10, "train.batch": 16}
+    config = override(tiny(ZOO["vqvae"]), settings)
+    home = Home(Storage(str(tmp_path / "results")), "books", "attempt")
+    assert [tick.ended for tick in fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home)]
+    asked = ["--kinds", "reconstructions", "--out", str(tmp_path / "pictures")]
+    assert run(tmp_path, *asked).exit_code == 0
+    write(tmp_path / "set", {"more.png": encoded(noise(77))})
+    changed = run(tmp_path, *asked, "--split", "train")
+    assert changed.exit_code == 2
+    assert "bring the same files" in changed.stderr
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
+
+
+def test_the_use_of_codes_is_that_of_each_image_once_where_few_have_labels() -> None:
+    config = override(tiny(ZOO["vqvae"]), {"data.labels": 30})
+    dataset = open_dataset(config.data)
+    scene = Scene(dataset, torch.device("cpu"), split="train")
+    assert len(scene) > scene.count == 30
+    assert scene.images == "30 train images of digits"
+    model = build_model(config, dataset, torch.device("cpu")).eval()
+    codes = model.codes(scene.rows(torch.arange(30)))
+    assert int(use(model, scene).sum()) == codes.numel()
 
 
 def test_curves_of_all_runs_and_of_one(place: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Asked:
         """The data set. ValueError where it is missing or damaged, or where the entry or the features do not fit it."""
         dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
         check_stage(self.config, dataset)
-        self.features().found(dataset, self.storage)
+        self.features().found(dataset)  # the weights that it needs are there, and the labels to learn from
         model = build_model(self.config, dataset, cpu)
         steering(self.config, self.described(dataset), model)
         return dataset

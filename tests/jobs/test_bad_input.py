@@ -126,7 +126,6 @@ def test_features_that_are_not_there(job, tmp_path: Path):
     assert "none.pth" in refused(job, arguments, tmp_path / "storage")
 
 
-@pytest.mark.parametrize(("place", "why"), [("/proc/none", "No such file"), ("/etc/hostname", "File exists")])
 def test_features_of_images_that_have_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -137,6 +136,7 @@ def test_features_of_images_that_have_no_labels(tmp_path: Path, monkeypatch: pyt
     assert relative.config.evaluate.features == source
 
 
+@pytest.mark.parametrize(("place", "why"), [("/proc/none", "No such file"), ("/etc/hostname", "File exists")])
 def test_a_folder_that_no_picture_can_be_written_to(place: str, why: str):
     with pytest.raises(click.ClickException, match=f"out={place} cannot be written .{why}"):
         sample.write(Path(place, "picture.png"), b"", "")

@@ -52,11 +52,17 @@ class Features:
         check_alike(found, device, workers)
         return found
 
-    def found(self, dataset: Dataset, storage: Storage) -> Extractor:
-        """The extractor if nothing need be trained for it, else only described. ValueError as `open`."""
-        device = torch.device("cpu")
+    def found(self, dataset: Dataset, storage: Storage | None = None) -> Extractor:
+        """The extractor if nothing need be trained for it that `storage` does not hold (None: holds nothing), else only
+        described. ValueError as `open`."""
+
+        def kept(key: str, make: Callable[[], bytes]) -> bytes:
+            if storage is None:
+                raise FileNotFoundError(key)
+            return stored(storage, key)
+
         try:
-            return self._open(dataset, device, lambda key, make: stored(storage, key))
+            return self._open(dataset, torch.device("cpu"), kept)
         except FileNotFoundError:
             return self.described(dataset)
 

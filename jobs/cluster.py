@@ -48,6 +48,20 @@ def connected() -> Iterator[None]:
         ray.shutdown()
 
 
+def fitted(trainer: Any, name: str) -> bool:
+    """Runs a Ray Train trainer; whether it went well, else its error is told. KeyboardInterrupt for Ctrl-C."""
+    import ray.train
+
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
+        return False
+    except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
+        raise KeyboardInterrupt from None
+    return True
+
+
 def loopback_only() -> None:
     """A Ray started from here on, by this process and its children, listens on loopback and nowhere else.
 

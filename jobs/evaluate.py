@@ -5,7 +5,6 @@ Adds to the table `evals` what is missing there, run by run; submitted again it 
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any
 
@@ -13,7 +12,7 @@ import click
 
 from gen import results
 from gen.engine.on_ray.scoring import Wanted, score_worker
-from jobs.cluster import connected
+from jobs.cluster import connected, fitted
 from jobs.options import Job, refusing
 from jobs.stored import find, missing
 
@@ -83,10 +82,8 @@ def measure(wanted: Wanted, count: int) -> int:
             ),
         )
         try:
-            trainer.fit()
-        except ray.train.TrainingFailedError as error:
-            print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
-            return 1
+            if not fitted(trainer, name):
+                return 1
         finally:
             lines.put(None)
             listener.join()

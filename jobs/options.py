@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 import torch
 
-from gen.config import RunConfig, flat, override, to_json
+from gen.config import Config, RunConfig, flat, override, to_json
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.places import normal
 from gen.data.sources import SOURCES, everywhere
@@ -133,11 +133,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     if (stage := options.pop("stage_one")) is not None:
         config = on_first_stage(config, storage, stage)
     said = {keys[key]: value for key, value in taken.items() if value is not None} | data_settings(options)
-    pinned = flat(config := override(config, dict(pairs)))
-    config = override(config, said)
-    for key, _ in pairs:
-        if key in said and flat(config)[key] != pinned[key]:
-            raise ValueError(f"{key}={pinned[key]} by --set and {said[key]} by its own option; say one of them")
+    config = agreed(config, dict(pairs), said)
     places = {"data.name": config.data.name, "evaluate.features": config.evaluate.features}
     config = override(config, {key: everywhere(name) for key, name in places.items()})
     if weights := config.machine.inception_weights:
@@ -157,6 +153,30 @@ def resolve(options: dict[str, Any]) -> Asked:
         tensorboard,
         [key for key, _ in pairs],
     )
+
+
+def agreed(config: Config, pairs: dict[str, str], said: dict[str, Any], prefix: str = "") -> Config:
+    """`config` with the settings `pairs` of --set and those `said` by options of their own, whose dotted keys begin
+    with `prefix`. ValueError where the two say different things."""
+
+    def over(config: Config, settings: dict[str, Any]) -> Config:
+        return override(config, {key.removeprefix(prefix): value for key, value in settings.items()}, prefix)
+
+    first = over(config, pairs)
+    found = over(first, said)
+    before, after = flat(first, prefix), flat(found, prefix)
+    for key in pairs.keys() & said.keys():
+        if before[key] != after[key]:
+            raise ValueError(f"{key}={before[key]} by --set and {after[key]} by its own option; say one of them")
+    return found
+
+
+def named(option: str, text: str | None) -> list[str]:
+    """The names in A,B,C; none of None. ValueError if an option is there and names none."""
+    found = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if text is not None and not found:
+        raise ValueError(f"{option}={text!r} names none; write A,B,C, or leave it out")
+    return found
 
 
 def check_ticks(config: RunConfig) -> None:

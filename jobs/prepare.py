@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
-from gen.config import DataConfig, override
+from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.parts import Part, Runner
 from jobs.cluster import connected
-from jobs.options import DATA_OPTIONS, Job, absolute, data_settings, pair, refusing
+from jobs.options import DATA_OPTIONS, Job, absolute, agreed, data_settings, pair, refusing
 from jobs.progress import duration
 
 SECONDS = 1.0  # between two lines
@@ -41,14 +41,10 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
     start = time.monotonic()
     with refusing():
         keys, said = dict(pair(text) for text in settings), data_settings(options)
-        for key in keys.keys() & said.keys():
-            if keys[key].lower() != str(said[key]).lower():
-                raise ValueError(f"{key}={keys[key]} by --set and {said[key]} by its own option; say one of them")
-        keys |= said
         wrong = next((key for key in keys if not key.startswith("data.")), None)
         if wrong:
             raise ValueError(f"setting {wrong} is not about data; allowed here: data.*")
-        config = override(DataConfig(), {key.removeprefix("data."): value for key, value in keys.items()}, "data.")
+        config = agreed(DataConfig(), keys, said, "data.")
         dataset = open_dataset(
             config, absolute(data_root), download, verify=True, parts=absolute(parts), runner=reporting(over_cluster)
         )

@@ -14,14 +14,14 @@ import click
 import torch
 
 from gen import results
-from gen.data.dataset import open_dataset
+from gen.data.dataset import check_trained_on, open_dataset
 from gen.engine import checkpoint
 from gen.engine.fit import build_model
 from gen.engine.machine import resolve_device
 from gen.engine.pictures import KINDS, Scene, allowed, paint
 from gen.zoo import restore
 from jobs.curves import curves
-from jobs.options import Job, refusing, show
+from jobs.options import Job, named, refusing, show
 from jobs.runs import best_run, ranked
 
 
@@ -42,9 +42,9 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
     """Loads the run and draws what it can do, or plots the experiment's curves."""
     with refusing():
         storage, device = results.Storage(options["storage"]), resolve_device(options["device"])
-        if asked:
+        if asked is not None:
             runs = [wanted] if wanted else list(ranked(storage, name)["run"])
-            for quantity, png, text in list(curves(storage, name, parts(asked), runs)):
+            for quantity, png, text in list(curves(storage, name, named("curves", asked), runs)):
                 write(out / "-".join([name, *([wanted] if wanted else []), "curves", f"{quantity}.png"]), png, text)
             return
         run = wanted or best_run(storage, name)
@@ -54,16 +54,11 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
             show(config)
             return
         dataset = open_dataset(config.data, options["data_root"], options["download"])
-        trained_on = results.runs(storage, name).set_index("run")["data_hash"][run]
-        if dataset.hash != trained_on:
-            raise ValueError(
-                f"data set {dataset.name} has hash {dataset.hash}, that which run {run} was trained on has "
-                f"{trained_on}; bring the same files"
-            )
+        check_trained_on(dataset, run, results.runs(storage, name).set_index("run")["data_hash"][run])
         model = build_model(config, dataset, torch.device("cpu"))
         dtype, split = next(model.parameters()).dtype, options["split"]
         scene = Scene(dataset, device, dtype, split, [pair(text) for text in options["pairs"]])
-        kinds = allowed(model, parts(options["kinds"]))
+        kinds = allowed(model, named("kinds", options["kinds"]))
         if scene.pairs and not any(kind.paired(model) for kind in kinds):
             raise ValueError(
                 f"pair={options['pairs'][0]}: no picture here joins two images of {config.entry}; leave it out"
@@ -88,14 +83,9 @@ def write(path: Path, content: bytes, text: str) -> None:
     print(f"{path}  {text}")
 
 
-def parts(text: str | None) -> list[str]:
-    """The parts of A,B,C; none of None."""
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
-
-
 def pair(text: str) -> tuple[int, int]:
     """I,J as two numbers; ValueError if it is not that."""
-    numbers = [int(part) if part.isdecimal() else -1 for part in parts(text)]
+    numbers = [int(part) if part.strip().isdecimal() else -1 for part in text.split(",")]
     if len(numbers) != 2 or min(numbers) < 0:
         raise ValueError(f"pair {text!r} is not I,J: two numbers of images, such as 0,1")
     return numbers[0], numbers[1]

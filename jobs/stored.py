@@ -18,6 +18,7 @@ from gen.engine.judge import Features, Figure, Judge, judge_by
 from gen.engine.on_ray.scoring import Stored, Wanted, on_record
 from gen.phase import at_least
 from gen.zoo import restore
+from jobs.options import named
 from jobs.runs import ranked
 
 
@@ -37,7 +38,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
             raise ValueError(f"run {run!r} of {name} has no stored weights; those that have: {known}")
     if not ticks:
         raise ValueError(f"no run of {name} in {place} has stored weights")
-    metrics = parts(options["metrics"])
+    metrics = named("metrics", options["metrics"])
     images = options["images"] or 0
     if options["images"] is not None:
         at_least("images", images, 2)
@@ -61,14 +62,6 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         str(Path(root).expanduser().absolute()) if root else None,
         options["download"],
     )
-
-
-def parts(metrics: str | None) -> tuple[str, ...]:
-    """The names in A,B,C; none of None. ValueError if none is named."""
-    found = tuple(part.strip() for part in (metrics or "").split(",") if part.strip())
-    if metrics is not None and not found:
-        raise ValueError(f"metrics={metrics!r} names none; leave it out for all")
-    return found
 
 
 def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:

@@ -6,7 +6,6 @@ A prior over the codes of a trained VQ-VAE names it: --entry vqvae_pixelcnn --st
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any
 
@@ -15,7 +14,7 @@ import click
 from gen.config import identity
 from gen.engine.fit import Tick
 from gen.results import Lease
-from jobs.cluster import connected, facts
+from jobs.cluster import connected, facts, fitted
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared, show
 
 
@@ -75,12 +74,8 @@ def train(asked: Asked, data_hash: str) -> int:
             ),
         )
         try:
-            trainer.fit()
-        except ray.train.TrainingFailedError as error:
-            print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
-            return 1
-        except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
-            raise KeyboardInterrupt from None
+            if not fitted(trainer, name):
+                return 1
         finally:
             queue.put(None)
             listener.join()

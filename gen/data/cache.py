@@ -16,9 +16,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from gen.config import DataConfig
-from gen.data.decode import OUT_OF_REACH, resized
+from gen.data.decode import resized
 from gen.data.parts import Made, Part, Runner, array_of, cut, digest, made, refuse_damaged, unlike
-from gen.data.places import shown
+from gen.data.places import OUT_OF_REACH, shown
 from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
 from gen.phase import Shape
 from gen.results.storage import Storage

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -253,3 +254,12 @@ def build(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path, Path]
         if folder.exists():
             folder.rename(old)  # processes that have it mapped keep their pages
         fresh.rename(folder)
+
+
+def check_trained_on(dataset: Dataset, run: str, data_hash: str) -> None:
+    """ValueError unless the images are those that the run was trained on."""
+    if dataset.hash != data_hash:
+        raise ValueError(
+            f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, that which run {run} was "
+            f"trained on has {data_hash}; bring the same files"
+        )

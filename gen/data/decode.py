@@ -32,8 +32,6 @@ FAULTS = (  # what Pillow raises for a file that is cut, overwritten, or no imag
     zlib.error,
     Image.DecompressionBombError,
 )
-GONE, CLOSED = "it is not there", "it may not be read"
-OUT_OF_REACH = {GONE, CLOSED}  # why an image cannot be read that may be sound
 GREY = ("1", "L", "LA", "La")
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # PNG's and TIFF's 16-bit grey, by Pillow's version
 

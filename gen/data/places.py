@@ -14,10 +14,12 @@ from typing import Any, BinaryIO
 
 from pyarrow import fs
 
-from gen.data.decode import CLOSED, GONE, DamagedError
+from gen.data.decode import DamagedError
 from gen.data.raw import File
 from gen.results.storage import Storage, one_line
 
+GONE, CLOSED = "it is not there", "it may not be read"
+OUT_OF_REACH = {GONE, CLOSED}  # why a file cannot be read that may be sound
 BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entries lie one behind the other
 
 

@@ -61,11 +61,11 @@ def leaderboard(
         metric, subject, *rest = metric.split("/")
         column = rest[0] if rest else column
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
-    if mode is None and not own:
-        mode = "max" if metric in LARGE_IS_GOOD else "min"
-    if mode is None:  # that by which the runs were selected
+    if mode is None and own:  # that by which the runs were selected
         configs = map(json.loads, frame["config"].dropna())
         mode = "max" if {one.get("evaluate", {}).get("mode") for one in configs} == {"max"} else "min"
+    elif mode is None:
+        mode = "max" if metric in LARGE_IS_GOOD else "min"
     figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
     figures = figures[figures["run"].isin(frame["run"])]
     for name, chosen in (("column", column), ("features", features), ("n_fake", n_fake), ("protocol", protocol)):

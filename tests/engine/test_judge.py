@@ -57,7 +57,7 @@ def test_what_is_logged_by_the_name_of_a_figure_is_that_figure(
     """So training stands beside validation on one scale."""
     dataset = fitting(entry)
     judge, model = judging(dataset), built(entry, dataset)
-    figures = {one.metric: one.value for one in judge.figures(model, "validation", 60, "raw", only=judge.names(model))}
+    figures = {one.metric: one.value for one in judge.figures(model, "validation", 60, "raw")}
     batch = model.prepare(judge._batch("validation", torch.arange(60), model))
     shared = 0
     for phase in model.phases():
@@ -76,7 +76,8 @@ def test_a_capability_gives_its_figures_and_names_them_beforehand(
     dataset = fitting(entry)
     judge, model = judging(dataset), built(entry, dataset)
     figures = judge.figures(model, "validation", 100, "raw")
-    assert list(dict.fromkeys(figure.name for figure in figures)) == judge.names(model)
+    planned = judge.plan(model, "validation", 10_000, "raw")
+    assert list(dict.fromkeys(one.name for one in figures)) == list(dict.fromkeys(one.name for one in planned))
     subjects = {figure.subject for figure in figures}
     assert ("fakes" in subjects) == isinstance(model, Imitates)
     assert ("reconstructions" in subjects) == isinstance(model, Reconstructs)

@@ -114,6 +114,8 @@ def test_what_prepare_refuses_is_one_line_and_skip_bad_leaves_it_out(
     assert re.search(r": 1[78] train, 2 validation, [12] test; ", done.stdout)
     assert "left out: 'note.jpg': cannot identify image file" in done.stdout
     assert "setting model.beta is not about data" in refused(job("--set", "model.beta=1"))
+    twice = "data.size=5 by --set and 4 by its own option; say one of them"
+    assert twice in refused(job("--data", f"images:{place}", "--size", 4, "--set", "data.size=5"))
     assert "nearest valid: cifar10" in refused(job("--data", "cifar"))
 
 

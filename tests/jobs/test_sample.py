@@ -70,6 +70,8 @@ def test_pictures_of_the_best_run_are_named_by_experiment_run_and_kind(place: Pa
     [
         (["--kinds", "codeuse"], "kind 'codeuse' cannot be drawn of this model; allowed: reconstructions, code-map"),
         (["--kinds", "fakes"], "'fakes' cannot be drawn"),
+        (["--kinds", ","], "kinds=',' names none"),
+        (["--curves", ","], "curves=',' names none"),
         (["--pair", "0"], "pair '0' is not I,J"),
         (["--pair", "0,x"], "pair '0,x' is not I,J"),
         (["--pair", "0,1"], "pair=0,1: no picture here joins two images of vqvae; leave it out"),

@@ -56,12 +56,9 @@ class Judge:
         self.references = References(dataset, extractor, device, batch, storage)
         self.importance = importance  # images and samples an image of the importance-weighted bound
 
-    def names(self, model: Model, images: int = MANY) -> list[str]:
-        """Names of all figures of `model` by so many images, the one that steers by default first."""
-        return list(dict.fromkeys(figure.name for figure in self.plan(model, "validation", images, "raw")))
-
     def steers(self, model: Model, images: int = MANY) -> list[str]:
-        """Those of `names` that one figure alone bears, so that runs can be selected and searched by it."""
+        """The names that one figure of `model` by so many images bears alone, so that runs can be selected and searched
+        by it; the one that steers by default first."""
         bearers = Counter(figure.name for figure in self.plan(model, "validation", images, "raw"))
         return [name for name, count in bearers.items() if count == 1]
 

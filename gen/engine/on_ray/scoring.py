@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 import torch.distributed
 
 from gen.config import RunConfig
-from gen.data.dataset import Dataset
+from gen.data.dataset import Dataset, check_trained_on
 from gen.engine import checkpoint
 from gen.engine.fit import build_model
 from gen.engine.judge import Figure, Judge
@@ -78,11 +77,7 @@ class Wanted:
     def dataset(self, one: Stored) -> Dataset:
         """The run's images. ValueError if they are not those that it was trained on."""
         found = opened(one.config.data, self.data_root, self.download)
-        if found.hash != one.data_hash:
-            raise ValueError(
-                f"data set {found.name} on host {socket.gethostname()} has hash {found.hash}, that which run {one.run} "
-                f"was trained on has {one.data_hash}; bring the same files"
-            )
+        check_trained_on(found, one.run, one.data_hash)
         return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from gen.engine.on_ray.version import ROOT, code_version
+from gen.on_ray.version import ROOT, code_version
 
 INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
 PACKAGES = ("ray", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "scipy")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gen import results
-from gen.engine.pictures.files import plotted
+from gen.pictures.files import plotted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

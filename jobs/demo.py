@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from gen.engine.on_ray.version import ROOT, VARIABLE, code_version
+from gen.on_ray.version import ROOT, VARIABLE, code_version
 
 DASHBOARD = "http://127.0.0.1:8265"
 NAME = "demo"

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gen import results
-from gen.engine.on_ray.scoring import Wanted, score_worker
+from gen.on_ray.scoring import Wanted, score_worker
 from jobs.cluster import connected, fitted
 from jobs.options import Job, refusing
 from jobs.stored import find, missing
@@ -53,7 +53,7 @@ def measure(wanted: Wanted, count: int) -> int:
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
-    from gen.engine.on_ray import preflight
+    from gen.on_ray import preflight
 
     machine, name, storage = wanted.stored[0].config.machine, wanted.experiment, wanted.storage
     lease = results.Lease(storage, name)

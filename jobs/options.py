@@ -17,9 +17,9 @@ from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.places import normal
 from gen.data.sources import SOURCES, everywhere
 from gen.engine.fit import build_model, steering
-from gen.engine.judge import Features, Judge, judge_by
 from gen.engine.stage_one import check_stage
-from gen.engine.tensorboard import check_installed
+from gen.judge import Features, Judge, judge_by
+from gen.record.tensorboard import check_installed
 from gen.results.storage import Storage, check_name
 from gen.zoo import entry
 from jobs.runs import on_first_stage

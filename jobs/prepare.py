@@ -59,7 +59,7 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
 def over_cluster(parts: Sequence[Part]) -> Iterator[int]:
     """Makes parts on a Ray cluster, to which it connects only if there is something to make."""
     with connected():
-        from gen.engine.on_ray.prepare import spread
+        from gen.on_ray.prepare import spread
 
         yield from spread(parts)
 

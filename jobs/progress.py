@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gen.engine.on_ray.progress import Standing
+    from gen.on_ray.progress import Standing
 
 
 @contextmanager

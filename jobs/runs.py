@@ -9,8 +9,8 @@ import pandas as pd
 
 from gen import results
 from gen.config import RunConfig, on_stage
-from gen.engine import checkpoint
 from gen.engine.stage_one import CPU, stage_of
+from gen.record import checkpoint
 from gen.zoo import restore
 
 SOME = 10  # runs that a refusal names

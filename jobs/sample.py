@@ -15,10 +15,10 @@ import torch
 
 from gen import results
 from gen.data.dataset import check_trained_on, open_dataset
-from gen.engine import checkpoint
+from gen.distributed.machine import resolve_device
 from gen.engine.fit import build_model
-from gen.engine.machine import resolve_device
-from gen.engine.pictures import KINDS, Scene, allowed, paint
+from gen.pictures import KINDS, Scene, allowed, paint
+from gen.record import checkpoint
 from gen.zoo import restore
 from jobs.curves import curves
 from jobs.options import Job, named, refusing, show

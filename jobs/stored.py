@@ -12,11 +12,11 @@ import torch
 from gen import results
 from gen.config import DataConfig, EvaluateConfig, RunConfig, override
 from gen.data.sources import everywhere
-from gen.engine import checkpoint
 from gen.engine.fit import build_model
-from gen.engine.judge import Features, Figure, Judge, judge_by
-from gen.engine.on_ray.scoring import Stored, Wanted, on_record
+from gen.judge import Features, Figure, Judge, judge_by
+from gen.on_ray.scoring import Stored, Wanted, on_record
 from gen.phase import at_least
+from gen.record import checkpoint
 from gen.zoo import restore
 from jobs.options import named
 from jobs.runs import ranked

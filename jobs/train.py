@@ -40,8 +40,8 @@ def train(asked: Asked, data_hash: str) -> int:
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
-    from gen.engine.on_ray import preflight
-    from gen.engine.on_ray.worker import Order, train_worker
+    from gen.on_ray import preflight
+    from gen.on_ray.worker import Order, train_worker
 
     config, name, lease = asked.config, asked.name, Lease(asked.storage, asked.name)
     wanted = preflight.note(config, data_hash, job="train")

@@ -12,7 +12,7 @@ import click
 from gen import results
 from gen.config import identity
 from gen.data.dataset import Dataset
-from gen.engine.machine import resolve_device, set_threads
+from gen.distributed.machine import resolve_device, set_threads
 from jobs.cluster import connected, facts
 from jobs.options import Job, refusing, shared, show
 from jobs.plan import Plan, plan
@@ -48,9 +48,9 @@ def main(**options: Any) -> int:
 
 def search(wanted: Plan, dataset: Dataset) -> int:
     """Drives the trials and prints the leaderboard; 0 if no run broke, 1 if one did."""
-    from gen.engine.on_ray import preflight, search
-    from gen.engine.on_ray.replay import ends
-    from gen.engine.on_ray.trainable import Search
+    from gen.on_ray import preflight, search
+    from gen.on_ray.replay import ends
+    from gen.on_ray.trainable import Search
 
     asked, space = wanted.asked, wanted.space
     config, name, storage = space.config, asked.name, asked.storage

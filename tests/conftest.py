@@ -25,6 +25,8 @@ SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray listens on loopback only
     "OMP_NUM_THREADS": "1",
 }
+pytest_plugins = ["tests.fixtures.runs"]
+
 settings.register_profile("same", derandomize=True, deadline=None)  # a gate must not depend on luck or on load
 settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

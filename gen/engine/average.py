@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gen.engine.workers import Workers
+from gen.distributed.workers import Workers
 from gen.phase import Model
 
 

@@ -14,15 +14,15 @@ from torch import nn
 from gen.config import RunConfig
 from gen.data.dataset import Dataset, check_needs
 from gen.data.stream import Stream
-from gen.engine.judge import Figure, Judge, open_judge
-from gen.engine.machine import seed
-from gen.engine.pictures import grids
-from gen.engine.record import Home, Record
+from gen.distributed.machine import seed
+from gen.distributed.workers import ALONE, Workers
 from gen.engine.stage_one import install
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
-from gen.engine.workers import ALONE, Workers
+from gen.judge import Figure, Judge, open_judge
 from gen.phase import Model
+from gen.pictures import grids
+from gen.record.record import Home, Record
 from gen.results.schema import WORST
 
 __all__ = ["Home", "Tick", "build_model", "fit"]

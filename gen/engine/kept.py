@@ -9,8 +9,8 @@ import torch
 
 from gen.config import DataConfig, EvaluateConfig
 from gen.data.dataset import Dataset, open_dataset
-from gen.engine.judge import Judge, open_judge
-from gen.engine.workers import ALONE, Workers
+from gen.distributed.workers import ALONE, Workers
+from gen.judge import Judge, open_judge
 from gen.results.storage import Storage
 
 

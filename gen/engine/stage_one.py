@@ -21,8 +21,8 @@ from torch import Tensor
 from gen.config import RunConfig, flat
 from gen.data.dataset import MANIFEST, Dataset, Table, opened
 from gen.data.stream import scaled
-from gen.engine import checkpoint
 from gen.phase import Model, ModelConfig, Quantises, Shape, StageOne, TwoStage, TwoStageConfig
+from gen.record import checkpoint
 from gen.results.storage import Storage
 
 FORMAT = 1  # of the cache; a change makes new folders

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from gen.config import TrainConfig
 from gen.data.stream import Stream
+from gen.distributed.machine import seed
+from gen.distributed.workers import Workers
 from gen.engine.average import Average, EvenStatistics
 from gen.engine.freeze import Freezer, batch_norms
-from gen.engine.machine import seed
 from gen.engine.watch import Diverged, Watch
-from gen.engine.workers import Workers
 from gen.phase import Batch, Fits, Model, Phase
 
 BEFORE = -1  # in the place of a step's number: the noise of what is fitted before the first

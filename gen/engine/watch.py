@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gen.engine.workers import Workers
+from gen.distributed.workers import Workers
 from gen.phase import Logs
 
 

@@ -16,8 +16,8 @@ from gen.data.cache import check, split_up
 from gen.data.dataset import open_dataset
 from gen.data.known import DSPRITES, load_stacked, load_svhn, load_svhn_extra
 from gen.data.sources import SOURCES
-from tests.data.pictures import encoded, files, noise, write
 from tests.data.test_sources import archived_mnist, md5
+from tests.fixtures.pictures import encoded, files, noise, write
 
 
 def svhn_files(root: Path, counts: dict[str, int]) -> tuple[Any, dict[str, tuple[np.ndarray, np.ndarray]]]:

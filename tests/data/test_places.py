@@ -12,7 +12,7 @@ from pyarrow import fs
 from gen.config import DataConfig
 from gen.data.dataset import open_dataset, slug
 from gen.data.parts import Part, make
-from tests.data.pictures import encoded, files, noise, write
+from tests.fixtures.pictures import encoded, files, noise, write
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

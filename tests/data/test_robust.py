@@ -14,7 +14,7 @@ from PIL import Image
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.decode import decode
-from tests.data.pictures import encoded, files, noise, write
+from tests.fixtures.pictures import encoded, files, noise, write
 
 
 def opened(place: Path, cache: Path, kind: str = "images", **settings: Any) -> Dataset:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from gen import results
 from gen.config import EvaluateConfig, RunConfig, identity, override
 from gen.data.dataset import Dataset
-from gen.engine import checkpoint
 from gen.engine.fit import GUARDS, Home, Tick, build_model, fit, steering
-from gen.engine.judge import Judge
+from gen.judge import Judge
 from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
+from gen.record import checkpoint
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
-from gen.engine import checkpoint
+from gen.distributed.workers import ALONE, Workers
 from gen.engine.fit import CLOSED, Home, fit
-from gen.engine.judge import Judge
-from gen.engine.on_ray.replay import ends
-from gen.engine.workers import ALONE, Workers
+from gen.judge import Judge
+from gen.on_ray.replay import ends
 from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
+from gen.record import checkpoint
 from gen.results.storage import Storage
-from tests.engine.pair import Pair
 from tests.engine.test_law import CPU, stepper
+from tests.fixtures.pair import Pair
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gen.data.dataset import Dataset
-from gen.engine.workers import ALONE
+from gen.distributed.workers import ALONE
 from gen.phase import Model
 from gen.zoo import ZOO
 from tests.engine.test_law import built, normed, stepper

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from gen.config import TrainConfig, override
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
+from gen.distributed.workers import ALONE, Workers
 from gen.engine.fit import build_model
 from gen.engine.step import Stepper
-from gen.engine.workers import ALONE, Workers
 from gen.phase import Adam, Batch, Logs, Model, Phase
 from gen.zoo import ZOO, tiny
-from tests.engine.pair import Pair
+from tests.fixtures.pair import Pair
 
 CPU = torch.device("cpu")
 

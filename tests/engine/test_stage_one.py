@@ -14,11 +14,12 @@ from gen import results
 from gen.config import RunConfig, flat, identity, on_stage, override
 from gen.data.dataset import Dataset
 from gen.data.stream import scaled
-from gen.engine import checkpoint, stage_one
+from gen.engine import stage_one
 from gen.engine.fit import Home, build_model, fit
-from gen.engine.judge import Judge
 from gen.engine.stage_one import Staged, check_stage, stage_of, staged, weights_hash, with_codes
+from gen.judge import Judge
 from gen.phase import Imitates, StageOne
+from gen.record import checkpoint
 from gen.results.storage import Storage
 from gen.zoo import ZOO, restore, tiny
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from gen.config import TrainConfig
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
+from gen.distributed.machine import seed
+from gen.distributed.workers import ALONE
 from gen.engine.average import Average
-from gen.engine.machine import seed
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
-from gen.engine.workers import ALONE
 from gen.phase import Adam, Batch, Logs, Model, Optimizer, Phase, RMSprop
 from gen.zoo import ZOO
 from tests.engine.test_law import CPU, built, normed

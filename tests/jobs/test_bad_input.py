@@ -15,7 +15,7 @@ from gen import results
 from gen.zoo import ZOO
 from jobs import sample, train, tune
 from jobs.options import resolve
-from tests.data.pictures import files, write
+from tests.fixtures.pictures import files, write
 
 CASES = {
     "entry": (train, ["--entry", "vqvea"], "nearest valid: vqvae"),

@@ -10,9 +10,9 @@ import torch
 from gen import results
 from gen.config import DataConfig, override
 from gen.data.dataset import open_dataset
-from gen.engine import checkpoint
 from gen.engine.fit import Home, build_model, fit
-from gen.engine.judge import open_judge
+from gen.judge import open_judge
+from gen.record import checkpoint
 from gen.zoo import ZOO, restore, tiny
 from jobs.evaluate import main
 

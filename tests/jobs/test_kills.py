@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gen import results
-from jobs.bench_kills import KINDS, Head, faults, killed, running
+from jobs.bench.kills import KINDS, Head, faults, killed, running
 
 RUNS, EPOCHS = 3, 25
 SEARCH = f"--entry vqvae --set model.hidden=24 --epochs {EPOCHS} --grace {EPOCHS} --samples {RUNS}"

@@ -14,7 +14,7 @@ from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import tune
 from jobs.plan import plan
-from tests.data.pictures import files, write
+from tests.fixtures.pictures import files, write
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from gen.data.dataset import open_dataset
 from gen.data.parts import Part, here
 from jobs import prepare, train
 from jobs.options import resolve
-from tests.data.pictures import encoded, files, noise, write
+from tests.fixtures.pictures import encoded, files, noise, write
 
 PATIENCE = 120.0  # seconds, far beyond what is waited for
 

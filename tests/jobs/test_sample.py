@@ -14,12 +14,12 @@ from gen.config import override
 from gen.data.dataset import open_dataset
 from gen.engine import Home, fit
 from gen.engine.fit import build_model
-from gen.engine.pictures import Scene
-from gen.engine.pictures.kinds import use
+from gen.pictures import Scene
+from gen.pictures.kinds import use
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import curves, sample
-from tests.data.pictures import encoded, files, noise, write
+from tests.fixtures.pictures import encoded, files, noise, write
 
 SEEDS = 2
 

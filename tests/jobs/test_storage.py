@@ -64,7 +64,7 @@ TWO_NODES = """
 import ctypes, os, subprocess, sys, threading
 import ray
 from ray.cluster_utils import Cluster
-from gen.engine.on_ray.preflight import check_shared
+from gen.on_ray.preflight import check_shared
 from gen.results import Storage
 
 storage = sys.argv[1]

@@ -1,0 +1,1 @@
+"""Workers and devices: who shares a step, seeds, threads."""

@@ -1,5 +1,0 @@
-"""What a person sees of a model: one picture a kind, one kind a capability."""
-
-from gen.engine.pictures.kinds import KINDS, Kind, Scene, allowed, grids, paint
-
-__all__ = ["KINDS", "Kind", "Scene", "allowed", "grids", "paint"]

@@ -1,0 +1,141 @@
+"""What is kept of made images' features while they stream by, and the figures that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from gen.data.stream import scaled, to_uint8
+from gen.distributed.workers import Workers
+from gen.judge.figure import Figure
+from gen.judge.measure import Scope, first
+from gen.judge.networks.extractors import frechet_name
+from gen.metrics import kernel, neighbours
+from gen.metrics.inception_score import InceptionScore
+from gen.metrics.moments import Moments
+
+KERNEL = ("kid", "kid_spread")
+MANIFOLDS = {  # metric -> nearest neighbours
+    "precision": neighbours.NEAR,
+    "recall": neighbours.NEAR,
+    "density": neighbours.DENSE,
+    "coverage": neighbours.DENSE,
+}
+SCORED = ("inception", "classifier")  # extractors whose features are their last and whose classes are kinds of images
+
+
+class Gathered:
+    """The features of one column of made images: their moments, and those themselves that a metric needs.
+
+    Metrics of samples compare as many fakes as real images, as they are defined: the first of each.
+    """
+
+    def __init__(self, scope: Scope, column: str, subject: str, rows: int) -> None:
+        self.scope, self.column, self.subject, self.rows = scope, column, subject, rows
+        self.extractor = scope.references.extractor
+        self.frechet = frechet_name(self.extractor)
+        self.n_real = scope.length(column)
+        self.paired = min(rows, self.n_real)  # images of each side in metrics of samples
+        self.deficient = rows < self.extractor.width
+
+    def planned(self) -> list[Figure]:
+        """All figures of these features."""
+        if min(self.n_real, self.rows) < 2:  # one image has no covariance
+            return []
+        found = [self._figure(self.frechet, self.n_real, self.rows, deficient=self.deficient)]
+        if self.paired > neighbours.DENSE:
+            subsets = f"{kernel.SUBSETS} subsets of {subset(self.paired)}"
+            found += [self._figure(metric, self.paired, self.paired, variant=subsets) for metric in KERNEL]
+            for metric, near in MANIFOLDS.items():
+                found.append(self._figure(metric, self.paired, self.paired, variant=f"k={near}"))
+        if self.extractor.name.partition(":")[0] in SCORED:
+            found.append(self._figure("inception_score", 0, self.rows))  # it looks at no real image
+        return found
+
+    def begin(self, metrics: Collection[str], device: torch.device) -> None:
+        """Makes the sums that these metrics need."""
+        self.wanted, width = set(metrics), self.extractor.width
+        kept = self.paired if self.wanted & {*KERNEL, *MANIFOLDS} else 0
+        if self.frechet in self.wanted and self.deficient:
+            kept = self.rows
+        self.kept = torch.zeros(kept, width, device=device)
+        moments = self.frechet in self.wanted and not self.deficient
+        self.moments = Moments(width, device) if moments else None
+        self.score: InceptionScore | None = None
+        if "inception_score" in self.wanted:
+            classes = self.extractor.logits_of(torch.zeros(1, width, device=device)).shape[1]
+            self.score = InceptionScore(classes, device)
+
+    def add(self, start: int, images: Tensor) -> None:
+        """Counts made images (N, C, H, W) in [-1, 1] at positions `start` and on, as files of 8 bits hold them."""
+        images = first(self.rows, start, images)
+        if not len(images) or not self.sums():
+            return
+        rounded = scaled(to_uint8(images), images.device, torch.float32)
+        features = self.extractor.features(rounded)
+        kept = first(len(self.kept), start, features)
+        self.kept[start : start + len(kept)] = kept
+        if self.moments:
+            self.moments.add(features)
+        if self.score:
+            self.score.add(self.extractor.logits_of(features))
+
+    def sums(self) -> list[Tensor]:
+        """The buffers to total over workers. Features lie at their images' positions, which no two workers share."""
+        found = [self.kept] if len(self.kept) else []
+        found += self.moments.tensors() if self.moments else ()
+        found += self.score.tensors() if self.score else ()
+        return found
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        """Metric -> value."""
+        found: dict[str, float] = {}
+        references, split = self.scope.references, self.scope.split
+        if self.frechet in self.wanted:
+            reference = references.moments(split, self.column, workers)
+            if self.moments:
+                found[self.frechet] = reference.distance(self.moments.mean(), self.moments.covariance())
+            else:
+                found[self.frechet] = reference.distance_to(self.kept)
+        if self.wanted & {*KERNEL, *MANIFOLDS}:
+            real = references.sample(split, self.column, self.paired, workers)
+            found |= compared(real, self.kept[: self.paired], self.wanted, workers)
+        if self.score:
+            found["inception_score"] = self.score.value()
+        return found
+
+    def _figure(
+        self, metric: str, n_real: int, n_fake: int, variant: str | None = None, deficient: bool = False
+    ) -> Figure:
+        return self.scope.planned(
+            metric,
+            self.subject,
+            n_real,
+            n_fake,
+            column=self.column,
+            features=self.extractor.name,
+            features_hash=self.scope.references.weights_hash,
+            resize=self.extractor.resize,
+            variant=variant,
+            deficient=deficient or None,
+        )
+
+
+def subset(count: int) -> int:
+    """Images of a subset of `count`: at most half, for subsets that are the whole have no spread."""
+    return min(kernel.SIZE, count // 2)
+
+
+def compared(real: Tensor, fakes: Tensor, wanted: set[str], workers: Workers) -> Mapping[str, float]:
+    """Metrics of samples (n, D) of both sides. One worker does each, the kernel's and the neighbours', for all."""
+    names = (*KERNEL, *MANIFOLDS)
+    values = torch.zeros(len(names), dtype=torch.float64, device=real.device)
+    if wanted & set(KERNEL) and workers.rank == 0:
+        values[: len(KERNEL)] = values.new_tensor(kernel.kernel_distance(real, fakes, size=subset(len(real))))
+    if wanted & set(MANIFOLDS) and workers.rank == workers.size - 1:
+        found = neighbours.manifolds(real, fakes)
+        values[len(KERNEL) :] = values.new_tensor([found[name] for name in MANIFOLDS])
+    workers.total([values])
+    return dict(zip(names, values.tolist(), strict=True))

@@ -1,0 +1,84 @@
+"""Measures of models that tell something of an image in whole numbers: its class, its codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gen.distributed.workers import Workers
+from gen.judge.measure import Measure, Scope
+from gen.metrics.quality import perplexity, rightly_classified, share_used
+from gen.phase import Batch, Classifies, PredictsCodes, Quantises
+
+
+class Codes(Measure):
+    """Perplexity and share of the codes used over all images together."""
+
+    cheap = ("perplexity", "used")
+    noise = 3
+
+    def __init__(self, model: Quantises, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.length("image"))
+        self.planned = scope.about_images(self.cheap, self.rows)
+
+    def begin(self, device: torch.device) -> None:
+        self.counts = torch.zeros(self.model.codebook_size, dtype=torch.int64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        self.counts += torch.bincount(self.model.codes(batch).flatten(), minlength=len(self.counts))
+
+    def sums(self) -> list[Tensor]:
+        return [self.counts]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"perplexity/images": perplexity(self.counts), "used/images": share_used(self.counts)}
+
+
+class CodeNats(Measure):
+    """What an image's codes cost under a prior, nats a code: log K under a uniform one."""
+
+    cheap = ("code_nats",)
+    noise = 7
+
+    def __init__(self, model: PredictsCodes, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.length("image"))
+        stage = getattr(getattr(model, "config", None), "stage_one", None)
+        variant = f"codes {stage.hash}" if stage else None  # nats of other codes do not compare
+        self.planned = scope.about_images(self.cheap, self.rows, variant=variant)
+
+    def begin(self, device: torch.device) -> None:
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        self.total += self.model.code_nats(batch).double().sum()
+
+    def sums(self) -> list[Tensor]:
+        return [self.total]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"code_nats/images": float(self.total) / self.rows}
+
+
+class Accuracy(Measure):
+    """Share of the labelled images that get their label."""
+
+    cheap = ("accuracy",)
+    noise = 4
+
+    def __init__(self, model: Classifies, scope: Scope) -> None:
+        self.model, self.rows = model, min(scope.images, scope.length("label"))
+        self.planned = scope.about_images(self.cheap, self.rows) if self.rows else []
+
+    def begin(self, device: torch.device) -> None:
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, start: int, batch: Batch) -> None:
+        self.right += rightly_classified(self.model.classify(batch), batch["label"])
+
+    def sums(self) -> list[Tensor]:
+        return [self.right]
+
+    def values(self, workers: Workers) -> Mapping[str, float]:
+        return {"accuracy/images": float(self.right) / self.rows}

@@ -1,0 +1,173 @@
+"""Where the judge's extractor comes from: trained once on the set itself and kept in the storage, or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gen.config import DataConfig, EvaluateConfig
+from gen.data.dataset import Dataset, open_dataset
+from gen.distributed.workers import ALONE, Workers
+from gen.judge.judge import Judge
+from gen.judge.networks.classifier import WIDTH
+from gen.judge.networks.extractors import INCEPTION, NAMES, Extractor, default_name, open_extractor
+from gen.results.storage import Storage
+
+FOLDER = "_cache"
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of an extractor that is not there yet: enough to name figures, not to measure them."""
+
+    name: str
+    width: int = WIDTH
+    resize: str = "none"
+    weights_hash: str = ""
+
+    def features(self, images: Tensor) -> Tensor:
+        raise RuntimeError(f"extractor {self.name} is only described")
+
+    logits = logits_of = features
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which extractor, and where its parts are. Picklable."""
+
+    name: str = ""  # of the extractor, or of the data set whose classifier serves; "": the set's own
+    inception_weights: str = ""  # path
+    data_root: str | None = None
+    download: bool = False
+
+    def open(
+        self, dataset: Dataset, device: torch.device, workers: Workers = ALONE, storage: Storage | None = None
+    ) -> Extractor:
+        """The extractor for `dataset`; what has to be trained is trained by rank 0, once for a storage. ValueError
+        for a name that is not known, a set that does not fit, weights that are missing."""
+        found = self._open(dataset, device, Keeper(storage, device, workers))
+        check_alike(found, device, workers)
+        return found
+
+    def found(self, dataset: Dataset, storage: Storage | None = None) -> Extractor:
+        """The extractor if nothing need be trained for it that `storage` does not hold (None: holds nothing), else only
+        described. ValueError as `open`."""
+
+        def kept(key: str, make: Callable[[], bytes]) -> bytes:
+            if storage is None:
+                raise FileNotFoundError(key)
+            return stored(storage, key)
+
+        try:
+            return self._open(dataset, torch.device("cpu"), kept)
+        except FileNotFoundError:
+            return self.described(dataset)
+
+    def described(self, dataset: Dataset) -> Extractor:
+        """Its name, without its weights. ValueError as `open`, but for missing weights."""
+        name, other = self._parts(dataset)
+        if name in INCEPTION:
+            return Described(name, INCEPTION[name])
+        return Described(name if other is None else f"{name}:{other.name}")
+
+    def _labelled(self, dataset: Dataset) -> Dataset:
+        """The data set with all its labels: a judge knows those that a model is not given."""
+        settings = dataset.manifest.get("settings", {})
+        if not settings.get("labels"):
+            return dataset
+        return open_dataset(DataConfig(**{**settings, "labels": 0, "label_seed": 0}), self.data_root, self.download)
+
+    def _parts(self, dataset: Dataset) -> tuple[str, Dataset | None]:
+        if self.name in ("", *NAMES):
+            return self.name or default_name(dataset), None
+        config = DataConfig(self.name, size=dataset.shape.size)
+        return "classifier", open_dataset(config, self.data_root, self.download)
+
+    def _open(self, dataset: Dataset, device: torch.device, kept: Callable[..., bytes]) -> Extractor:
+        name, other = self._parts(dataset)
+        dataset = self._labelled(dataset)
+        column = next(name for name, like in dataset.splits["train"][0].items() if like.dtype == torch.uint8)
+        return open_extractor(
+            name,
+            dataset,
+            device,
+            column=column,
+            other=other,
+            inception_weights=self.inception_weights or None,
+            kept=kept,
+        )
+
+
+def check_alike(extractor: Extractor, device: torch.device, workers: Workers) -> None:
+    """ValueError on at least one worker unless all have the same weights: unlike hosts would mix two judges."""
+    text = extractor.weights_hash
+    own = torch.tensor([int(text[start : start + 4], 16) for start in range(0, 16, 4)], device=device)
+    total = own.clone()
+    workers.total([total])
+    if not torch.equal(total, own * workers.size):
+        raise ValueError(f"the workers' weights of {extractor.name} differ; bring the same file to every host")
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Bytes that rank 0 makes once for all who share a storage."""
+
+    storage: Storage | None
+    device: torch.device
+    workers: Workers
+
+    def __call__(self, key: str, make: Callable[[], bytes]) -> bytes:
+        if self.storage is None:  # nobody to share with: the recipe gives every worker the same
+            return make()
+        data = self.storage.get(f"{FOLDER}/{key}")
+        if data is None and self.workers.rank == 0:
+            data = make()
+            self.storage.put(f"{FOLDER}/{key}", data)
+        self.workers.wait(self.device)
+        return data if data is not None else stored(self.storage, key)
+
+
+def stored(storage: Storage, key: str) -> bytes:
+    """What lies under `key`. FileNotFoundError if nothing does."""
+    data = storage.get(f"{FOLDER}/{key}")
+    if data is None:
+        raise FileNotFoundError(f"{storage.place}/{FOLDER}/{key} is not there")
+    return data
+
+
+def shared_classifier(
+    dataset: Dataset, storage: Storage | None, device: torch.device, workers: Workers = ALONE
+) -> Extractor:
+    """The extractor of a set where none is named."""
+    return Features().open(dataset, device, workers, storage)
+
+
+def open_judge(
+    dataset: Dataset,
+    evaluate: EvaluateConfig,
+    device: torch.device,
+    workers: Workers = ALONE,
+    storage: Storage | None = None,
+    *,
+    inception_weights: str = "",
+    data_root: str | None = None,
+    download: bool = False,
+) -> Judge:
+    """The judge of `dataset` as `evaluate` wants it."""
+    features = Features(evaluate.features, inception_weights, data_root, download)
+    return judge_by(features.open(dataset, device, workers, storage), dataset, evaluate, device, storage)
+
+
+def judge_by(
+    extractor: Extractor,
+    dataset: Dataset,
+    evaluate: EvaluateConfig,
+    device: torch.device,
+    storage: Storage | None = None,
+) -> Judge:
+    """The judge of `dataset` with an extractor that is there."""
+    importance = (evaluate.importance_images, evaluate.importance_samples)
+    return Judge(dataset, extractor, device, evaluate.batch, storage, importance)

@@ -1,0 +1,122 @@
+"""What fakes are compared with: statistics of the real images' features, computed once and kept in the storage."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from gen.data.dataset import Dataset
+from gen.data.stream import mixed, scaled
+from gen.distributed.workers import Workers
+from gen.judge.networks.extractors import Extractor
+from gen.metrics.frechet import Reference
+from gen.metrics.moments import Moments
+from gen.results.storage import Storage
+
+FORMAT = 3  # of the files
+Kept = TypeVar("Kept")
+
+
+class References:
+    """The real side of one data set under one extractor. All workers ask for the same, at once, and share the work."""
+
+    def __init__(
+        self, dataset: Dataset, extractor: Extractor, device: torch.device, batch: int, storage: Storage | None
+    ) -> None:
+        self.dataset, self.extractor, self.device = dataset, extractor, device
+        self.batch, self.storage = batch, storage
+        self.weights_hash = extractor.weights_hash  # once: it may be computed
+        self._kept: dict[tuple[Any, ...], Any] = {}
+
+    def moments(self, split: str, column: str, workers: Workers) -> Reference:
+        """Mean, covariance and its root of the features of all of a column."""
+
+        def compute() -> Reference:
+            moments = Moments(self.extractor.width, self.device)
+            self._each(split, column, self.count(split, column), workers, lambda _, features: moments.add(features))
+            workers.total(moments.tensors())
+            return Reference.of(moments.mean(), moments.covariance())
+
+        key = ("moments", split, column)
+        return self._cached(key, compute, Reference.to_bytes, Reference.from_bytes, workers)
+
+    def sample(self, split: str, column: str, rows: int, workers: Workers) -> Tensor:
+        """Features (rows, D), float32, of the first rows of a column."""
+
+        def compute() -> Tensor:
+            kept = torch.zeros(rows, self.extractor.width, device=self.device)
+
+            def keep(start: int, features: Tensor) -> None:
+                kept[start : start + len(features)] = features
+
+            self._each(split, column, rows, workers, keep)
+            workers.total([kept])
+            return kept.cpu()
+
+        return self._cached(("sample", split, column, rows), compute, saved, loaded, workers).to(self.device)
+
+    def count(self, split: str, column: str) -> int:
+        """Rows of a column."""
+        return len(self._column(split, column))
+
+    def _column(self, split: str, column: str) -> Tensor:
+        return next(table[column] for table in self.dataset.splits[split] if column in table)
+
+    def _each(self, split: str, column: str, rows: int, workers: Workers, use: Callable[[int, Tensor], None]) -> None:
+        images = self._column(split, column)
+        for index, start in enumerate(range(0, rows, self.batch)):
+            if index % workers.size == workers.rank:
+                picked = images[mixed(len(images))[start : min(start + self.batch, rows)]]
+                use(start, self.extractor.features(scaled(picked, self.device, torch.float32)))
+
+    def _cached(
+        self,
+        key: tuple[Any, ...],
+        compute: Callable[[], Kept],
+        to_bytes: Callable[[Kept], bytes],
+        from_bytes: Callable[[bytes], Kept],
+        workers: Workers,
+    ) -> Kept:
+        if key not in self._kept:
+            path = f"_cache/reference-{self._hash(key)}.pt"
+            data = self.storage.get(path) if self.storage else None
+            seen = torch.tensor([float(data is not None)], device=self.device)
+            workers.total([seen])  # another job may have put it there between two workers' looks
+            if data is not None and int(seen) == workers.size:
+                self._kept[key] = from_bytes(data)
+            else:
+                with torch.no_grad():
+                    self._kept[key] = compute()
+                if self.storage and workers.rank == 0:
+                    self.storage.put(path, to_bytes(self._kept[key]))
+        found: Kept = self._kept[key]
+        return found
+
+    def _hash(self, key: tuple[Any, ...]) -> str:
+        extractor = self.extractor
+        parts = [FORMAT, self.dataset.hash, self.dataset.shape.size, *key]
+        parts += [extractor.name, extractor.resize, self.weights_hash]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def saved(features: Tensor) -> bytes:
+    """For `loaded`."""
+    file = io.BytesIO()
+    torch.save(features, file)
+    return file.getvalue()
+
+
+def loaded(data: bytes) -> Tensor:
+    """What `saved` stored. ValueError if the bytes are damaged."""
+    try:
+        features: Tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError("the stored features are damaged; delete _cache, and they are computed anew") from error
+    return features

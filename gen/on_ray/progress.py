@@ -1,0 +1,142 @@
+"""How far a search is, heard from Tune as it goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from gen.on_ray.replay import End
+from gen.on_ray.scheduler import EPOCH, REPLAYED, RUN, VALUE
+from gen.results.lease import Lease
+
+QUIET = 5.0  # seconds between two reports on a search in which no run ends
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a search stands, or what a run of it came to."""
+
+    runs: int
+    ended: Mapping[str, int]  # status -> runs: finished, stopped, failed, and broken by an error
+    running: int
+    best: float  # of all runs so far; NaN before the first value
+    best_run: str
+    seconds: float  # since the search was submitted
+    left: float  # estimate of the seconds to go; NaN before the first tick
+    news: str = ""  # about one run that ended
+
+    @property
+    def done(self) -> int:
+        """Runs that ended, by now or before this submission."""
+        return sum(self.ended.values())
+
+
+def expected_epochs(epochs: int, grace: int, reduction: int) -> float:
+    """Epochs of an average run when at every rung one run in `reduction` goes on."""
+    total, share, last = 0.0, 1.0, 0
+    rung = grace
+    while rung < epochs:
+        total += share * (rung - last)
+        last, rung, share = rung, rung * reduction, share / reduction
+    return total + share * (epochs - last)
+
+
+class Teller(tune.Callback):
+    """Tells `hear` about each run that ends and every few seconds how far the search is; ends the search if its lease
+    went to another attempt."""
+
+    def __init__(
+        self,
+        hear: Callable[[Standing], None],
+        runs: Sequence[str],
+        on_record: Mapping[str, End],
+        lease: Lease,
+        *,
+        mode: str,
+        every: int,
+        expected: float,
+    ) -> None:
+        self.hear, self.runs, self.lease, self.every = hear, runs, lease, every
+        self.sign = -1 if mode == "min" else 1
+        self.ended: Counter[str] = Counter()
+        self.epochs = dict.fromkeys(runs, 0.0)  # that each run has reached
+        self.over: set[str] = set()
+        self.expected, self.best, self.best_run = expected, math.nan, ""
+        self.ticks = self.completed = 0
+        self.began = self.spoke = time.monotonic()
+        for run, end in on_record.items():
+            self.close(run, end.status, end.epoch)
+            self.better(run, end.best)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks to restore a search, which here the tables do."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Counts a tick."""
+        self.lease.check()
+        self.ticks += 1
+        self.epochs[result[RUN]] = max(float(result[EPOCH]), self.epochs[result[RUN]])
+        self.better(result[RUN], result[VALUE])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tells how a run ended."""
+        self.completed += 1
+        last = trial.last_result
+        status = last.get("ended") or "stopped"
+        self.close(last[RUN], status, float(last[EPOCH]))
+        known = " (on record)" if last.get(REPLAYED) else ""
+        self.tell(trials, f"run {last[RUN]} {status} at epoch {last[EPOCH]:g}{known}: {last[VALUE]:.6g}")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tells of a run that an error of the program broke."""
+        run = trial.last_result.get(RUN) if trial.last_result else None
+        self.ended["broken"] += 1
+        self.over |= {run} if run else set()
+        self.tell(trials, f"run {run or 'of ' + str(trial)} broke")
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tells how far the search is, if nothing was told for some seconds."""
+        if time.monotonic() - self.spoke >= QUIET:
+            self.tell(trials)
+
+    def close(self, run: str, status: str, epoch: float) -> None:
+        """Counts a run that ended; one that comes again counts once."""
+        if run not in self.over:
+            self.over.add(run)
+            self.ended[status] += 1
+        self.epochs[run] = epoch
+
+    def better(self, run: str, value: float | None) -> None:
+        """Keeps the best value so far."""
+        if value is not None and math.isfinite(value) and not self.sign * value <= self.sign * self.best:
+            self.best, self.best_run = value, run
+
+    def left(self) -> float:
+        """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far."""
+        if not self.ticks or sum(self.ended.values()) >= len(self.runs):  # one that broke early has told no name
+            return math.nan
+        over = [self.epochs[run] for run in self.over]
+        average = (self.expected + sum(over)) / (1 + len(over))  # what halving promises counts as one run
+        ahead = sum(max(average - at, self.every) for run, at in self.epochs.items() if run not in self.over)
+        return ahead * (time.monotonic() - self.began) / (self.ticks * self.every)
+
+    def tell(self, trials: Sequence[Trial] = (), news: str = "") -> None:
+        """Says where the search stands."""
+        self.spoke = time.monotonic()
+        running = sum(trial.status == Trial.RUNNING for trial in trials)
+        passed = self.spoke - self.began
+        self.hear(
+            Standing(
+                len(self.runs), dict(self.ended), running, self.best, self.best_run, passed, self.left(), news=news
+            )
+        )

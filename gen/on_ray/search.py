@@ -1,0 +1,124 @@
+"""A search: many runs of one entry as trials of Ray Tune, each in a process that stays."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ray import tune
+
+from gen.config import identity
+from gen.on_ray.group import arranged
+from gen.on_ray.progress import Standing, Teller, expected_epochs
+from gen.on_ray.replay import decisions, ends
+from gen.on_ray.scheduler import RecordedHalving
+from gen.on_ray.trainable import TRIAL, Search
+from gen.results.lease import Lease
+from gen.results.ledger import Slot
+
+RETRIES = 2  # of a trial whose process died, and of the search for runs whose process died after their last decision
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to."""
+
+    errors: list[str]  # of runs that broke
+    left: int  # runs without an end, because the time was up; submitted again, the search goes on with them
+
+
+def search(
+    plan: Search,
+    lease: Lease,
+    needed: Mapping[str, float],
+    hear: Callable[[Standing], None],
+    *,
+    mode: str,
+    grace: int,
+    reduction: int,
+    most: int = 0,
+    seconds: float = math.inf,
+) -> Found:
+    """Runs all configs to their end, until successive halving stops them, or for so many `seconds`.
+
+    It goes on from the tables: runs with an end are no trials any more, and the rungs hold what was decided. Tells
+    `hear` how far it is. KeyboardInterrupt if it was interrupted: as with a time that is up, what runs is left with a
+    checkpoint and without an outcome.
+    """
+    deadline = time.monotonic() + seconds
+    configs = {identity(config, plan.data_hash): config for config in plan.configs}
+    runs = list(configs)
+    epochs = max(config.budget.epochs for config in plan.configs)
+    grace = min(grace, epochs)
+    teller = None
+    for turn in range(1 + RETRIES):
+        on_record = ends(plan.storage, plan.experiment, configs)
+        left = [index for index, run in enumerate(runs) if run not in on_record]
+        if not left or time.monotonic() >= deadline:
+            return Found([], len(left))
+        name = f"{plan.attempt}-{turn}" if turn else plan.attempt
+        past = [
+            one for one in decisions(plan.storage, plan.experiment) if one.run in on_record or one.decision != "end"
+        ]
+        halving = RecordedHalving(
+            Slot(plan.storage, plan.experiment, f"{name}-scheduler"),
+            *(plan.experiment, plan.attempt, mode, epochs, grace, reduction, past),
+        )
+        teller = teller or Teller(
+            hear,
+            runs,
+            on_record,
+            lease,
+            mode=mode,
+            every=plan.configs[0].evaluate.every,
+            expected=expected_epochs(epochs, grace, reduction),
+        )
+        trainable, at_once = arranged(plan, needed, most)
+        tuner = tune.Tuner(
+            trainable,
+            param_space={TRIAL: tune.grid_search(left)},
+            tune_config=tune.TuneConfig(
+                scheduler=halving,
+                reuse_actors=True,
+                max_concurrent_trials=at_once,
+                time_budget_s=None if seconds == math.inf else deadline - time.monotonic(),
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=plan.storage.full(f"{plan.experiment}/_ray"),
+                storage_filesystem=plan.storage.filesystem,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[teller],
+                verbose=0,
+            ),
+        )
+        teller.completed = 0
+        with signals_kept():
+            results = tuner.fit()
+        teller.tell()
+        errors = [str(error).strip().splitlines()[-1] for error in results.errors]
+        short = len(left) - teller.completed - len(errors)
+        if short and time.monotonic() < deadline:
+            raise KeyboardInterrupt
+        if errors or short:
+            return Found(errors, short)
+    return Found(["runs lost their process after their last decision, again and again"], 0)
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Tune leaves its own handler of Ctrl-C in place, which would swallow the next one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,5 @@
+"""What a person sees of a model: one picture a kind, one kind a capability."""
+
+from gen.pictures.kinds import KINDS, Kind, Scene, allowed, grids, paint
+
+__all__ = ["KINDS", "Kind", "Scene", "allowed", "grids", "paint"]

@@ -1,0 +1,229 @@
+"""The kinds of pictures: what each needs of a model, and how it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gen.data.dataset import Dataset
+from gen.data.stream import mixed, scaled
+from gen.distributed.machine import seed
+from gen.phase import Conditional, Decodes, Embeds, Encodes, Imitates, Interpolates, Model, Quantises, Reconstructs
+from gen.pictures import codes, files
+
+COUNT = 64  # images in a grid of fakes or reconstructions
+STEPS = 10  # images on a line between two latents, both ends among them
+PAIRS = tuple((place, place + 1) for place in range(0, 10, 2))  # places in a mixture of the images; a line joins each
+MANIFOLD = 20  # quantiles a side of the manifold
+CLASSES, OF_A_CLASS = 20, 10  # rows at most, and fakes in each
+PASS = 500  # images a step of a pass over the split
+NOISE = 0x70696374  # the pictures' own seed: the same latents at every tick
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The real images that a picture is drawn from, and where."""
+
+    dataset: Dataset
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    split: str = "test"
+    pairs: Sequence[tuple[int, int]] = ()  # rows of the split whose latents a line joins; none: the first of a mixture
+
+    def __post_init__(self) -> None:
+        for number in {number for pair in self.pairs for number in pair}:
+            if not 0 <= number < len(self):
+                raise ValueError(f"pair has image {number}, but {self.split} has images 0 to {len(self) - 1}")
+
+    def __len__(self) -> int:
+        return max(len(next(iter(table.values()))) for table in self.dataset.splits[self.split])
+
+    def rows(self, numbers: Tensor) -> dict[str, Tensor]:
+        """A batch of the rows `numbers` (N,) of the split; shorter tables repeat."""
+        batch: dict[str, Tensor] = {}
+        for table in self.dataset.splits[self.split]:
+            for name, column in table.items():
+                picked = column[numbers % len(column)]
+                floating = picked.dtype == torch.uint8
+                batch[name] = scaled(picked, self.device, self.dtype) if floating else picked.to(self.device)
+        return batch
+
+    @property
+    def ends(self) -> Sequence[tuple[int, int]]:
+        """The pairs asked for, or else the first ones of a mixture of the split."""
+        order = mixed(len(self)).tolist()
+        return self.pairs or [(order[first], order[last]) for first, last in PAIRS if last < len(order)]
+
+    def some(self, count: int) -> dict[str, Tensor]:
+        """A batch of `count` rows, the same every time, of all classes even where the split is sorted by them."""
+        return self.rows(mixed(len(self))[torch.arange(count) % len(self)])
+
+    @property
+    def count(self) -> int:
+        """Images in the column "image": not all of the split, where most have no label."""
+        return len(next(table["image"] for table in self.dataset.splits[self.split] if "image" in table))
+
+    @property
+    def images(self) -> str:
+        """What the real images are called."""
+        return f"{self.count:,} {self.split} images of {self.dataset.name}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of picture."""
+
+    capability: type
+    name: str
+    draw: Callable[[Any, Scene], bytes]  # of a model with the capability, in evaluation mode
+    suffix: str = "png"
+    cheap: bool = False  # drawn during training too
+    fits: Callable[[Any], bool] = lambda model: True  # whether a model with the capability can be drawn
+    shows: Callable[[Any], str] = lambda model: ""  # what lies where in the picture
+
+    def paired(self, model: Model) -> bool:
+        """Whether a scene's pairs of images tell what is drawn: of a model without an encoder latents are drawn."""
+        return self.capability is Interpolates and isinstance(model, Encodes)
+
+
+def grids(model: Model, dataset: Dataset, device: torch.device, split: str = "test") -> dict[str, bytes]:
+    """Kind -> PNG file of the cheap kinds that `model`, in evaluation mode, allows."""
+    scene = Scene(dataset, device, next(model.parameters()).dtype, split)
+    return {kind.name: paint(kind, model, scene) for kind in allowed(model) if kind.cheap}
+
+
+def allowed(model: Model, names: Sequence[str] = ()) -> list[Kind]:
+    """The kinds that can be drawn of `model`; if `names` are given, those. ValueError if one cannot (names all)."""
+    kinds = {kind.name: kind for kind in KINDS if isinstance(model, kind.capability) and kind.fits(model)}
+    for name in names:
+        if name not in kinds:
+            raise ValueError(f"kind {name!r} cannot be drawn of this model; allowed: {', '.join(kinds) or 'none'}")
+    return [kinds[name] for name in names or kinds]
+
+
+def paint(kind: Kind, model: Model, scene: Scene) -> bytes:
+    """The file of one picture, the same every time. `model` is in evaluation mode."""
+    seed(scene.device, NOISE)
+    with torch.no_grad():
+        return kind.draw(model, scene)
+
+
+def fakes_beside_real(model: Imitates, scene: Scene) -> bytes:
+    """Fakes on the left, real images on the right, 8 x 8 each."""
+    batch = scene.some(COUNT)
+    return files.png(files.beside([files.tiled(part, 8) for part in (model.imitate(batch)["image"], batch["image"])]))
+
+
+def originals_over_reconstructions(model: Reconstructs, scene: Scene) -> bytes:
+    """Each row of 16 originals stands over the row of their reconstructions."""
+    batch = scene.some(COUNT)
+    made, real = model.reconstruct(batch)["image"], batch["image"]
+    rows = torch.stack([part.reshape(-1, 16, *real.shape[1:]) for part in (real, made)], dim=1)  # (4, 2, 16, C, H, W)
+    return files.png(files.tiled(rows.flatten(0, 2), 16))
+
+
+def one_row_a_class(model: Conditional, scene: Scene) -> bytes:
+    """On the left a real image of each class, if the split has one; then its fakes. Each column starts from the same
+    noise, so that what does not depend on the class is alike in it."""
+    labels = next(table["label"] for table in scene.dataset.splits[scene.split] if "label" in table)
+    batch = scene.rows(torch.arange(OF_A_CLASS))
+    real, fakes = [], []
+    for label in range(min(CLASSES, model.classes)):
+        seed(scene.device, NOISE)
+        fakes.append(model.imitate({**batch, "label": torch.full_like(batch["label"], label)})["image"])
+        found = (labels == label).nonzero().flatten()[:1]
+        example = scene.rows(found)["image"]
+        real.append(example if len(found) else torch.ones_like(batch["image"][:1]))
+    return files.png(files.beside([files.tiled(torch.cat(real), 1), files.tiled(torch.cat(fakes), OF_A_CLASS)]))
+
+
+def line_rows(model: Interpolates, scene: Scene) -> bytes:
+    """A row a pair: the images along the line between its latents; if the model encodes, the two originals stand at the
+    ends of the row."""
+    lines, ends = along_the_lines(model, scene)  # (P, steps, C, H, W), (P, 2, C, H, W)
+    parts = [files.tiled(lines.flatten(0, 1), lines.shape[1])]
+    if isinstance(model, Encodes):
+        parts = [files.tiled(ends[:, 0], 1), *parts, files.tiled(ends[:, 1], 1)]
+    return files.png(files.beside(parts))
+
+
+def line_frames(model: Interpolates, scene: Scene) -> bytes:
+    """The same lines, all pairs side by side, a frame a step."""
+    lines, _ = along_the_lines(model, scene)
+    return files.gif([files.tiled(step, len(step)) for step in lines.unbind(1)])
+
+
+def along_the_lines(model: Interpolates, scene: Scene) -> tuple[Tensor, Tensor]:
+    """Images (P, steps, C, H, W) along the lines, and the originals (P, 2, C, H, W) at their ends."""
+    batch = scene.rows(torch.tensor(scene.ends).flatten())
+    originals = batch["image"]
+    return model.interpolate(batch, STEPS), originals.view(-1, 2, *originals.shape[1:])
+
+
+def manifold(model: Decodes, scene: Scene) -> bytes:
+    """Images at the Gaussian quantiles of a 20 x 20 grid in the unit square (Kingma and Welling 2013, figure 4), the
+    first latent growing to the right, the second upwards. A conditional model is given the first pair's first label."""
+    shares = (torch.arange(MANIFOLD, device=scene.device, dtype=scene.dtype) + 0.5) / MANIFOLD
+    quantiles = torch.special.ndtri(shares)
+    second, first = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+    latents = torch.stack([first, second], dim=-1).flatten(0, 1)  # (400, 2)
+    given = scene.rows(torch.full((len(latents),), scene.ends[0][0]))
+    images = model.decode_latents(latents, given)
+    return files.png(files.tiled(images, MANIFOLD))
+
+
+def code_map(model: Embeds, scene: Scene) -> bytes:
+    """The codebook's vectors in the plane, coloured by their use over the split."""
+    vectors = model.code_vectors().double().cpu().numpy()
+    return files.plotted(codes.use_map(vectors, use(model, scene).numpy(), scene.images))
+
+
+def code_use(model: Quantises, scene: Scene) -> bytes:
+    """The histogram of the codes' use over the split."""
+    return files.plotted(codes.use_histogram(use(model, scene), scene.images))
+
+
+def use(model: Quantises, scene: Scene) -> Tensor:
+    """How often the split uses each code (K,), int64, on the CPU."""
+    counts = torch.zeros(model.codebook_size, dtype=torch.int64, device=scene.device)
+    for numbers in torch.split(torch.arange(scene.count), PASS):
+        counts += torch.bincount(model.codes(scene.rows(numbers)).flatten(), minlength=len(counts))
+    return counts.cpu()
+
+
+def rows_of_classes(model: Conditional) -> str:
+    """Which classes have rows."""
+    left = f", classes 0 to {CLASSES - 1} of {model.classes}" if model.classes > CLASSES else ""
+    return f"a real image, then its class's fakes{left}"
+
+
+def by_class(model: Conditional) -> bool:
+    """Whether it was trained with classes; a model that takes labels where there are any may have none."""
+    return model.classes > 0
+
+
+def in_two_dimensions(model: Decodes) -> bool:
+    """Whether the latents are points of the plane."""
+    return model.latent_size == 2
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(Imitates, "fakes", fakes_beside_real, cheap=True, shows=lambda model: "fakes left, real right"),
+    Kind(
+        Reconstructs,
+        "reconstructions",
+        originals_over_reconstructions,
+        cheap=True,
+        shows=lambda model: "originals over reconstructions",
+    ),
+    Kind(Conditional, "classes", one_row_a_class, fits=by_class, shows=rows_of_classes),
+    Kind(Interpolates, "interpolation", line_rows),
+    Kind(Interpolates, "animation", line_frames, suffix="gif"),
+    Kind(Decodes, "manifold", manifold, fits=in_two_dimensions),
+    Kind(Embeds, "code-map", code_map),
+    Kind(Quantises, "code-use", code_use),
+)

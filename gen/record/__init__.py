@@ -1,0 +1,1 @@
+"""What a run leaves behind: progress, checkpoints, rows, TensorBoard's files."""

@@ -1,0 +1,327 @@
+"""What a run leaves behind: rows in the ledger, and checkpoints after the rows that they rest on."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gen.config import RunConfig, flat, identity, to_json
+from gen.data.dataset import Dataset
+from gen.distributed.workers import Workers
+from gen.judge import Figure
+from gen.phase import Model
+from gen.record import checkpoint
+from gen.record.tensorboard import Board
+from gen.results.ledger import Ledger, Slot
+from gen.results.storage import Storage
+
+
+class Training(Protocol):
+    """What a record knows of the steps that it keeps: the engine's `Stepper`."""
+
+    model: Model
+    device: torch.device
+    workers: Workers
+    step: int
+    draws: int  # a step
+
+    @property
+    def images(self) -> int:
+        """Real images drawn so far."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what `state_dict` gave."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a run's rows and checkpoints go. Without one, `fit` writes nothing."""
+
+    storage: Storage
+    experiment: str
+    attempt: str
+    slot: Slot | None = None  # where a short run's rows go together with others'; None: into files of its own
+    recorded: Mapping[str, int] = field(default_factory=dict)  # table -> last tick that the slots' files hold already
+    keep_last: bool = True  # keep the last checkpoint of an ended run, so that a larger budget continues it
+    standing: bool = False  # a run that goes on first tells again where it stands: a search may not have decided there
+    tensorboard: bool = False  # write TensorBoard's event files beside the tables
+    facts: Mapping[str, Any] = field(default_factory=dict)  # columns of `runs` that the engine cannot know
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint holds beside the stepper's state."""
+
+    tick: int = 0
+    seconds: float = 0.0  # training and evaluation, over all attempts
+    train_seconds: float = 0.0
+    best: float = math.nan
+    best_tick: int = 0  # 0: no finite value yet
+    best_epoch: float = math.nan
+    best_step: int = 0
+    best_images: int = 0
+    measured_tick: int = 0  # whose weights an end has measured in full: a run that goes on may find no better ones
+    last: float = math.nan
+    guards: dict[str, float] = field(default_factory=dict)  # of the last tick: what tells of a collapse -> value
+    status: str = ""  # "finished", "stopped" or "failed" once the run has ended
+    why: str = ""
+
+
+class Record:
+    """The ledger and the checkpoints of one run. Only rank 0 writes; without a home nobody does."""
+
+    def __init__(self, home: Home | None, config: RunConfig, dataset: Dataset, workers: Workers, metric: str) -> None:
+        self.config, self.dataset, self.metric = config, dataset, metric
+        self.run = identity(config, dataset.hash)
+        self.home = home
+        self.writes = home is not None and workers.rank == 0
+        self.saved_at = time.monotonic()
+        self.saved_tick = 0
+        self.best_weights: dict[str, Tensor] | None = None  # of this process
+        self.written_tick = 0  # of the best weights that lie in the storage
+        self.ledger: Ledger | None = None
+        self.board: Board | None = None
+
+    def resume(self, stepper: Training) -> Progress:
+        """Loads the last checkpoint of this run into `stepper`, if there is one."""
+        state = None
+        if self.home:
+            state = checkpoint.load(self.home.storage, f"{self._folder}/last.pt", stepper.device)
+        if state:
+            stepper.load_state_dict(state["stepper"])
+            progress = Progress(**state["progress"])
+        else:
+            progress = Progress()
+        self.saved_tick = progress.tick
+        if self.home and self.writes:
+            home, first = self.home, progress.tick + 1 if state else 0
+            self.ledger = Ledger(
+                home.storage,
+                home.experiment,
+                self.run,
+                home.attempt,
+                first=first,
+                slot=home.slot,
+                recorded=home.recorded,
+            )
+            if home.tensorboard:
+                self.board = Board(home.storage, home.experiment, self.run, first)
+            if state is None:
+                self._introduce(stepper)
+                if home.slot is None:  # seen from its first second on
+                    self._flush(0)
+        return progress
+
+    def rows(
+        self, progress: Progress, stepper: Training, metrics: Mapping[str, float], figures: Sequence[Figure], scope: str
+    ) -> None:
+        """A tick's metrics and figures."""
+        if not self.ledger:
+            return
+        here = self._place(progress, stepper)
+        for name, value in metrics.items():
+            self.ledger.add("metrics", seconds=progress.seconds, name=name, value=value, **here)
+        if scope == "best":
+            here |= {"step": progress.best_step, "epoch": progress.best_epoch, "images": progress.best_images}
+        for figure in figures:
+            self.ledger.add("evals", scope=scope, **here, **figure.row())
+        if self.board:
+            for name, value in metrics.items():
+                self.board.scalar(name, value, here["step"])
+            for figure in figures:
+                prefix = "best/" if scope == "best" else ""
+                self.board.scalar(f"{prefix}{figure.split}/{figure.name}", figure.value, here["step"])
+
+    def picture(self, progress: Progress, stepper: Training, kind: str, png: bytes) -> None:
+        """A sample grid."""
+        if self.ledger:
+            here = self._place(progress, stepper)
+            del here["images"]
+            self.ledger.add("samples", kind=kind, png=png, **here)
+        if self.board:
+            self.board.picture(f"samples/{kind}", png, stepper.step)
+
+    def event(self, progress: Progress, kind: str, why: str) -> None:
+        """Something that happened to the run."""
+        if self.ledger:
+            self.ledger.add(
+                "events",
+                tick=progress.tick + 1,  # it belongs to what comes
+                epoch=float(progress.tick * self.config.evaluate.every),
+                kind=kind,
+                decision=None,
+                value=None,
+                why=why,
+                detail="{}",
+                time=datetime.now(UTC),
+            )
+
+    def better(self, weights: dict[str, Tensor]) -> None:
+        """Keeps a copy of the best weights so far, off the device."""
+        self.best_weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+
+    def best(self, progress: Progress, device: torch.device) -> dict[str, Tensor] | None:
+        """The best weights, from this process or from the storage; None if no value was ever finite."""
+        if self.best_weights is not None or not progress.best_tick or not self.home:
+            return self.best_weights
+        path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}"
+        state = checkpoint.load(self.home.storage, path, device)
+        if state is None:
+            raise ValueError(f"{self.home.storage}/{path}, the best weights that last.pt names, is gone; put it back")
+        weights: dict[str, Tensor] = state["weights"]
+        return weights
+
+    def save_if_due(self, progress: Progress, stepper: Training) -> None:
+        """A checkpoint, if the last one is old enough."""
+        if self.writes and time.monotonic() - self.saved_at >= self.config.budget.checkpoint_seconds:
+            self.save(progress, stepper)
+
+    def save(self, progress: Progress, stepper: Training) -> None:
+        """Rows first, then the best weights, then the last checkpoint, then what is out of date goes.
+
+        Killed between any two of them, the run goes on from the last checkpoint and writes the same names again.
+        """
+        if not self.writes or not self.ledger or progress.tick == self.saved_tick:
+            return
+        self._flush(progress.tick)
+        self._write_best(progress)
+        self._write_last(progress, stepper)
+
+    def end(self, progress: Progress, stepper: Training) -> None:
+        """The outcome, the best weights, and the last checkpoint if it is to be kept."""
+        if not self.writes or not self.home or not self.ledger:
+            return
+        self._write_best(progress)
+        path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None
+        self.ledger.add(
+            "outcomes",
+            tick=progress.tick,
+            status=progress.status,
+            why=progress.why,
+            metric=self.metric,
+            best=_finite(progress.best),
+            best_epoch=_finite(progress.best_epoch),
+            last=_finite(progress.last),
+            **{name: _finite(value) for name, value in progress.guards.items()},
+            checkpoint=path,
+            epochs=float(progress.tick * self.config.evaluate.every),
+            steps=stepper.step,
+            images=stepper.images,
+            seconds=progress.seconds,
+            images_per_second=stepper.images / progress.train_seconds if progress.train_seconds else None,
+            parameters=stepper.model.learned(),
+            ended=datetime.now(UTC),
+        )
+        if self.board:  # before the outcome: with that, nobody would write it again
+            self.board.flush(progress.tick)
+        self.ledger.close(progress.tick)
+        if progress.status == "failed":  # the last good checkpoint stays as it is
+            return
+        if self.home.keep_last:
+            self._write_last(progress, stepper)
+        else:
+            self.home.storage.delete(f"{self._folder}/last.pt")
+            self._forget_other_bests(progress)
+
+    @property
+    def _folder(self) -> str:
+        assert self.home is not None
+        return checkpoint.folder(self.home.experiment, self.run)
+
+    def _flush(self, tick: int) -> None:
+        assert self.ledger is not None
+        if self.board:
+            self.board.flush(tick)
+        self.ledger.flush(tick)
+
+    def _place(self, progress: Progress, stepper: Training) -> dict[str, Any]:
+        epoch = float(progress.tick * self.config.evaluate.every)
+        return {"tick": progress.tick, "step": stepper.step, "epoch": epoch, "images": stepper.images}
+
+    def _introduce(self, stepper: Training) -> None:
+        assert self.home is not None
+        assert self.ledger is not None
+        self.ledger.add(
+            "runs",
+            tick=0,
+            **{
+                "entry": self.config.entry,
+                "family": self.config.family,
+                "data": self.dataset.name,
+                "data_hash": self.dataset.hash,
+                "seed": self.config.seed,
+                "config": to_json(self.config),
+                "code_version": "",
+                "packages": json.dumps({"torch": torch.__version__}),
+                "hosts": [],
+                "device": stepper.device.type,
+                "threads": torch.get_num_threads(),
+                "world_size": stepper.workers.size,
+                "parameters": stepper.model.learned(),
+                "started": datetime.now(UTC),
+                **self.home.facts,
+            },
+        )
+        for key, value in flat(self.config).items():
+            number = float(value) if isinstance(value, (int, float)) else None
+            self.ledger.add("settings", tick=0, key=key, number=number, text=_text(value))
+        if self.board:
+            lines = [f"    {key} = {_text(value)}" for key, value in flat(self.config).items()]
+            self.board.text("settings", "\n".join(lines))
+
+    def _write_best(self, progress: Progress) -> None:
+        if self.best_weights is None or not self.home or self.written_tick == progress.best_tick:
+            return
+        shape = self.dataset.shape
+        state = {
+            "weights": self.best_weights,
+            "config": to_json(self.config),
+            "shape": (shape.channels, shape.size, shape.classes),
+            "tick": progress.best_tick,
+            "epoch": progress.best_epoch,
+            "step": progress.best_step,
+            "images": progress.best_images,
+            "metric": self.metric,
+            "value": progress.best,
+            "kind": "ema" if self.config.train.ema else "raw",
+        }
+        name = checkpoint.best_name(progress.best_tick)
+        checkpoint.save(self.home.storage, f"{self._folder}/{name}", state)
+        self.written_tick = progress.best_tick
+
+    def _write_last(self, progress: Progress, stepper: Training) -> None:
+        assert self.home is not None
+        state = {
+            "config": to_json(self.config),
+            "stepper": stepper.state_dict(),
+            "data": {"hash": self.dataset.hash, "seed": self.config.seed, "draw": stepper.step * stepper.draws},
+            "progress": asdict(progress),
+        }
+        checkpoint.save(self.home.storage, f"{self._folder}/last.pt", state)
+        self._forget_other_bests(progress)
+        self.saved_at, self.saved_tick = time.monotonic(), progress.tick
+
+    def _forget_other_bests(self, progress: Progress) -> None:
+        assert self.home is not None
+        for name in self.home.storage.list(self._folder):
+            if name.startswith("best-") and name != checkpoint.best_name(progress.best_tick):
+                self.home.storage.delete(f"{self._folder}/{name}")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

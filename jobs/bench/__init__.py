@@ -1,0 +1,1 @@
+"""Throughput, parity and kill figures: python -m jobs.bench COMMAND."""

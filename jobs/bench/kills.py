@@ -1,0 +1,217 @@
+"""Kills small searches at random moments, submits them again until they end, and counts rows lost and doubled."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import psutil
+
+from gen.on_ray.version import ROOT
+from gen.results.queries import outcomes, read
+from jobs.demo import free_port
+
+SLOTS = ("ray::Resident", "ray::ResourceTrainable")  # what Ray calls their processes: idle, and at work
+KINDS = ("driver", "slot", "ray")
+SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.hidden=16"
+CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between them: every tick, some ticks, and never in so short a run
+SUBMISSIONS = 4  # of one search, at most
+KEYS = {  # what names a row: there is one of each
+    "runs": ["run"],
+    "settings": ["run", "key"],
+    "metrics": ["run", "tick", "name"],
+    "evals": ["run", "tick", "scope", "split", "metric", "subject", "column"],
+    "samples": ["run", "tick", "kind"],
+    "outcomes": ["run"],
+}
+
+
+@dataclass
+class Head:
+    """A Ray of its own on loopback, which nobody else uses."""
+
+    folder: str  # for its files; a short path, for its sockets lie there
+    cpus: int = 2
+    searches: list[psutil.Popen] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        port = free_port()
+        self.variables = {
+            **os.environ,
+            "RAY_ADDRESS": f"127.0.0.1:{port}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        command = f"ray start --head --block --port {port} --node-ip-address 127.0.0.1 --num-cpus {self.cpus}"
+        command += f" --include-dashboard false --dashboard-agent-listen-port {free_port()} --temp-dir {self.folder}"
+        log = Path(self.folder, "head.log")
+        with log.open("w") as output:
+            self.process = psutil.Popen(shlex.split(command), env=self.variables, stdout=output, stderr=output)
+        deadline = time.monotonic() + 60
+        while "Ray runtime started" not in log.read_text():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(f"the Ray head did not start\n{log.read_text()}")
+            time.sleep(0.2)
+
+    def slots(self) -> list[psutil.Process]:
+        """The processes that train."""
+        return [one for one in self.process.children(recursive=True) if told_name(one).startswith(SLOTS)]
+
+    def submit(self, arguments: str) -> psutil.Popen:
+        """A search that has begun: it has told how many runs it has."""
+        search = psutil.Popen(
+            [sys.executable, "-m", "jobs.tune", *shlex.split(arguments)],
+            cwd=ROOT,
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.searches.append(search)
+        first = search.stdout.readline()
+        if " runs, " not in first:
+            raise RuntimeError(f"the search did not begin: {first}{search.communicate()[0]}")
+        return search
+
+    def kill(self) -> None:
+        """Ends all of it at once, with whatever runs on it."""
+        family = [*self.searches, self.process, *self.process.children(recursive=True)]
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(family, timeout=30)
+        self.searches.clear()
+
+
+def told_name(process: psutil.Process) -> str:
+    """What a process calls itself; "" if it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+@contextmanager
+def running(cpus: int = 2) -> Iterator[Head]:
+    """Inside, a Ray of one's own."""
+    with tempfile.TemporaryDirectory(prefix="genfleet-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        head = Head(folder, cpus)
+        head.start()
+        try:
+            yield head
+        finally:
+            head.kill()
+
+
+def killed(head: Head, kind: str, arguments: str, wait: Callable[[], object]) -> bool:
+    """Runs a search to its end, with a kill after its slots have begun and `wait` returned; False if it had ended by
+    then. RuntimeError if it cannot be brought to its end."""
+    search = head.submit(arguments)
+    while not head.slots() and search.poll() is None:
+        time.sleep(0.05)
+    wait()
+    slots = head.slots()
+    in_time = bool(slots) and search.poll() is None
+    if in_time and kind == "slot":
+        random.choice(slots).kill()
+    elif in_time:
+        search.kill()
+        if kind == "ray":
+            head.kill()
+            head.start()
+    for _ in range(SUBMISSIONS):
+        output, _ = search.communicate()
+        if search.returncode == 0:
+            return in_time
+        search = head.submit(arguments)
+    raise RuntimeError(f"after the kill of a {kind} the search did not end: {output}")
+
+
+def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[str]]:
+    """What was lost and what was doubled, in words: each run has one outcome and, up to it, each name at each tick."""
+    lost, doubled = list[str](), list[str]()
+    tables = {table: read(storage, experiment, table) for table in KEYS}
+    for table, keys in KEYS.items():
+        rows = tables[table]
+        doubled += [f"{table}: {list(row)}" for row in rows[rows.duplicated(keys)][keys].to_numpy()]
+        missing = runs - rows["run"].nunique()
+        lost += [f"{table}: {missing} of {runs} runs"] if missing and table != "samples" else []
+    for end in tables["outcomes"].drop_duplicates("run").to_dict("records"):
+        run, of_run = end["run"], {name: table[table["run"] == end["run"]] for name, table in tables.items()}
+        evals = of_run["evals"].assign(name=of_run["evals"]["metric"] + "/" + of_run["evals"]["subject"])
+        for table, rows in {"metrics": of_run["metrics"], "evals": evals[evals["scope"] == "tick"]}.items():
+            for name, ticks in rows.groupby("name")["tick"]:
+                absent = sorted(set(range(1, int(end["epochs"]) + 1)) - set(ticks))  # a tick an epoch
+                lost += [f"{table}: {name} of run {run} at tick {tick}" for tick in absent]
+        if end["status"] == "finished":
+            splits = {"validation", "test"} - set(evals[evals["scope"] == "best"]["split"])
+            lost += [f"evals: the {split} figures of run {run}" for split in sorted(splits)]
+            lost += [] if len(of_run["samples"]) else [f"samples: of run {run}"]
+    settings = tables["settings"].groupby("run")["key"].nunique()
+    lost += [
+        f"settings: {int(settings.max() - count)} of run {run}"
+        for run, count in settings.items()
+        if count < settings.max()
+    ]
+    return lost, doubled
+
+
+@click.command()
+@click.option("--times", default=3, type=click.IntRange(1), show_default=True, help="Kills of each kind.")
+@click.option("--seed", default=0, show_default=True, help="Of the moments.")
+def kills(times: int, seed: int) -> None:
+    """The driver, a slot, and the whole local Ray, killed in the midst of small searches on digits."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # its Ray ends with it
+    moments = random.Random(seed)
+    with tempfile.TemporaryDirectory() as storage, running() as head:
+
+        def arguments(name: str, checkpoints: float) -> str:
+            return f"{SEARCH} --name {name} --storage {storage} --set budget.checkpoint_seconds={checkpoints}"
+
+        head.submit(arguments("first", 30.0)).communicate()
+        whole = head.submit(arguments("whole", 30.0))
+        while not head.slots():
+            time.sleep(0.05)
+        began = time.monotonic()
+        whole.communicate()
+        span, runs = time.monotonic() - began, len(outcomes(storage, "whole"))
+        if any(faults(storage, "whole", runs)):
+            raise RuntimeError(f"a search that nobody killed has faults: {faults(storage, 'whole', runs)}")
+        found = {kind: Counter[str]() for kind in KINDS}
+        for number in range(times):
+            for kind in KINDS:
+                missed = 0
+                while True:
+                    moment, checkpoints = moments.uniform(0, span), moments.choice(CHECKPOINTS)
+                    name = f"{kind}-{number}-{missed}"
+                    if killed(head, kind, arguments(name, checkpoints), lambda moment=moment: time.sleep(moment)):  # type: ignore[misc]
+                        break
+                    missed += 1
+                lost, doubled = faults(storage, name, runs)
+                found[kind].update(lost=len(lost), doubled=len(doubled))
+                counts = f"{len(lost)} lost, {len(doubled)} doubled"
+                print(f"{name}: killed after {moment:.1f} s of {span:.1f}, {counts}", flush=True)
+                for fault in [*lost, *doubled]:
+                    print(f"  {fault}", flush=True)
+    print(f"{'kind':10}{'times':>8}{'lost':>8}{'doubled':>10}")
+    for kind, rows in found.items():
+        print(f"{kind:10}{times:8}{rows['lost']:8}{rows['doubled']:10}")
+    sys.exit(int(any(rows.total() for rows in found.values())))

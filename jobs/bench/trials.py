@@ -1,0 +1,148 @@
+"""What a trial costs beyond its own training and evaluation, in three ways of running one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+import torch
+
+from gen import results
+from gen.config import RunConfig, override
+from gen.data.dataset import Dataset, open_dataset
+from gen.distributed.machine import set_threads
+from gen.engine.fit import Home, Tick, fit
+from gen.judge import shared_classifier
+from gen.results.storage import Storage
+from gen.zoo import entry
+from jobs.cluster import connected, facts
+from jobs.options import refusing
+
+TINY = {  # a run of a fraction of a second
+    "model.width": 16,
+    "model.latent": 2,
+    "train.batch": 256,
+    "evaluate.images": 100,
+    "evaluate.full_images": 100,
+    "budget.epochs": 2,
+    "machine.device": "cpu",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Short runs that differ in their seed. Picklable."""
+
+    configs: list[RunConfig]
+    storage: Storage
+    experiment: str
+    at_once: int
+
+
+def run_one(series: Series, index: int, tell: Callable[[Tick], None]) -> None:
+    """One run as a user's own function would train it: data, model and tables from nothing."""
+    config = series.configs[index]
+    set_threads(1)
+    home = Home(series.storage, series.experiment, results.new_attempt(), keep_last=False)
+    for tick in fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home):
+        tell(tick)
+
+
+def plain(config: Mapping[str, Any], series: Series) -> None:
+    """A function trial: Tune starts a process for each."""
+    from ray import tune
+
+    run_one(series, config["index"], lambda tick: tune.report({"value": tick.value, "epoch": tick.epoch}))
+
+
+def nested(config: Mapping[str, Any], series: Series) -> None:
+    """A function trial that starts a Ray Train group with one worker."""
+    import ray.train
+    from ray import tune
+    from ray.train.torch import TorchTrainer
+
+    TorchTrainer(
+        lambda: run_one(series, config["index"], lambda tick: None),
+        scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
+        run_config=ray.train.RunConfig(
+            storage_path=f"{series.storage.place}/{series.experiment}/_ray", name=f"group-{config['index']}"
+        ),
+    ).fit()
+    tune.report({"index": config["index"]})
+
+
+def functions(series: Series, body: Callable[..., None], cpus: float) -> None:
+    """The series as function trials of Tune."""
+    from ray import tune
+
+    tune.Tuner(
+        tune.with_resources(tune.with_parameters(body, series=series), {"cpu": cpus}),
+        param_space={"index": tune.grid_search(list(range(len(series.configs))))},
+        tune_config=tune.TuneConfig(max_concurrent_trials=series.at_once),
+        run_config=tune.RunConfig(storage_path=f"{series.storage.place}/{series.experiment}/_ray", verbose=0),
+    ).fit()
+
+
+def residents(series: Series, dataset: Dataset) -> None:
+    """The series as jobs.tune runs it: on slots, under successive halving that stops none."""
+    from gen.on_ray.search import search
+    from gen.on_ray.trainable import Search
+
+    with results.Lease(series.storage, series.experiment) as lease:
+        plan = Search(
+            series.configs, series.storage, series.experiment, lease.attempt, dataset.hash, None, False, facts()
+        )
+        ask = {"mode": "min", "grace": TINY["budget.epochs"], "reduction": 2, "most": series.at_once}
+        found = search(plan, lease, {"CPU": 1.0}, lambda standing: None, **ask)  # type: ignore[arg-type]
+        if found.errors:
+            raise RuntimeError(found.errors[0])
+
+
+def overheads(series: Series) -> list[float]:
+    """Seconds of each run but a slot's first, from the end of the one before it on its slot to its own, less what it
+    trained and evaluated."""
+    ends = results.outcomes(series.storage, series.experiment).sort_values("ended")
+    ended, own = ends["ended"].to_list(), ends["seconds"].to_list()
+    lag = series.at_once
+    return [(ended[i] - ended[i - lag]).total_seconds() - own[i] for i in range(lag, len(ended))]
+
+
+@click.command()
+@click.option("--trials", "count", default=24, show_default=True, help="Trials on slots; a fourth of it otherwise.")
+@click.option("--at-once", default=2, show_default=True, help="Trials at a time; each takes one CPU.")
+def trials(count: int, at_once: int) -> None:
+    """A trial on a resident slot, a plain function trial, and one that nests a Ray Train group, on digits."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with refusing():
+        base = override(entry("vae_mlp"), TINY)
+        dataset = open_dataset(base.data)
+    folder = tempfile.mkdtemp(prefix="genfleet-bench-")
+    storage = Storage(folder)
+    shared_classifier(dataset, storage, torch.device("cpu"))
+
+    def series(name: str, number: int) -> Series:
+        configs = [override(base, {"seed": seed}).resolved() for seed in range(number)]
+        return Series(configs, storage, name, at_once)
+
+    few = max(count // 4, at_once + 2)
+    sides = {"resident slot": series("resident", count), "function": series("function", few)}
+    sides["nested group"] = series("nested", few)
+    with connected():
+        residents(sides["resident slot"], dataset)
+        functions(sides["function"], plain, 1)
+        functions(sides["nested group"], nested, 0.01)
+    print(f"{'seconds a trial beyond its own':32}{'median':>9}{'min':>9}{'max':>9}{'trials':>8}{'own':>9}")
+    for name, one in sides.items():
+        found = overheads(one)
+        own = statistics.median(results.outcomes(storage, one.experiment)["seconds"])
+        print(
+            f"{name:32}{statistics.median(found):9.3f}{min(found):9.3f}{max(found):9.3f}{len(found):8}{own:9.3f}",
+            flush=True,
+        )
+    shutil.rmtree(folder)

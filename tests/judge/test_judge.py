@@ -1,0 +1,148 @@
+"""Figures: their protocol, their independence of workers and batches, their agreement with plain computations."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytorch_fid.fid_score import calculate_frechet_distance
+
+from gen.config import override
+from gen.data.dataset import Dataset
+from gen.data.stream import mixed, scaled
+from gen.distributed.machine import seed
+from gen.distributed.workers import ALONE, Workers
+from gen.engine.fit import build_model
+from gen.judge import NOISE, Figure, Judge, shared_classifier
+from gen.judge.networks.extractors import Extractor
+from gen.phase import Imitates, Likelihood, Model, Quantises, Reconstructs
+from gen.pictures import grids
+from gen.results.storage import Storage
+from gen.zoo import ZOO, tiny
+from tests.fixtures.pair import Pair
+
+CPU = torch.device("cpu")
+
+
+def built(entry: str, dataset: Dataset) -> Model:
+    return build_model(override(tiny(ZOO[entry]), {"seed": 3}), dataset, CPU).eval().requires_grad_(False)
+
+
+def measured(workers: Workers, entry: str, dataset: Dataset, extractor: Extractor) -> list[Figure]:
+    judge = Judge(dataset, extractor, CPU, 32, importance=(50, 3))
+    return judge.figures(built(entry, dataset), "validation", 130, "raw", workers)
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_two_workers_measure_what_one_does(
+    entry: str, pair: Pair, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    dataset = fitting(entry)
+    judge = judging(dataset)
+    alone = measured(ALONE, entry, dataset, judge.extractor)
+    for together in pair.run(measured, entry, dataset, judge.extractor):
+        assert [figure.row()["protocol"] for figure in together] == [figure.row()["protocol"] for figure in alone]
+        for one, other in zip(alone, together, strict=True):
+            assert other.value == pytest.approx(one.value, rel=1e-6), one.name
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_what_is_logged_by_the_name_of_a_figure_is_that_figure(
+    entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    """So training stands beside validation on one scale."""
+    dataset = fitting(entry)
+    judge, model = judging(dataset), built(entry, dataset)
+    figures = {one.metric: one.value for one in judge.figures(model, "validation", 60, "raw")}
+    batch = model.prepare(judge._batch("validation", torch.arange(60), model))
+    shared = 0
+    for phase in model.phases():
+        seed(CPU, NOISE, 0, 0)  # what the bound's first batch draws
+        _, logs = phase.loss(batch)
+        for name in set(logs) & set(figures):
+            assert logs[name].item() == pytest.approx(figures[name], rel=1e-5), name
+            shared += 1
+    assert shared >= {"gan": 0, "prior_gmm": 0, "vae": 4, "vqvae": 3}.get(ZOO[entry].family, 1)
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_a_capability_gives_its_figures_and_names_them_beforehand(
+    entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    dataset = fitting(entry)
+    judge, model = judging(dataset), built(entry, dataset)
+    figures = judge.figures(model, "validation", 100, "raw")
+    planned = judge.plan(model, "validation", 10_000, "raw")
+    assert list(dict.fromkeys(one.name for one in figures)) == list(dict.fromkeys(one.name for one in planned))
+    subjects = {figure.subject for figure in figures}
+    assert ("fakes" in subjects) == isinstance(model, Imitates)
+    assert ("reconstructions" in subjects) == isinstance(model, Reconstructs)
+    assert {"bound", "rate"} <= {figure.metric for figure in figures} or not isinstance(model, Likelihood)
+    assert "perplexity" in {figure.metric for figure in figures} or not isinstance(model, Quantises)
+    assert figures == judge.figures(model, "validation", 100, "raw")  # the same noise every time
+
+
+def test_the_distance_of_fakes_is_that_of_plain_numpy(digits: Dataset, judge: Judge) -> None:
+    model = built("gan_mlp", digits)
+    (figure,) = judge.figures(model, "validation", 300, "raw", only=["frechet_classifier/fakes"])
+    fakes = []
+    for index in range(3):
+        seed(CPU, NOISE, 1, index)
+        fakes.append(model.imitate({"image": torch.zeros(100, 1, 8, 8)})["image"])  # type: ignore[attr-defined]
+    rounded = torch.cat(fakes).add(1).mul(127.5).round().div(127.5).sub(1)
+    real = scaled(digits.splits["validation"][0]["image"], CPU, torch.float32)
+    made, true = (judge.extractor.features(images).double().numpy() for images in (rounded, real))
+    expected = calculate_frechet_distance(
+        made.mean(0), np.cov(made, rowvar=False), true.mean(0), np.cov(true, rowvar=False)
+    )
+    assert figure.value == pytest.approx(expected, rel=1e-4)
+    assert (figure.n_real, figure.n_fake, figure.metric) == (len(real), 300, "frechet_classifier")
+    assert figure.features_hash == judge.extractor.weights_hash
+
+
+def test_the_protocol_sees_all_but_the_value() -> None:
+    base = Figure("mse", "reconstructions", 1.0, 10, 10, "validation", "raw")
+    other = Figure("mse", "reconstructions", 2.0, 10, 10, "validation", "raw")
+    assert base.row()["protocol"] == other.row()["protocol"]
+    others = [
+        Figure("mse", "reconstructions", 1.0, 10, 11, "validation", "raw"),
+        Figure("mse", "reconstructions", 1.0, 10, 10, "test", "raw"),
+        Figure("mse", "reconstructions", 1.0, 10, 10, "validation", "ema"),
+        Figure("mse", "fakes", 1.0, 10, 10, "validation", "raw"),
+    ]
+    assert len({figure.row()["protocol"] for figure in (base, *others)}) == 5
+
+
+def test_the_shared_classifier_is_trained_once(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> None:
+    storage = Storage(str(tmp_path_factory.mktemp("shared")))
+    first = shared_classifier(digits, storage, CPU)
+    (name,) = storage.list("_cache")
+    before = storage.get(f"_cache/{name}")
+    second = shared_classifier(digits, storage, CPU)
+    assert storage.get(f"_cache/{name}") == before
+    assert first is not None
+    assert second is not None
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_grids_are_pictures_of_the_right_parts(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    dataset = fitting(entry)
+    model = built(entry, dataset)
+    drawn = grids(model, dataset, CPU)
+    assert ("fakes" in drawn) == isinstance(model, Imitates)
+    assert ("reconstructions" in drawn) == isinstance(model, Reconstructs)
+    originals, size = dataset.splits["test"][0]["image"], dataset.shape.size
+    for kind, png in drawn.items():
+        picture = np.asarray(Image.open(io.BytesIO(png)))
+        scale = picture.shape[0] // (8 * (size + 1) + 1)  # eight rows of images, and a line around each
+        small = picture[::scale, ::scale]
+        left = 1 if kind == "reconstructions" else small.shape[1] - 8 * (size + 1)
+        corner = small[1 : size + 1, left : left + size]
+        assert np.array_equal(corner, originals[mixed(len(originals))[0], 0].numpy()), (
+            kind
+        )  # the first real image, where it belongs

@@ -1,0 +1,134 @@
+"""Several workers a trial, and parts of a GPU."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from gen import results
+from gen.config import DataConfig, Machine
+from gen.data.dataset import open_dataset
+from gen.engine import fit
+from gen.on_ray import preflight
+from gen.zoo import restore
+from jobs import tune
+from tests.conftest import ROOT, RayCluster
+
+SMALL = ["--entry", "vqvae", "--set", "model.hidden=8", "--epochs", 4, "--reduction", 2, "--samples", 3]
+RATES = "model.optimizer.rate=0.01,0.003,0.000001"
+OTHERWISE = """model.beta=0.25 model.blocks=1 model.codebook.codes=64 model.codebook.decay=0.99
+model.codebook.dimensions=8 model.codebook.update=ema model.likelihood.kind=mse
+model.likelihood.variance=pixel train.batch=64"""
+ALIKE = [part for setting in OTHERWISE.split() for part in ("--set", setting)]  # nothing but the rate differs
+LAST_IS_WORST = 14  # a seed that draws the three rates in this order
+
+
+ASK = """
+import json, sys, ray
+from gen.config import Machine
+from gen.on_ray import preflight
+from gen.on_ray.group import places
+
+def refusal(*arguments):
+    try:
+        preflight.check_cluster(*arguments)
+    except ValueError as error:
+        return str(error)
+
+ray.init("auto", log_to_driver=False)
+groups = ray.util.placement_group_table().values()
+held = [group for group in groups if group["state"] != "REMOVED"]
+print(json.dumps(eval(sys.argv[1])))
+"""
+
+
+@pytest.fixture(scope="module")
+def ask(ray_cluster: RayCluster) -> Callable[[str], Any]:
+    """The value of an expression in a process on the session's Ray."""
+
+    def value(expression: str) -> Any:
+        environment = {**os.environ, "RAY_ADDRESS": ray_cluster.address}
+        command = [sys.executable, "-c", ASK, expression]
+        return json.loads(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout)
+
+    return value
+
+
+def test_search_with_two_workers_a_run(ask: Callable[[str], Any], run_job: Callable, tmp_path: Path):
+    """Three runs, two at a time on four CPUs, of which halving stops the last: no placement group stays."""
+    assert ask("len(held), places(2, {'CPU': 1.0})") == [0, 2]
+    options = [*SMALL, *ALIKE, "--search", RATES, "--seed", LAST_IS_WORST, "--workers-per-trial", 2]
+    done = run_job("tune", *options, "--storage", tmp_path, "--name", "search")
+    assert done.returncode == 0, done.stderr
+    assert ask("held") == []
+    assert ask("len(groups)") >= 3  # there were some
+    ends = results.outcomes(str(tmp_path), "search").set_index("run")
+    assert len(ends) == 3
+    rates = results.settings(str(tmp_path), "search").set_index("run")["model.optimizer.rate"]
+    status = dict(zip(rates[ends.index], ends["status"], strict=True))  # that of 0.003 depends on who is first
+    assert (status[0.01], status[0.000001]) == ("finished", "stopped")
+    rungs = results.events(str(tmp_path), "search", kind="rung")
+    stops = rungs[rungs["decision"] == "stop"].set_index("run")["epoch"]
+    stopped = ends[ends["status"] == "stopped"]
+    assert dict(stops) == dict(stopped["epochs"])  # at its rung, not later
+    rows = results.runs(str(tmp_path), "search").to_dict("records")
+    assert {row["world_size"] for row in rows} == {2}
+    assert {json.loads(row["config"])["train"]["micro_batches"] for row in rows} == {2}
+    # one worker that accumulates two micro-batches computes the same
+    config = restore(rows[0]["config"])
+    alone = next(fit(config, open_dataset(DataConfig()), device=torch.device("cpu")))
+    told = results.evals(str(tmp_path), "search", run=rows[0]["run"], scope="tick", metric="mse")
+    assert told[told["tick"] == 1]["value"].item() == pytest.approx(alone.value, rel=1e-4)
+
+
+REFUSED = {
+    "none": (["--gpus-per-trial", 0], "allowed: more than 0"),
+    "less": (["--gpus-per-trial", -0.5], "allowed: more than 0"),
+    "nan": (["--gpus-per-trial", math.nan], "allowed: more than 0"),
+    "two for one": (["--gpus-per-trial", 2], "one worker uses one GPU"),
+    "a part for two": (["--gpus-per-trial", 0.5, "--workers-per-trial", 2], "allowed: 2"),
+    "on a CPU": (["--gpus-per-trial", 0.5, "--device", "cpu"], "device=cpu"),
+    "no worker": (["--workers-per-trial", 0], "at least 1"),
+    "micro-batches": (["--workers-per-trial", 2, "--set", "train.micro_batches=3"], "multiple"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals(case: str, tmp_path: Path):
+    options, expected = REFUSED[case]
+    arguments = [*SMALL, *options, "--storage", tmp_path / "storage"]
+    result = CliRunner().invoke(tune.main, [str(one) for one in arguments])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert expected in result.stderr
+    assert not (tmp_path / "storage").exists()
+
+
+def test_what_a_worker_gets():
+    assert preflight.worker_resources(Machine(threads=2), 0.25) == {"CPU": 2.0, "GPU": 0.25}
+    assert preflight.worker_resources(Machine(workers=2), 2) == {"CPU": 1.0, "GPU": 1.0}
+
+
+def test_what_the_cluster_can_give(ask: Callable[[str], Any]):
+    refusals = ask("refusal(Machine(), 0.25), refusal(Machine(workers=5))")
+    assert "gpus-per-trial=0.25, but the cluster has no GPU" in refusals[0]
+    assert "workers=5 with 1 CPU each do not fit" in refusals[1]
+    cases = {
+        "1, {'CPU': 1.0}": 4,
+        "1, {'CPU': 1.0}, 3": 3,
+        "2, {'CPU': 1.0}, 3": 2,
+        "3, {'CPU': 1.0}": 1,
+        "1, {'CPU': 0.1}": 40,  # what floats make of a tenth
+        "2, {'CPU': 2.0}": 1,
+        "2, {'CPU': 1.5}": 1,  # one a node
+    }
+    assert ask(f"[{', '.join(f'places({case})' for case in cases)}]") == list(cases.values())

@@ -1,0 +1,63 @@
+"""What a name stands for, and whose storage every host sees."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from gen.config import override
+from gen.on_ray import preflight
+from gen.on_ray.version import code_version, sources_hash
+from gen.results import Storage
+from gen.zoo import ZOO
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    storage = Storage(str(tmp_path))
+    preflight.write_note(storage, "name", preflight.note(ZOO["vqvae"], "hash", job="tune", samples=4))
+    return storage
+
+
+def test_a_name_that_is_free_or_means_the_same(storage: Storage):
+    preflight.check_name(storage, "other", preflight.note(ZOO["vae_mlp"], "hash", job="train"))
+    grown = override(ZOO["vqvae"], {"budget.epochs": 50, "budget.patience": 3, "machine.threads": 4})
+    preflight.check_name(storage, "name", preflight.note(grown, "hash", job="tune", samples=8))
+
+
+def test_a_name_in_use(storage: Storage):
+    def refused(config, data_hash="hash", **more):
+        with pytest.raises(ValueError, match="name name is in use") as error:
+            preflight.check_name(
+                storage, "name", preflight.note(config, data_hash, **{"job": "tune", "samples": 4} | more)
+            )
+        return str(error.value)
+
+    entry = ZOO["vqvae"]
+    assert "model.beta was 0.25, now 2.0" in refused(override(entry, {"model.beta": 2.0}))
+    assert 'data_hash was "hash", now "else"' in refused(entry, "else")
+    assert 'job was "tune", now "train"' in refused(entry, job="train")
+    assert "epochs=20, now 5: it may only grow" in refused(override(entry, {"budget.epochs": 5}))
+    assert "samples=4, now 3: it may only grow" in refused(entry, samples=3)
+    assert 'entry was "vqvae", now "vae_mlp"' in refused(dataclasses.replace(entry, entry="vae_mlp"))
+
+
+def test_batchnorm_over_all_workers_takes_gpus():
+    over_all = override(ZOO["vqvae_bn"], {"train.sync_batchnorm": True})
+    preflight.check_batchnorm([ZOO["vqvae_bn"], over_all], {"CPU": 1.0, "GPU": 1.0})
+    preflight.check_batchnorm([ZOO["vqvae_bn"]], {"CPU": 1.0})
+    with pytest.raises(ValueError, match="sync_batchnorm=True needs GPUs"):
+        preflight.check_batchnorm([ZOO["vqvae_bn"], over_all], {"CPU": 1.0})
+
+
+def test_code_version(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GENFLEET_CODE_VERSION", "v1-dirty")
+    assert code_version() == "v1-dirty"
+    monkeypatch.delenv("GENFLEET_CODE_VERSION")
+    assert code_version()
+    assert len(sources_hash()) == 12
+
+
+def test_what_the_launcher_could_bring():
+    """The repository's own fleet: eight workers of 4 CPUs and a GPU, and nothing on the head."""
+    assert preflight.launched(Path(__file__).parents[3] / "cluster.yaml") == {"CPU": 32, "GPU": 8}

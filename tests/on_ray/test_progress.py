@@ -1,0 +1,80 @@
+"""What a search tells of itself."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.experiment import Trial
+
+from gen.on_ray import progress
+from gen.on_ray.progress import Standing, Teller, expected_epochs
+from gen.on_ray.replay import End
+from jobs.progress import duration, line
+
+
+def test_epochs_that_halving_promises():
+    assert expected_epochs(9, 1, 3) == pytest.approx(1 + 2 / 3 + 6 / 9)
+    assert expected_epochs(10, 1, 3) == pytest.approx(1 + 2 / 3 + 6 / 9 + 1 / 27)
+    assert expected_epochs(4, 4, 3) == 4.0
+
+
+def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=100.0)
+    monkeypatch.setattr(progress, "time", clock)
+    heard: list[Standing] = []
+    record = {"old": End(4, 4.0, "finished", 0.7, 0.8, 9.0)}
+    lease = SimpleNamespace(check=lambda: None)
+    runs = ["old", "a", "b", "c", "d"]
+    teller = Teller(heard.append, runs, record, lease, mode="min", every=1, expected=2.0)
+    trials = {run: SimpleNamespace(status=Trial.RUNNING, last_result={}) for run in runs[1:]}
+
+    def tick(run: str, epoch: float, value: float, ended: str = "") -> None:
+        result = {"run": run, "epoch": epoch, "value": value, "ended": ended}
+        trials[run].last_result = result
+        teller.on_trial_result(0, [], trials[run], result)
+
+    def ends(run: str) -> None:
+        trials[run].status = Trial.TERMINATED
+        teller.on_trial_complete(0, list(trials.values()), trials[run])
+
+    clock.now += 10
+    tick("a", 1.0, 0.9)
+    teller.on_step_end(0, list(trials.values()))
+    assert heard[-1] == Standing(5, {"finished": 1}, 4, 0.7, "old", 10.0, pytest.approx((2 + 3 * 3) * 10))
+    ends("a")  # no word of its own: the scheduler stopped it
+    assert heard[-1].news == "run a stopped at epoch 1: 0.9"
+    tick("b", 1.0, 0.5)
+    tick("b", 2.0, math.nan, "failed")
+    ends("b")
+    trials["c"].status = Trial.ERROR
+    teller.on_trial_error(0, [], trials["c"])
+    told = heard[-1]
+    assert told.ended == {"finished": 1, "stopped": 1, "failed": 1, "broken": 1}
+    assert (told.done, told.best, told.best_run) == (4, 0.5, "b")
+    text = line(Standing(5, told.ended, 1, 0.5, "b", 12.0, 200.0))
+    states = "1 running, 1 finished, 1 stopped, 1 failed, 1 broken"
+    assert text == f"  12.0 s  {states}; about 3 min left; best 0.5 (run b)  (4 of 5)"
+    count = len(heard)
+    teller.on_step_end(0, [])
+    assert len(heard) == count  # it told a moment ago
+    clock.now += progress.QUIET
+    teller.on_step_end(0, [])
+    assert len(heard) == count + 1
+
+
+def test_no_time_is_left_when_all_have_ended_even_if_one_broke_before_its_first_tick():
+    heard: list[Standing] = []
+    lease = SimpleNamespace(check=lambda: None)
+    teller = Teller(heard.append, ["a", "b"], {}, lease, mode="min", every=1, expected=9.0)
+    first, second = (SimpleNamespace(status=Trial.RUNNING, last_result={}) for _ in range(2))
+    first.last_result = {"run": "a", "epoch": 1.0, "value": 1.0, "ended": "finished"}
+    teller.on_trial_result(0, [], first, first.last_result)
+    teller.on_trial_complete(0, [first, second], first)
+    assert heard[-1].left > 0
+    teller.on_trial_error(0, [first, second], second)
+    assert heard[-1].done == 2
+    assert math.isnan(heard[-1].left)
+
+
+def test_durations():
+    assert [duration(value) for value in (40.4, 1000, 12000)] == ["40 s", "17 min", "3 h 20 min"]

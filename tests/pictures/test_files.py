@@ -1,0 +1,52 @@
+"""Pictures as files: no pixel is lost, in grey and in colour."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.utils import make_grid
+
+from gen.data.stream import to_uint8
+from gen.pictures import files
+
+SIDES = st.integers(1, 6)
+
+
+@given(count=st.integers(2, 9), columns=st.integers(1, 9), height=SIDES, width=SIDES)
+def test_tiles_lie_as_torchvision_lays_them(count: int, columns: int, height: int, width: int) -> None:
+    images = torch.rand(count, 3, height, width) * 2 - 1
+    ours = files.tiled(images, columns)
+    theirs = make_grid(images, columns, padding=1, pad_value=1.0)  # at most as many columns as images
+    assert torch.equal(ours[:, :, : theirs.shape[2]], theirs)
+    assert (ours[:, :, theirs.shape[2] :] == 1).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 900), (900, 2), (30, 70)])
+def test_a_png_holds_the_picture_in_squares(channels: int, height: int, width: int) -> None:
+    picture = torch.rand(channels, height, width) * 2 - 1
+    image = Image.open(io.BytesIO(files.png(picture)))
+    scale = image.width // width
+    assert image.size == (width * scale, height * scale)
+    assert max(image.size) >= 800
+    assert scale == 1 or (scale - 1) * max(height, width) < 800
+    array = np.asarray(image).reshape(image.height, image.width, channels)
+    assert np.array_equal(array[::scale, ::scale], to_uint8(picture).permute(1, 2, 0).numpy())
+
+
+def test_a_gif_rests_at_both_ends() -> None:
+    pictures = [torch.full((1, 4, 4), shade) for shade in (-1.0, -0.5, 0.5, 1.0)]
+    movie = Image.open(io.BytesIO(files.gif(pictures)))
+    times = []
+    for number, picture in enumerate(pictures):
+        movie.seek(number)
+        times.append(movie.info["duration"])
+        assert (np.asarray(movie.convert("L")) == to_uint8(picture)[0, 0, 0].item()).all()
+    assert times == [files.PAUSE, files.FRAME, files.FRAME, files.PAUSE]
+    assert movie.n_frames == 4

@@ -1,0 +1,268 @@
+"""Each kind of picture shows what its docstring says, told from its pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence
+from torch import Tensor
+
+from gen.config import override
+from gen.data.dataset import Dataset
+from gen.data.stream import mixed, to_uint8
+from gen.engine.fit import build_model
+from gen.phase import Batch, Encodes, Model, Phase, Shape
+from gen.pictures import KINDS, Scene, allowed, grids, kinds, paint
+from gen.zoo import ZOO, tiny
+
+CPU = torch.device("cpu")
+SIZE, CLASSES = 4, 3
+CELL = SIZE + 1  # with the line on its left
+
+
+class Toy(Model):
+    """What it makes tells in its pixels what it was asked for."""
+
+    codebook_size, latent_size, classes = 6, 2, CLASSES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def phases(self) -> list[Phase]:
+        return []
+
+    def imitate(self, batch: Batch) -> dict[str, Tensor]:  # upper half: the label; lower half: noise
+        images = flat(batch["label"] / CLASSES)
+        images[:, :, SIZE // 2 :] = torch.rand(len(images), 1, 1, 1)
+        return {"image": images}
+
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        return {"image": -batch["image"]}
+
+    def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:  # so the lines have originals at their ends
+        raise NotImplementedError
+
+    def interpolate(self, batch: Batch, steps: int) -> Tensor:
+        made = self.reconstruct(batch)["image"]
+        shares = torch.linspace(0, 1, steps).view(1, -1, 1, 1, 1)
+        return torch.lerp(made[::2, None], made[1::2, None], shares)
+
+    def decode_latents(
+        self, latents: Tensor, batch: Batch
+    ) -> Tensor:  # upper half: the first latent, lower: the second
+        assert len(latents) == len(batch["image"])
+        assert len(set(batch["label"].tolist())) == 1
+        shares = torch.special.ndtr(latents) * 2 - 1
+        return shares[:, :, None].expand(-1, -1, SIZE // 2 * SIZE).reshape(-1, 1, SIZE, SIZE)
+
+    def codes(self, batch: Batch) -> Tensor:  # a code for each of the first four pixels; the last code is for none
+        return to_uint8(batch["image"]).flatten(1)[:, :4].long() % (self.codebook_size - 1)
+
+    def code_vectors(self) -> Tensor:
+        return torch.eye(self.codebook_size, 5)
+
+
+def flat(values: Tensor) -> Tensor:
+    """Images (N, 1, SIZE, SIZE) of one value each."""
+    return values.view(-1, 1, 1, 1).repeat(1, 1, SIZE, SIZE).float()
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Sixty random test images, of which the classes 0 and 2 have some."""
+    random = np.random.default_rng(0)
+    images = torch.from_numpy(random.integers(0, 256, (60, 1, SIZE, SIZE), dtype=np.uint8))
+    table = {"image": images, "label": torch.from_numpy(random.integers(0, 2, 60) * 2)}
+    return Dataset("toy", Shape(1, SIZE, CLASSES), "hash", dict.fromkeys(("train", "validation", "test"), (table,)))
+
+
+@pytest.fixture
+def images(dataset: Dataset) -> NDArray[np.uint8]:
+    return dataset.splits["test"][0]["image"][:, 0].numpy()
+
+
+def drawn(name: str, dataset: Dataset, shape: tuple[int, int], **settings: Any) -> NDArray[np.uint8]:
+    """The pixels of a kind's picture before it was enlarged, which must be of `shape`."""
+    (kind,) = allowed(Toy(), [name])
+    return small(Image.open(io.BytesIO(paint(kind, Toy(), Scene(dataset, CPU, **settings)))), shape)
+
+
+def small(image: Image.Image, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    scale = image.height // shape[0]
+    assert image.size == (shape[1] * scale, shape[0] * scale)
+    return np.asarray(image.convert("L"))[::scale, ::scale]
+
+
+def cell(picture: NDArray[np.uint8], row: int, column: int, left: int = 0) -> NDArray[np.uint8]:
+    """One image of a grid that begins at column `left` of the picture."""
+    top, left = 1 + row * CELL, left + 1 + column * CELL
+    return picture[top : top + SIZE, left : left + SIZE]
+
+
+def test_fakes_stand_beside_real(dataset: Dataset, images: NDArray[np.uint8]) -> None:
+    side = 8 * CELL + 1
+    picture = drawn("fakes", dataset, (side, 2 * side + 4))
+    order = mixed(60)
+    for number in range(64):  # the split repeats
+        assert np.array_equal(cell(picture, number // 8, number % 8, left=side + 4), images[order[number % 60]])
+
+
+def test_reconstructions_stand_under_their_originals(dataset: Dataset, images: NDArray[np.uint8]) -> None:
+    picture = drawn("reconstructions", dataset, (8 * CELL + 1, 16 * CELL + 1))
+    for number, image in enumerate(images[mixed(60).numpy()]):
+        row, column = divmod(number, 16)
+        assert np.array_equal(cell(picture, 2 * row, column), image)
+        assert np.array_equal(cell(picture, 2 * row + 1, column), 255 - image)
+
+
+def test_a_row_a_class_carries_its_label_and_shares_noise(dataset: Dataset, images: NDArray[np.uint8]) -> None:
+    left = CELL + 1 + 4
+    picture = drawn("classes", dataset, (CLASSES * CELL + 1, left + 10 * CELL + 1))
+    labels = dataset.splits["test"][0]["label"].numpy()
+    for label in range(CLASSES):
+        real = images[np.flatnonzero(labels == label)[0]] if label in labels else np.full((SIZE, SIZE), 255)
+        assert np.array_equal(cell(picture, label, 0), real)
+        for column in range(10):
+            fake, above = cell(picture, label, column, left), cell(picture, 0, column, left)
+            assert (fake[: SIZE // 2] == to_uint8(torch.tensor(label / CLASSES)).item()).all()
+            assert np.array_equal(fake[SIZE // 2 :], above[SIZE // 2 :])
+    assert len({cell(picture, 0, column, left)[-1, 0] for column in range(10)}) > 5
+
+
+def test_a_model_without_classes_has_no_rows_of_them() -> None:
+    model = Toy()
+    model.classes = 0
+    assert "classes" not in [kind.name for kind in allowed(model)]
+
+
+LEFT, RIGHT = CELL + 1 + 4, CELL + 1 + 4 + 10 * CELL + 1 + 4  # where lines and the originals at their ends begin
+
+
+def lines_of(pairs: tuple[tuple[int, int], ...], dataset: Dataset) -> NDArray[np.uint8]:
+    return drawn("interpolation", dataset, (len(pairs) * CELL + 1, RIGHT + CELL + 1), pairs=pairs)
+
+
+PAIR_CASES = [((0, 1),), ((7, 3), (59, 0))]
+
+
+@pytest.mark.parametrize("pairs", PAIR_CASES)
+def test_a_line_goes_from_one_reconstruction_to_the_other(
+    pairs: tuple[tuple[int, int], ...], dataset: Dataset, images: NDArray[np.uint8]
+) -> None:
+    picture = lines_of(pairs, dataset)
+    for row, (first, second) in enumerate(pairs):
+        assert np.array_equal(cell(picture, row, 0), images[first])
+        assert np.array_equal(cell(picture, row, 0, RIGHT), images[second])
+        assert np.array_equal(cell(picture, row, 0, LEFT), 255 - images[first])
+        assert np.array_equal(cell(picture, row, 9, LEFT), 255 - images[second])
+        third = (255 - images[first]) * (2 / 3) + (255 - images[second]) * (1 / 3)
+        assert np.abs(cell(picture, row, 3, LEFT) - third).max() <= 1  # rounding
+
+
+def test_lines_go_by_default_between_images_of_a_mixture(dataset: Dataset, images: NDArray[np.uint8]) -> None:
+    """A split sorted by class would join images of one class."""
+    picture = drawn("interpolation", dataset, (5 * CELL + 1, RIGHT + CELL + 1))
+    order = mixed(60).tolist()
+    for row in range(5):
+        assert np.array_equal(cell(picture, row, 0), images[order[2 * row]])
+        assert np.array_equal(cell(picture, row, 0, RIGHT), images[order[2 * row + 1]])
+
+
+@pytest.mark.parametrize("pairs", PAIR_CASES)
+def test_the_animation_shows_the_same_line(pairs: tuple[tuple[int, int], ...], dataset: Dataset) -> None:
+    (kind,) = allowed(Toy(), ["animation"])
+    movie = Image.open(io.BytesIO(paint(kind, Toy(), Scene(dataset, CPU, pairs=pairs))))
+    assert (movie.format, kind.suffix, movie.info["loop"]) == ("GIF", "gif", 0)
+    shape = (CELL + 1, len(pairs) * CELL + 1)
+    frames = [small(frame, shape) for frame in ImageSequence.Iterator(movie)]
+    assert len(frames) == 10
+    lines = lines_of(pairs, dataset)
+    for step, frame in enumerate(frames):
+        for number in range(len(pairs)):
+            assert np.array_equal(cell(frame, 0, number), cell(lines, number, step, LEFT))
+
+
+def test_the_manifold_is_a_grid_of_quantiles(dataset: Dataset) -> None:
+    picture = drawn("manifold", dataset, (20 * CELL + 1, 20 * CELL + 1))
+    expected = [round((number + 0.5) / 20 * 255) for number in range(20)]
+    for row in range(20):
+        for column in range(20):
+            image = cell(picture, row, column).astype(int)
+            assert np.abs(image[: SIZE // 2] - expected[column]).max() <= 1
+            assert np.abs(image[SIZE // 2 :] - expected[19 - row]).max() <= 1
+
+
+def test_only_a_plane_has_a_manifold() -> None:
+    model = Toy()
+    model.latent_size = 3
+    assert "manifold" not in [kind.name for kind in allowed(model)]
+
+
+def test_use_is_what_numpy_counts(dataset: Dataset, images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "PASS", 7)
+    counts = kinds.use(Toy(), Scene(dataset, CPU)).numpy()
+    assert np.array_equal(counts, np.bincount(images.reshape(60, -1)[:, :4].flatten() % 5, minlength=6))
+
+
+@pytest.mark.parametrize("name", ["code-map", "code-use"])
+def test_plots_are_png_files_and_the_same_every_time(name: str, dataset: Dataset) -> None:
+    (kind,) = allowed(Toy(), [name])
+    files = [paint(kind, Toy(), Scene(dataset, CPU)) for _ in range(2)]
+    assert files[0] == files[1]
+    assert Image.open(io.BytesIO(files[0])).format == "PNG"
+
+
+def test_a_pair_beyond_the_split_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="image 60, but test has images 0 to 59"):
+        Scene(dataset, CPU, pairs=((0, 60),))
+
+
+def test_a_small_split_has_the_pairs_that_it_has(dataset: Dataset) -> None:
+    few = {split: ({name: column[:5] for name, column in table.items()},) for split, (table,) in dataset.splits.items()}
+    scene = Scene(dataclasses.replace(dataset, splits=few), CPU)
+    order = mixed(5).tolist()
+    assert scene.ends == [(order[0], order[1]), (order[2], order[3])]
+    for kind in allowed(Toy()):
+        assert paint(kind, Toy(), scene)
+
+
+def test_training_stores_the_cheap_kinds_only(dataset: Dataset) -> None:
+    assert set(grids(Toy(), dataset, CPU)) == {"fakes", "reconstructions"}
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_every_kind_that_an_entry_allows_is_drawn(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    dataset = fitting(entry)
+    model = build_model(override(tiny(ZOO[entry]), {"seed": 3}), dataset, CPU).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    scene = Scene(dataset, CPU)
+    for kind in allowed(model):
+        data = paint(kind, model, scene)
+        assert data == paint(kind, model, scene), kind.name
+        assert Image.open(io.BytesIO(data)).format == kind.suffix.upper()
+        if kind.name == "interpolation":  # with originals at the ends of whatever encodes
+            side, picture = dataset.shape.size + 1, Image.open(io.BytesIO(data))
+            width = 10 * side + 1 + 2 * (side + 1 + 4) * isinstance(model, Encodes)
+            assert picture.width * (5 * side + 1) == picture.height * width
+            assert kind.paired(model) == isinstance(model, Encodes)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_it_is_said_which_classes_have_rows() -> None:
+    (kind,) = allowed(Toy(), ["classes"])
+    many = Toy()
+    many.classes = 200
+    assert kind.shows(Toy()) == "a real image, then its class's fakes"
+    assert kind.shows(many) == "a real image, then its class's fakes, classes 0 to 19 of 200"
+
+
+def test_names_are_unique() -> None:
+    assert len({kind.name for kind in KINDS}) == len(KINDS)

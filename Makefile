@@ -1,15 +1,24 @@
 # Two commands on a fresh machine: `make demo` and `make test`. PYTHON names the interpreter that makes .venv.
+# While working: `make quick`, and `make gpu` on a machine with a CUDA device.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format
+.PHONY: demo test quick gpu lint format
 
 demo: .venv/installed
 	$(BIN)/python -m jobs.demo
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# Format, lint, types, and the tests that need no Ray and are not slow, with few examples of each property.
+quick: lint
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -n 2 --dist loadgroup -m "not ray and not slow"
+
+# What a CUDA device alone can show, in one process: the tests share the device.
+gpu: .venv/installed
+	$(BIN)/pytest -m gpu tests/gpu -n 0
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -6,29 +6,46 @@ import difflib
 import json
 from dataclasses import replace
 
-from gen.config import Budget, DataConfig, EvaluateConfig, RunConfig, TrainConfig, flat, on_stage, override
+from gen.config import (
+    Budget,
+    DataConfig,
+    EvaluateConfig,
+    RunConfig,
+    StageOne,
+    TrainConfig,
+    TwoStageConfig,
+    dotted,
+    flat,
+    on_stage,
+    override,
+)
 from gen.models import vae, vqvae
 from gen.models.gan import GAN
 from gen.models.prior_gmm import MixturePrior
 from gen.models.prior_pixelcnn import PixelCNNPrior
 from gen.models.prior_vae import VAEPrior
 from gen.nets.codebook import Codebook
+from gen.nets.conditioning import OneHot
 from gen.objectives.adversarial import LeastSquares, Wasserstein
-from gen.objectives.likelihoods import LikelihoodConfig
-from gen.phase import Adam, StageOne, TwoStageConfig
+from gen.objectives.likelihoods import Bernoulli, DataVariance, Gaussian
+from gen.objectives.penalties import OneCentred
+from gen.optimizers import Adam
+from gen.results.renamed import upgraded
 
 RECONSTRUCTED = EvaluateConfig(metric="mse/reconstructions", floor="used/images", least=0.05)  # collapsed below it
-DEEP = vae.Dense(latent=15, width=400, depth=3, halving=False)
+DEEP = vae.VAE.Config(latent=15, networks=vae.Dense(width=400, depth=3, halving=False))
 
 ENTRIES = (
-    RunConfig("vae_mlp", "vae", vae.Dense(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
+    RunConfig("vae_mlp", "vae", vae.VAE.Config(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
     RunConfig("vae_deep", "vae", DEEP, train=TrainConfig(batch=128), budget=Budget(epochs=20)),
-    RunConfig("cvae", "vae", replace(DEEP, conditional=True), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
+    RunConfig(
+        "cvae", "vae", replace(DEEP, conditioning=OneHot()), train=TrainConfig(batch=128), budget=Budget(epochs=20)
+    ),
     RunConfig("beta_vae", "vae", replace(DEEP, beta=4.0), train=TrainConfig(batch=128), budget=Budget(epochs=20)),
     RunConfig(
         "vae_conv",
         "vae",
-        vae.Growing(latent=32),
+        vae.VAE.Config(latent=32, networks=vae.Growing()),
         DataConfig(size=64),
         train=TrainConfig(batch=32),
         budget=Budget(epochs=20),
@@ -36,7 +53,11 @@ ENTRIES = (
     RunConfig(
         "vae_conv_bn",
         "vae",
-        vae.Strided(latent=128, likelihood=LikelihoodConfig("gaussian", "data", tanh=True)),
+        vae.VAE.Config(
+            latent=128,
+            networks=vae.Strided(),
+            likelihood=Gaussian(variance=DataVariance(), tanh=True),
+        ),
         DataConfig(size=64),
         train=TrainConfig(batch=100),
         budget=Budget(epochs=20),
@@ -54,7 +75,7 @@ ENTRIES = (
         "gan",
         GAN.Config(
             objective=Wasserstein(),
-            penalty=10.0,
+            penalty=OneCentred(10.0),
             repeats=5,
             generator_optimizer=Adam(rate=1e-4, beta1=0.0, beta2=0.9),
             critic_optimizer=Adam(rate=1e-4, beta1=0.0, beta2=0.9),
@@ -65,7 +86,7 @@ ENTRIES = (
     RunConfig(
         "vqvae",
         "vqvae",
-        vqvae.Quartering(),
+        vqvae.VQVAE.Config(),
         train=TrainConfig(batch=128),
         evaluate=RECONSTRUCTED,
         budget=Budget(epochs=20),
@@ -73,9 +94,10 @@ ENTRIES = (
     RunConfig(
         "vqvae_bn",
         "vqvae",
-        vqvae.Strided(
+        vqvae.VQVAE.Config(
+            networks=vqvae.Strided(),
             codebook=Codebook.Config(codes=64, dimensions=16),
-            likelihood=LikelihoodConfig("bernoulli"),
+            likelihood=Bernoulli(),
             optimizer=Adam(rate=2e-3),
         ),
         DataConfig(size=64),
@@ -147,11 +169,15 @@ def tiny(config: RunConfig) -> RunConfig:
 
 
 def restore(text: str) -> RunConfig:
-    """The config that `to_json` wrote, as stored in the tables and in checkpoints."""
+    """The config that `to_json` wrote, as stored in the tables and in checkpoints, by this or an earlier version."""
     settings = json.loads(text)
-    config = entry(settings.pop("entry"))
+    config, version = entry(settings.pop("entry")), settings.pop("version", 1)
     settings.pop("family")
     if stage := settings["model"].get("stage_one"):
-        first = override(entry(stage["entry"]), {"model": stage["model"]})
-        config = on_stage(config, StageOne(**{**stage, "model": first.model}))
-    return override(config, settings)
+        first = entry(stage["entry"])
+        model = upgraded(first.family, dotted({"model": stage["model"]}), version)
+        config = on_stage(config, StageOne(**{**stage, "model": override(first, model).model}))
+        settings["model"]["stage_one"] = None
+    leaves = upgraded(config.family, dotted(settings), version)
+    leaves.pop("model.stage_one", None)
+    return override(config, leaves)

@@ -16,8 +16,25 @@ import click
 
 from gen.on_ray.version import ROOT, code_version
 
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's; with "0" a Ray of one host listens on loopback, on any system
 INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
 PACKAGES = ("ray", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "scipy")
+
+
+def keep_to_loopback() -> bool:
+    """Has a Ray that this process may start listen on loopback and nowhere else; False if it is too late for that.
+
+    Ray reads the variable once, on import. So this is called where this file is imported, which each job does before it
+    imports Ray. A Ray that others started is joined as it is, and who names its address starts none.
+    """
+    if os.environ.get("RAY_ADDRESS", "") not in ("", "auto", "local"):
+        return True
+    if "ray" not in sys.modules:
+        os.environ[LOOPBACK] = "0"
+    return os.environ.get(LOOPBACK) == "0"
+
+
+IN_TIME = keep_to_loopback()
 
 
 @contextmanager
@@ -37,7 +54,8 @@ def connected() -> Iterator[None]:
     except ConnectionError as error:
         if os.environ.get("RAY_ADDRESS"):
             raise click.ClickException(f"no Ray answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: {error}") from error
-        loopback_only()
+        if not IN_TIME:
+            raise RuntimeError("jobs.cluster was imported after Ray, which would listen on all interfaces") from error
         ray.init("local", include_dashboard=False, **quiet)
     for name in ("ray.train", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed
@@ -60,18 +78,6 @@ def fitted(trainer: Any, name: str) -> bool:
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
         raise KeyboardInterrupt from None
     return True
-
-
-def loopback_only() -> None:
-    """A Ray started from here on, by this process and its children, listens on loopback and nowhere else.
-
-    Ray replaces a loopback address that it is given by the host's own, unless it takes this platform for one without
-    clusters, which it decides on import.
-    """
-    from ray._private import ray_constants
-
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def facts() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from gen.on_ray.version import ROOT, VARIABLE, code_version
 
 DASHBOARD = "http://127.0.0.1:8265"
 NAME = "demo"
-SEARCH = "--entry vqvae --data digits --size 16 --epochs 18 --grace 2 --samples 16 --set model.hidden=32"
+SEARCH = "--entry vqvae --data digits --size 16 --epochs 18 --grace 2 --samples 16 --set model.networks.hidden=32"
 PANDAS = """\
 import pandas as pd
 evals = pd.read_parquet("{place}/evals", filters=[("scope", "==", "best"), ("metric", "==", "mse")])

@@ -13,18 +13,28 @@ import click
 import torch
 
 from gen.config import Config, RunConfig, flat, override, to_json
+from gen.config.describe import WIDTH, kinds_text
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.places import normal
 from gen.data.sources import SOURCES, everywhere
-from gen.engine.fit import build_model, steering
+from gen.engine.build import build_model, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
 from gen.record.tensorboard import check_installed
+from gen.results.renamed import present
 from gen.results.storage import Storage, check_name
-from gen.zoo import entry
+from gen.zoo import ZOO, entry
 from jobs.runs import on_first_stage
 
 BAD_INPUT = 2
+BEFORE = """
+Kinds: --set KEY=KIND takes a kind with the defaults below; --set
+KEY.FIELD=VALUE changes a field of the kind in force. In brackets: which
+families of entries have the setting.
+"""
+AFTER = """
+python -m jobs.zoo lists the entries, python -m jobs.zoo ENTRY tells all of one.
+"""
 
 
 class Job(click.Command):
@@ -41,6 +51,11 @@ class Job(click.Command):
             click.echo("interrupted: submit the same again to go on", err=True)
             sys.exit(130)
         sys.exit(status or 0)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Ends the help of a job that trains an entry with the kinds that its settings choose among."""
+        if any("--entry" in option.opts for option in self.params):
+            formatter.write(f"{BEFORE}\n{kinds_text(ZOO.values(), WIDTH)}\n{AFTER}")  # as it is laid out already
 
 
 @contextmanager
@@ -122,7 +137,7 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
 def resolve(options: dict[str, Any]) -> Asked:
     """The shared options as one value; takes them out of `options`. ValueError for whatever is wrong with them."""
     taken = {key: options.pop(key) for key in ("epochs", "seed", "workers", "device")}
-    pairs = [pair(text) for text in options.pop("settings")]
+    pairs = dict(pair(text) for text in options.pop("settings"))
     keys = {
         "epochs": "budget.epochs",
         "seed": "seed",
@@ -133,7 +148,8 @@ def resolve(options: dict[str, Any]) -> Asked:
     if (stage := options.pop("stage_one")) is not None:
         config = on_first_stage(config, storage, stage)
     said = {keys[key]: value for key, value in taken.items() if value is not None} | data_settings(options)
-    config = agreed(config, dict(pairs), said)
+    pairs = present(config.family, pairs)
+    config = agreed(config, pairs, said)
     places = {"data.name": config.data.name, "evaluate.features": config.evaluate.features}
     config = override(config, {key: everywhere(name) for key, name in places.items()})
     if weights := config.machine.inception_weights:
@@ -151,7 +167,7 @@ def resolve(options: dict[str, Any]) -> Asked:
         options.pop("download"),
         options.pop("dry_run"),
         tensorboard,
-        [key for key, _ in pairs],
+        list(pairs),
     )
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from ray.tune.search.sample import Categorical, Domain
 
-from gen.config import Machine, RunConfig, override
+from gen.checks import at_least
+from gen.config import Machine, RunConfig, TwoStageConfig, override
 from gen.data.dataset import Dataset
-from gen.engine.fit import build_model
-from gen.phase import TwoStageConfig, at_least
+from gen.engine.build import build_model
+from gen.metrics.table import direction
 from jobs.options import Asked, check_ticks, pair, resolve
 from tune_spaces import Space, check_objective, check_searchable, draw, extend, pin, space_for
 
@@ -75,13 +76,10 @@ def plan(options: dict[str, Any]) -> Plan:
     if not epochs and "budget.epochs" not in asked.pinned:
         config = override(config, {"budget.epochs": math.ceil(space.max_epochs / every) * every})
     check_ticks(config)
+    full = "evaluate.full" in asked.pinned
     metric = metric or config.evaluate.metric or space.metric
-    mode = mode or (config.evaluate.mode if "evaluate.mode" in asked.pinned else None)
-    if mode is None and metric != space.metric:
-        raise ValueError(
-            f"metric={metric!r}: say whether small or large values are good; allowed: --mode min, --mode max"
-        )
-    config = override(config, {"evaluate.metric": metric, "evaluate.mode": mode or space.mode})
+    direction(metric, mode)
+    config = override(config, {"evaluate.metric": metric} | ({} if full else {"evaluate.full": "leaders"}))
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     if changes["grace"] is None:
         space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)

@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-
-import pandas as pd
 
 from gen import results
 from gen.config import RunConfig, on_stage
 from gen.engine.stage_one import CPU, stage_of
 from gen.record import checkpoint
+from gen.results.best import best_run
 from gen.zoo import restore
 
 SOME = 10  # runs that a refusal names
-
-
-def ranked(storage: results.Storage, name: str) -> pd.DataFrame:
-    """Runs with their `best` value and `checkpoint`, the best first and those without one last."""
-    runs = results.runs(storage, name)
-    if runs.empty:
-        raise ValueError(f"experiment {name} at {storage} has no runs yet")
-    mode = json.loads(runs["config"].iloc[0])["evaluate"]["mode"]
-    ends = results.outcomes(storage, name)
-    if len(kinds := sorted(ends["metric"].dropna().unique())) > 1:
-        raise ValueError(f"runs of {name} were steered by {', '.join(kinds)}, which do not compare; name the run")
-    frame = runs[["run"]].merge(ends[["run", "best", "checkpoint"]], on="run", how="left")
-    return pd.DataFrame(frame).sort_values("best", ascending=mode == "min", kind="stable")
-
-
-def best_run(storage: results.Storage, name: str) -> str:
-    """The run that is ranked first, or the only one that has weights. ValueError if none has."""
-    best = ranked(storage, name).dropna(subset=["best", "checkpoint"])
-    if best.empty:
-        raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")
-    return str(best["run"].iloc[0])
 
 
 def known(storage: results.Storage) -> list[str]:

@@ -16,13 +16,13 @@ import torch
 from gen import results
 from gen.data.dataset import check_trained_on, open_dataset
 from gen.distributed.machine import resolve_device
-from gen.engine.fit import build_model
+from gen.engine.build import build_model
 from gen.pictures import KINDS, Scene, allowed, paint
 from gen.record import checkpoint
+from gen.results.best import best_run, ranked
 from gen.zoo import restore
 from jobs.curves import curves
 from jobs.options import Job, named, refusing, show
-from jobs.runs import best_run, ranked
 
 
 @click.command(cls=Job, help=__doc__)

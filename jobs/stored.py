@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,24 @@ from typing import Any
 import torch
 
 from gen import results
+from gen.checks import at_least
 from gen.config import DataConfig, EvaluateConfig, RunConfig, override
 from gen.data.sources import everywhere
-from gen.engine.fit import build_model
+from gen.engine.build import build_model
 from gen.judge import Features, Figure, Judge, judge_by
+from gen.metrics.table import METRICS
 from gen.on_ray.scoring import Stored, Wanted, on_record
-from gen.phase import at_least
 from gen.record import checkpoint
+from gen.results.best import ranked
 from gen.zoo import restore
 from jobs.options import named
-from jobs.runs import ranked
 
 
 def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:
     """The options of jobs.evaluate as one value. ValueError for whatever is wrong with them."""
     place, root = results.Storage(storage), options["data_root"]
     begun = results.runs(place, name).set_index("run")
-    ticks = {run: tick for run in begun.index if (tick := best_tick(place, name, run))}
+    ticks = {run: tick for run in begun.index if (tick := checkpoint.best_tick(place, name, run))}
     if best is not None:
         at_least("best", best, 1)
         if runs:
@@ -78,17 +78,13 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
         for split in wanted.splits:
             had |= {figure.metric for figure in judges[key].plan(model, split, wanted.images_of(one), "raw")}
             yield from ((one.run, figure) for figure in wanted.missing(judges[key], model, one, split, known))
-    if unknown := [metric for metric in wanted.metrics if metric not in had]:
-        raise ValueError(f"metrics={','.join(unknown)}: not measured for these runs; allowed: {', '.join(sorted(had))}")
+    if absent := [metric for metric in wanted.metrics if metric not in had]:
+        needs = [f"{name} needs a model that {' or '.join(METRICS[name].needs)}" for name in absent if name in METRICS]
+        more = "".join(f"; {one}" for one in needs)
+        allowed = ", ".join(sorted(had))
+        raise ValueError(f"metrics={','.join(absent)}: not measured for these runs; allowed: {allowed}{more}")
 
 
 def judged(text: str, settings: dict[str, Any]) -> RunConfig:
     """A run's config with other features and another machine."""
     return override(restore(text), settings)
-
-
-def best_tick(storage: results.Storage, name: str, run: str) -> int:
-    """The tick of a run's stored best weights; 0 if it has none."""
-    names = storage.list(checkpoint.folder(name, run))
-    found = [int(match[1]) for file in names if (match := re.fullmatch(r"best-(\d+)\.pt", file))]
-    return max(found, default=0)

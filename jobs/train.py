@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from gen.config import identity
 from gen.engine.fit import Tick
+from gen.record import names
 from gen.results import Lease
 from jobs.cluster import connected, facts, fitted
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared, show
@@ -44,7 +44,7 @@ def train(asked: Asked, data_hash: str) -> int:
     from gen.on_ray.worker import Order, train_worker
 
     config, name, lease = asked.config, asked.name, Lease(asked.storage, asked.name)
-    wanted = preflight.note(config, data_hash, job="train")
+    wanted = names.note(config, data_hash, job="train")
     with refusing():
         needed = preflight.check_cluster(config.machine)
         preflight.check_batchnorm([config], needed)
@@ -52,11 +52,12 @@ def train(asked: Asked, data_hash: str) -> int:
         preflight.check_name(asked.storage, name, wanted)
         lease.acquire()
     try:
-        preflight.write_note(asked.storage, name, wanted)
+        names.write_note(asked.storage, name, wanted)
         data = (data_hash, asked.data_root, asked.download)
-        order = Order(config, asked.storage, name, lease.attempt, *data, facts(), asked.tensorboard)
+        run = names.Names(asked.storage, name).of(config, data_hash)
+        order = Order(config, asked.storage, name, lease.attempt, *data, facts(), asked.tensorboard, run)
         each = preflight.described(needed)
-        print(f"{name}: run {identity(config, data_hash)}, {config.machine.workers} workers, {each} each", flush=True)
+        print(f"{name}: run {run}, {config.machine.workers} workers, {each} each", flush=True)
         queue, ticks = Queue(actor_options={"num_cpus": 0}), list[Tick]()
         listener = threading.Thread(target=listen, args=(queue, ticks, lease), daemon=True)
         listener.start()

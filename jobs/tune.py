@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from gen import results
-from gen.config import identity
+from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.distributed.machine import resolve_device, set_threads
+from gen.metrics.table import direction
+from gen.record import names
 from jobs.cluster import connected, facts
 from jobs.options import Job, refusing, shared, show
 from jobs.plan import Plan, plan
@@ -57,7 +59,7 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     lease = results.Lease(storage, name)
     about = wanted.described()
     grows = {key: about.pop(key) for key in ("samples", "seeds")}
-    note = preflight.note(config, dataset.hash, job="tune", search=about, **grows)
+    note = names.note(config, dataset.hash, job="tune", search=about, **grows)
     with refusing():
         needed = preflight.check_cluster(config.machine, wanted.gpus)
         preflight.check_batchnorm(wanted.configs, needed)
@@ -68,26 +70,28 @@ def search(wanted: Plan, dataset: Dataset) -> int:
         set_threads(config.machine.threads)
         with refusing():
             asked.features().open(dataset, resolve_device("cpu"), storage=storage)  # before trials race for it
-        preflight.write_note(storage, name, note)
-        by_run = {identity(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
+        names.write_note(storage, name, note)
+        named = names.Names(storage, name)
+        by_run = {named.of(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
         where = (storage, name, lease.attempt, dataset.hash, asked.data_root, asked.download, facts())
         print(f"{name}: {len(by_run)} runs, {done} on record; {preflight.described(needed)} each", flush=True)
         with shown(len(by_run), done) as hear:
             found = search.search(
-                Search(list(by_run.values()), *where, tensorboard=asked.tensorboard),
+                Search(by_run, *where, tensorboard=asked.tensorboard),
                 lease,
                 needed,
                 hear,
-                mode=config.evaluate.mode,
+                mode=direction(config.evaluate.metric),
                 grace=space.grace,
                 reduction=space.reduction,
                 most=wanted.most,
                 seconds=wanted.seconds,
             )
+        found.errors.extend(measure(wanted, by_run, lease, needed))
         if len(results.outcomes(storage, name)):
             try:
-                print(results.leaderboard(storage, name, mode=config.evaluate.mode).head(10).to_string())
+                print(results.leaderboard(storage, name).head(10).to_string())
             except ValueError as unlike:
                 print(f"no leaderboard: {unlike}", flush=True)
         for error in found.errors:
@@ -97,6 +101,24 @@ def search(wanted: Plan, dataset: Dataset) -> int:
         return int(bool(found.errors))
     finally:
         lease.release()
+
+
+def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
+    """Measures the leaders in full, where that is asked for; gives what went wrong."""
+    from gen.on_ray.leaders import SPLITS, leaders, measure_leaders, stored
+    from gen.on_ray.scoring import Wanted
+
+    asked = wanted.asked
+    if wanted.space.config.evaluate.full != "leaders":
+        return []
+    best = stored(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
+    where = (asked.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
+    return measure_leaders(
+        Wanted(*where),
+        lease,
+        needed,
+        lambda run, done, count: print(f"measured {done} of {count} leaders: run {run}", flush=True),
+    )
 
 
 if __name__ == "__main__":

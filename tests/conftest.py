@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import settings
 from pyarrow import fs
 
 ROOT = Path(__file__).resolve().parents[1]
+GIVE_UP = 1500.0  # seconds: ten times what the longest search of the tests takes alone, so only what hangs is given up
 SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -28,6 +30,7 @@ SETTINGS = {
 pytest_plugins = ["tests.fixtures.runs"]
 
 settings.register_profile("same", derandomize=True, deadline=None)  # a gate must not depend on luck or on load
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=5)
 settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
@@ -52,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"jobs", "on_ray"} & set(item.path.parts) or "ray_cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("ray"))
+        if "ray_cluster" in getattr(item, "fixturenames", ()):  # what another fixture needs is among them
+            item.add_marker(pytest.mark.ray)
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +113,7 @@ def run_job(start_job: Callable[..., subprocess.Popen[str]]) -> Callable[..., su
 
     def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         process = start_job(name, *arguments)
-        output, errors = process.communicate(timeout=240)
+        output, errors = process.communicate(timeout=GIVE_UP)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     return run
@@ -140,6 +145,14 @@ def s3() -> Iterator[str]:
         filesystem.create_dir("bucket")
         yield address
         server.stdin.close()
+
+
+def wait_for(happened: Callable[[], object], why: Callable[[], object] = str) -> None:
+    """Returns when `happened` tells that it has; fails with what `why` tells if that takes far too long."""
+    deadline = time.monotonic() + GIVE_UP
+    while not happened():
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.05)
 
 
 def free_port() -> int:

@@ -1,9 +1,14 @@
 """cluster.yaml against Ray's own launcher: its schema, its defaults, what its autoscaler would start, and the instances
-that it makes on a simulated EC2."""
+that it makes on a simulated EC2.
+
+The launcher's only public interface is the command `ray up`, which starts instances that cost money. So this file, and
+no other, names private parts of Ray: its imports fail when they move.
+"""
 
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +26,8 @@ from ray.autoscaler.tags import TAG_RAY_CLUSTER_NAME, TAG_RAY_USER_NODE_TYPE
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
+
+from gen.on_ray import preflight
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,6 +122,19 @@ def test_token_loopback_and_no_statistics(written: dict[str, Any]):
     text = (ROOT / "cluster.yaml").read_text()
     assert "RAY_AUTH_TOKEN=" not in text  # the token itself is in no file and no command
     assert "0.0.0.0" not in text
+
+
+def test_the_jobs_are_told_how_far_the_fleet_grows(written: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    """The variable of the head says what all workers of the file have together."""
+    (said,) = re.findall(rf"{preflight.SCALE_TO}=(\S+)", " ".join(written["head_start_ray_commands"]))
+    monkeypatch.setenv(preflight.SCALE_TO, said)
+    types = dict(written["available_node_types"])
+    del types[written["head_node_type"]]
+    together = {"CPU": 0.0, "GPU": 0.0}
+    for worker in types.values():
+        for name in together:
+            together[name] += min(worker["max_workers"], written["max_workers"]) * worker["resources"][name]
+    assert preflight.scale_bound() == together == {"CPU": 32, "GPU": 8}
 
 
 def test_setup_installs_what_pyproject_lists(written: dict[str, Any], tmp_path: Path):

@@ -14,7 +14,7 @@ FILES = sorted(path for folder in ("gen", "jobs", "tune_spaces") for path in (RO
 
 TIERS = (  # rooms from top to bottom: each may import those below it, and its neighbours where that makes no circle
     ("jobs",),
-    ("gen.on_ray",),
+    ("gen.on_ray", "gen"),
     ("gen.engine",),
     ("gen.record",),
     ("gen.judge", "gen.pictures", "gen.zoo"),
@@ -22,8 +22,9 @@ TIERS = (  # rooms from top to bottom: each may import those below it, and its n
     ("gen.objectives", "gen.nets", "gen.capabilities", "gen.config"),
     ("gen.phase", "gen.optimizers", "gen.distributed"),
     ("gen.metrics", "gen.results"),
+    ("gen.checks", "gen.tensors"),
 )
-LEVELS = {room: len(TIERS) - number for number, tier in enumerate(TIERS) for room in tier} | {"gen": 0}
+LEVELS = {room: len(TIERS) - number for number, tier in enumerate(TIERS) for room in tier}
 RAY = ("gen.on_ray", "jobs", "tune_spaces")  # the rooms that may import Ray
 
 
@@ -84,7 +85,21 @@ def test_only_jobs_print() -> None:
         assert not printing or module_of(path).startswith("jobs"), path
 
 
-def test_backward_is_called_in_one_place() -> None:
-    """The judge's classifier, which is no model of the zoo, trains by itself."""
-    callers = {module_of(path) for path in FILES if ".backward()" in path.read_text()}
-    assert callers <= {"gen.engine.step", "gen.judge.networks.classifier", "jobs.bench.__main__"}
+DIFFERENTIATES = {  # who may call what of autograd, and why
+    ("gen.engine.step", "backward"),  # the players of all models
+    ("gen.judge.networks.classifier", "backward"),  # an extractor: no model of the zoo, and below the engine
+    ("gen.objectives.penalties", "grad"),  # a penalty is a function of a gradient
+}
+BENCHES = "jobs.bench"  # plain loops, which the engine is compared with
+
+
+def test_the_engine_alone_differentiates() -> None:
+    """By calls in the code itself: `loss.backward()`, `torch.autograd.backward(loss)`, however they are written."""
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+            of_autograd = isinstance(node, ast.Attribute) and getattr(node.value, "attr", "") == "autograd"
+            if name == "backward" or (name == "grad" and of_autograd):
+                found.add((module_of(path), name))
+    assert {(module, name) for module, name in found if not inside(module, (BENCHES,))} == DIFFERENTIATES

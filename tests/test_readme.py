@@ -50,6 +50,8 @@ def test_the_tables_are_read_as_shown(demo: Path, capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().out.splitlines()) == 3  # a heading, and a row a run
     exec(block("results.leaderboard"), {})
     assert "model.codebook.codes" in capsys.readouterr().out
+    exec(block("gen.load"), {})
+    assert "vqvae 2.0 torch.Size([4, 2, 2]) torch.Size([4, 1, 8, 8])" in capsys.readouterr().out
 
 
 def test_the_model_in_one_file_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +90,4 @@ def test_the_submitted_lines_are_understood(line: str, tmp_path: Path) -> None:
 
 def test_there_are_lines_to_check() -> None:
     assert len(SUBMITTED) == 6
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5

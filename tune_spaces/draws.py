@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from ray.tune.search.sample import Domain
 
+from gen.config import dotted
+from gen.results.renamed import first_key
 from tune_spaces.space import Space, covered
 
 
@@ -17,9 +19,11 @@ def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
     so that a key added or pinned leaves the draws of the others as they were."""
     settings: dict[str, Any] = {}
     for key, domain in space.keys.items():
-        generator = np.random.default_rng([seed, index, zlib.crc32(key.encode())])
-        drawn = dict(_leaves(key, domain, generator))
-        settings |= {leaf: value for leaf, value in drawn.items() if leaf == key or not covered(leaf, space.fixed)}
+        first = first_key(space.config.family, key)  # so that a setting that is renamed is drawn as it was before
+        generator = np.random.default_rng([seed, index, zlib.crc32(first.encode())])
+        drawn = dotted(dict(_leaves(key, domain, generator)))
+        below = [fixed for fixed in space.fixed if fixed.startswith(f"{key}.")]
+        settings |= {leaf: value for leaf, value in drawn.items() if not covered(leaf, below)}
     return settings
 
 

@@ -19,19 +19,18 @@ CODINGS = [
 def space(config: RunConfig) -> Space:
     """Ranked by the distance of the fakes. A penalty and several critic steps are searched where the entry has them."""
     settings = flat(config)
-    penalised = settings["model.penalty"] > 0
+    penalised = "model.penalty.weight" in settings
     low, high = (2e-5, 5e-4) if penalised else (1e-4, 2e-3)  # around the entry's own rate
     keys: dict[str, Any] = {
         "model.generator_optimizer.rate": tune.loguniform(low, high),
         "model.critic_optimizer.rate": tune.loguniform(low, high),
         "model.latent": tune.choice([16, 32, 64, 96, 128]),
-        "model.generator_width": tune.choice([256, 512, 1024]),
-        "model.critic_width": tune.choice([128, 256, 512]),
+        "model.networks.generator_width": tune.choice([256, 512, 1024]),
+        "model.networks.critic_width": tune.choice([128, 256, 512]),
     }
     if "model.objective.a" in settings:
         keys["model.objective"] = tune.choice(CODINGS)
     if penalised:
-        keys["model.penalty"] = tune.loguniform(0.1, 100.0)
+        keys["model.penalty.weight"] = tune.loguniform(0.1, 100.0)
         keys["model.repeats"] = tune.choice([1, 2, 3, 5])
-    scales = {"critic/": ["model.objective", "model.penalty"], "generator/": ["model.objective"]}
-    return Space(config, keys, metric="frechet/fakes", max_epochs=60, grace=5, scales=scales)
+    return Space(config, keys, metric="frechet/fakes", max_epochs=60, grace=5)

@@ -5,33 +5,32 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from gen.config import RunConfig, flat
+from gen.metrics.table import metric
 from tune_spaces.space import Space, covered
 
 PROTOCOL = ("data", "evaluate", "budget", "machine")  # groups whose settings say how, where or how long is measured
 
 
 def check_objective(
-    space: Space, metric: str, configs: Sequence[RunConfig], measured: Sequence[str], phases: Collection[str]
+    space: Space, figure: str, configs: Sequence[RunConfig], measured: Sequence[str], phases: Collection[str]
 ) -> None:
-    """ValueError unless the runs `configs` compare by the figure `metric`, which steers them.
+    """ValueError unless the runs `configs` compare by the figure `figure`, which steers them.
 
     `measured` are the held-out figures of the entry, `phases` the names of its phases, which begin those of its
     training figures.
     """
     varying = varied(configs)
-    scaling = scaled(space, metric, varying)
-    works = [name for name in (space.metric, *measured) if name in measured and not scaled(space, name, varying)]
+    works = [name for name in (space.metric, *measured) if name in measured and not scaled(name, varying)]
     advice = f"use {works[0]}" if works else "measured: " + ", ".join(measured)
-    if metric.partition("/")[0] in (*phases, "engine"):
-        why = f", and {', '.join(scaling)} change its scale" if scaling else ""
-        raise ValueError(f"metric={metric!r} is measured on training images{why}: runs do not compare by it; {advice}")
-    if metric not in measured:
+    if figure.partition("/")[0] in (*phases, "engine"):
+        raise ValueError(f"metric={figure!r} is measured on training images: runs do not compare by it; {advice}")
+    if figure not in measured:
         raise ValueError(
-            f"metric={metric!r} is no figure of {space.config.entry} to search by; allowed: {', '.join(measured)}; "
+            f"metric={figure!r} is no figure of {space.config.entry} to search by; allowed: {', '.join(measured)}; "
             f"{advice}"
         )
-    if scaling:
-        raise ValueError(f"metric={metric!r} changes its scale with {', '.join(scaling)}, which vary; {advice}")
+    if scaling := scaled(figure, varying):
+        raise ValueError(f"metric={figure!r} changes its scale with {', '.join(scaling)}, which vary; {advice}")
     if len({bool(config.train.ema) for config in configs}) > 1:
         raise ValueError(
             "train.ema=0 evaluates raw weights and other values averaged ones: figures of the two are not ranked "
@@ -48,13 +47,13 @@ def check_searchable(space: Space) -> None:
             raise ValueError(f"{key} cannot be searched: figures of runs that differ by it do not compare; use --set")
 
 
-def scaled(space: Space, metric: str, varying: Sequence[str]) -> list[str]:
+def scaled(figure: str, varying: Sequence[str]) -> list[str]:
     """Those of the settings `varying` that change the scale of a figure."""
-    keys = [key for start, keys in space.scales.items() if metric.startswith(start) for key in keys]
-    return [key for key in varying if covered(key, keys)]
+    return [key for key in varying if covered(key, metric(figure).scale)]
 
 
 def varied(configs: Sequence[RunConfig]) -> list[str]:
     """The settings that differ among runs, the seed apart."""
     rows = [flat(config) for config in configs]
-    return [key for key in rows[0] if key != "seed" and len({repr(row.get(key)) for row in rows}) > 1]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if key != "seed" and len({repr(row.get(key)) for row in rows}) > 1]

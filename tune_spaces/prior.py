@@ -34,8 +34,7 @@ def vae(config: RunConfig) -> Space:
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
         "train.batch": BATCHES,
     }
-    scales = {"prior/": ["model.beta"], "active_units/": ["model.latent"]}
-    return Space(config, keys, metric=METRIC, max_epochs=50, grace=5, scales=scales)
+    return Space(config, keys, metric=METRIC, max_epochs=50, grace=5)
 
 
 def mixture(config: RunConfig) -> Space:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from ray import tune
 
 from gen.config import RunConfig, flat, override
+from gen.config.variants import KIND
+from gen.results.renamed import present, present_key
 
 
 @dataclass(frozen=True)
@@ -22,36 +24,56 @@ class Space:
     config: RunConfig  # the entry that draws are laid over
     keys: Mapping[str, Any]  # dotted key -> domain
     metric: str  # what ranks its runs, as NAME/SUBJECT
-    mode: Literal["min", "max"] = "min"  # whether small or large is good
     max_epochs: int = 30  # epochs of a run that is never stopped
     grace: int = 2  # epochs before which none is stopped
     reduction: int = 3  # of the runs at a rung, one in so many goes on
     samples: int = 32  # configurations
-    scales: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # start of a figure's name -> what changes its scale
-    fixed: frozenset[str] = field(default=frozenset())  # keys that no dict of a key above them sets
+    fixed: frozenset[str] = field(default=frozenset())  # keys that keep the config's values, also where a dict that is
+    # drawn for a group above them ("model.codebook") has a value for them ("model.codebook.update")
 
 
 def extend(space: Space, choices: Mapping[str, str]) -> Space:
     """`space` with a choice among values for each key, "train.batch": "32,64,128", in place of what was there.
 
+    A key of a variant takes names of kinds; what is searched of its fields stays where all of these have them.
     ValueError for an unknown key (names the nearest valid ones) and for a value of the wrong type or out of range.
     """
     keys: dict[str, Any] = {}
-    for key, values in choices.items():
-        parsed = [flat(override(space.config, {key: value.strip()}))[key] for value in values.split(",")]
-        keys[key] = tune.choice(parsed)
-    space = pin(space, keys)
+    configs = [space.config]
+    for name, values in choices.items():
+        forms = [present(space.config.family, {name: value.strip()}) for value in values.split(",")]
+        overridden = [override(space.config, form) for form in forms]
+        key = min(forms[0], key=len)  # an old form may be several settings now: a kind and a field of it
+        found = [
+            {leaf.removeprefix(key).removeprefix(".") or KIND: flat(config)[leaf] for leaf in form}
+            for form, config in zip(forms, overridden, strict=True)
+        ]
+        single = all(set(form) == {key} for form in forms)
+        keys[key] = tune.choice([flat(config)[key] for config in overridden] if single else found)
+        configs += overridden
+    space = _shut(space, keys, configs)
     return replace(space, keys={**space.keys, **keys})
 
 
 def pin(space: Space, keys: Iterable[str]) -> Space:
-    """`space` without `keys` and all below them: they keep the values of the config that draws are laid over. Where one
-    is drawn by the dict of a key above it, the rest of that dict still is."""
-    pinned = frozenset(keys)
-    kept = {key: domain for key, domain in space.keys.items() if not covered(key, pinned)}
-    return replace(space, keys=kept, fixed=space.fixed | pinned)
+    """`space` without `keys`, which keep the values of the config that draws are laid over, and without all below them:
+    but of a variant whose kind alone is pinned the fields are still searched. Where a key is drawn by the dict of one
+    above it, the rest of that dict still is."""
+    return _shut(space, [present_key(space.config.family, key) for key in keys], [space.config])
+
+
+def _shut(space: Space, keys: Iterable[str], configs: Sequence[RunConfig]) -> Space:
+    """`space` without `keys`; of the fields of variants at these keys those that all of `configs` have stay."""
+    shut = frozenset(keys)
+    fields = set.intersection(*(set(flat(config)) for config in configs))
+    variants = {key for key in shut if key in fields and any(name.startswith(f"{key}.") for name in fields)}
+
+    def stays(key: str) -> bool:
+        return key not in shut and (not covered(key, shut - variants)) and (not covered(key, variants) or key in fields)
+
+    return replace(
+        space, keys={key: domain for key, domain in space.keys.items() if stays(key)}, fixed=space.fixed | shut
+    )
 
 
 def covered(key: str, keys: Iterable[str]) -> bool:

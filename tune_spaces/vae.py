@@ -20,18 +20,9 @@ def space(config: RunConfig) -> Space:
         "model.optimizer.rate": tune.loguniform(2e-4, 5e-3),
         "train.batch": tune.choice([32, 64, 128, 256]),
     }
-    if "model.depth" in settings:  # fully connected
-        keys["model.width"] = tune.choice([256, 400, 512, 1024])
-        keys["model.depth"] = tune.choice([1, 2, 3, 4])
+    if "model.networks.depth" in settings:  # fully connected
+        keys["model.networks.width"] = tune.choice([256, 400, 512, 1024])
+        keys["model.networks.depth"] = tune.choice([1, 2, 3, 4])
     else:
-        keys["model.width"] = tune.choice([16, 32, 64])
-    scales = {
-        "autoencoder/": ["model.beta", "model.likelihood"],
-        "bound/": ["model.likelihood"],
-        "distortion/": ["model.likelihood"],
-        "rate/": ["model.likelihood"],
-        "importance_bound/": ["model.likelihood"],
-        "bits_per_dimension/": ["model.likelihood"],
-        "active_units/": ["model.latent"],
-    }
-    return Space(config, keys, metric="bound/images", max_epochs=30, grace=2, scales=scales)
+        keys["model.networks.width"] = tune.choice([16, 32, 64])
+    return Space(config, keys, metric="bound/images", max_epochs=30, grace=2)

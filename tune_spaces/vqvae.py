@@ -27,18 +27,10 @@ def space(config: RunConfig) -> Space:
         "model.optimizer.rate": tune.loguniform(1e-4, 3e-3),
         "train.batch": tune.choice([32, 64, 128, 256]),
     }
-    if "model.hidden" in settings:
+    if "model.networks.hidden" in settings:
         keys["model.codebook.dimensions"] = tune.choice([8, 16, 32, 64])
-        keys["model.hidden"] = tune.choice([32, 64, 128])
-        keys["model.blocks"] = tune.choice([1, 2, 3])
+        keys["model.networks.hidden"] = tune.choice([32, 64, 128])
+        keys["model.networks.blocks"] = tune.choice([1, 2, 3])
     else:  # the image's size sets the dimensions
-        keys["model.width"] = tune.choice([16, 32, 64])
-    scales = {
-        "autoencoder/": ["model.beta", "model.codebook.update", "model.codebook.dimensions", "model.likelihood"],
-        "bound/": ["model.likelihood"],
-        "distortion/": ["model.likelihood"],
-        "rate/": ["model.codebook.codes"],
-        "perplexity/": ["model.codebook.codes"],
-        "used/": ["model.codebook.codes"],
-    }
-    return Space(config, keys, metric="mse/reconstructions", max_epochs=20, grace=1, scales=scales)
+        keys["model.networks.width"] = tune.choice([16, 32, 64])
+    return Space(config, keys, metric="mse/reconstructions", max_epochs=20, grace=1)

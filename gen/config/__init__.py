@@ -1,20 +1,10 @@
 """A run's settings: their tree, the one way to override them, and what a run is known by."""
 
-from gen.config.run import (
-    FREE,
-    Budget,
-    Config,
-    DataConfig,
-    EvaluateConfig,
-    Machine,
-    RunConfig,
-    TrainConfig,
-    flat,
-    identity,
-    on_stage,
-    override,
-    to_json,
-)
+from gen.config.identity import FREE, essence, identity, is_free, on_stage, to_json
+from gen.config.model import ModelConfig, StageOne, TwoStageConfig
+from gen.config.override import Config, override
+from gen.config.tree import Budget, DataConfig, EvaluateConfig, Machine, RunConfig, TrainConfig
+from gen.config.variants import dotted, flat, is_variant, name_of, nested
 
 __all__ = [
     "FREE",
@@ -23,10 +13,19 @@ __all__ = [
     "DataConfig",
     "EvaluateConfig",
     "Machine",
+    "ModelConfig",
     "RunConfig",
+    "StageOne",
     "TrainConfig",
+    "TwoStageConfig",
+    "dotted",
+    "essence",
     "flat",
     "identity",
+    "is_free",
+    "is_variant",
+    "name_of",
+    "nested",
     "on_stage",
     "override",
     "to_json",

@@ -16,6 +16,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from gen.config import DataConfig
+from gen.data.columns import is_image
 from gen.data.decode import resized
 from gen.data.parts import Made, Part, Runner, array_of, cut, digest, made, refuse_damaged, unlike
 from gen.data.places import OUT_OF_REACH, shown
@@ -66,7 +67,7 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
                 if isinstance(column, Pictures):
                     columns[name] = joined(path, parts, notes, (len(rows), channels, side, side))
                 else:
-                    columns[name] = copied(path, column, rows, config)
+                    columns[name] = copied(path, name, column, rows, config)
             written[split].append(columns)
     return {
         "shape": dataclasses.asdict(Shape(channels, side, raw.classes)),
@@ -104,8 +105,8 @@ def check(name: str, raw: Raw) -> None:
     """ValueError unless columns are of equal length, arrays of images square and of one shape, and labels in range."""
     shapes = {
         column.shape[1:]
-        for *_, column in walk(raw.splits)
-        if not isinstance(column, Pictures) and column.dtype == np.uint8
+        for _, _, name, column in walk(raw.splits)
+        if is_image(name) and not isinstance(column, Pictures)
     }
     if len(shapes) > 1 or any(len(shape) != 3 or shape[1] != shape[2] for shape in shapes):
         raise ValueError(
@@ -205,8 +206,8 @@ def common(config: DataConfig, picks: Picks, orders: Orders, notes: Mapping[str,
     if parts:
         return max(shape[1] for _, shape in parts), parts[0][1][2]
     for pick in (pick for tables in picks.values() for pick in tables):
-        for column in pick.columns.values():
-            if not isinstance(column, Pictures) and column.dtype == np.uint8:
+        for name, column in pick.columns.items():
+            if is_image(name) and not isinstance(column, Pictures):
                 return column.shape[1], config.size or column.shape[2]
     raise ValueError(f"data set {config.name} has no image that can be read")
 
@@ -231,9 +232,9 @@ def joined(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], shape: 
     return array
 
 
-def copied(path: Path, column: Any, rows: Rows, config: DataConfig) -> NDArray[Any]:
+def copied(path: Path, name: str, column: Any, rows: Rows, config: DataConfig) -> NDArray[Any]:
     """A column of an array's rows, images resized."""
-    images = column.dtype == np.uint8
+    images = is_image(name)
     side = config.size or column.shape[-1]
     shape = (len(rows), column.shape[1], side, side) if images else (len(rows),)
     array = created(path, column.dtype, shape)

@@ -25,6 +25,7 @@ from torch import Tensor
 from gen.config import DataConfig
 from gen.data import cache as filling
 from gen.data import labels
+from gen.data.columns import is_image
 from gen.data.parts import Runner, here
 from gen.data.places import changed, shown, title
 from gen.data.raw import Source
@@ -55,6 +56,27 @@ class Dataset:
         """Names of all columns over all tables."""
         return frozenset(column for table in self.splits["train"] for column in table)
 
+    def column(self, split: str, name: str) -> Tensor:
+        """A column of a split. ValueError if none of its tables has it."""
+        for table in self.splits[split]:
+            if name in table:
+                return table[name]
+        have = ", ".join(column for table in self.splits[split] for column in table)
+        raise ValueError(f"{split} of data set {self.name} has no column {name}; it has: {have}")
+
+    def count(self, split: str, name: str) -> int:
+        """Rows of a column of a split; 0 if it has none."""
+        return next((len(table[name]) for table in self.splits[split] if name in table), 0)
+
+    def length(self, split: str) -> int:
+        """Rows of the longest table of a split: those of an epoch."""
+        return max(len(next(iter(table.values()))) for table in self.splits[split])
+
+    @property
+    def pictured(self) -> str:
+        """The first column of images: by which a set is judged that has no "image"."""
+        return next(column for table in self.splits["train"] for column in table if is_image(column))
+
 
 def check_needs(needs: frozenset[str], dataset: Dataset) -> None:
     """ValueError if `dataset` lacks a column that a model needs."""
@@ -77,8 +99,8 @@ def open_dataset(
 
     `root`: folder of the originals, in the layout of torchvision. One that is given must be sound, and the cache is
     built anew if its files changed; without it a cache that is there serves, and downloads go into the cache. Of a set
-    named by its place ("images:PATH") files that come or go are noticed, in a bucket only with `verify`, which looks at
-    every file's size and date.
+    named by its place ("images:PATH") every call notices files that came or went in a local folder. `verify` looks at
+    the size and date of every file too, and at those in buckets: a listing that takes as long as there are files.
     `cache`: default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: where decoded parts go and stay, for other hosts;
     default $GENFLEET_PARTS, else beside the cache until it is whole. `runner` makes them. ValueError for an unknown
     name, bad originals, a cache that cannot be written.

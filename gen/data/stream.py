@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen.data.dataset import Table
+from gen.data.columns import is_image
+from gen.data.dataset import Dataset, Table
 from gen.data.pinned import Courier
 
 PASSES_KEPT = 2  # a draw may straddle two passes
@@ -33,6 +34,24 @@ def to_uint8(images: Tensor) -> Tensor:
     """The inverse of `scaled`: images in [-1, 1] to 0 .. 255, rounded; what lies outside is clamped, NaN is 0."""
     wide = images.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
     return wide.add(1).mul_(127.5).round_().clamp_(0, 255).nan_to_num_(0).to(torch.uint8)
+
+
+def on_device(column: str, rows: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Rows of a table's column as a batch has them: images as floats in [-1, 1], all else as it is stored."""
+    return scaled(rows, device, dtype) if is_image(column) else rows.to(device)
+
+
+def rows_of(
+    dataset: Dataset, split: str, numbers: Tensor, device: torch.device, dtype: torch.dtype, mix: bool = False
+) -> dict[str, Tensor]:
+    """A batch of the rows `numbers` (N,) of a split; shorter tables repeat. `mix`: rows of each table's fixed mixture,
+    for a split may be sorted by class."""
+    batch: dict[str, Tensor] = {}
+    for table in dataset.splits[split]:
+        for name, column in table.items():
+            rows = numbers % len(column)
+            batch[name] = on_device(name, column[mixed(len(column))[rows] if mix else rows], device, dtype)
+    return batch
 
 
 class Stream:
@@ -75,10 +94,7 @@ class Stream:
             picked = self.courier.bring(draw, start, stop)
         else:
             picked = {name: column.index_select(0, rows) for name, column, rows in self.wanted(draw, start, stop)}
-        return {
-            name: scaled(column, self.device, self.dtype) if column.dtype == torch.uint8 else column.to(self.device)
-            for name, column in picked.items()
-        }
+        return {name: on_device(name, column, self.device, self.dtype) for name, column in picked.items()}
 
     def wanted(self, draw: int, start: int, stop: int) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Each column's name, the column itself, and the numbers of its rows [start, stop) of a draw, where it lies."""

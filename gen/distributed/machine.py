@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gen.phase import one_of
+from gen.checks import one_of
 
 _MASK = 2**64 - 1
 

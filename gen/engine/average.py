@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gen.distributed.workers import Workers
 from gen.phase import Model
@@ -21,7 +21,7 @@ class EvenStatistics:
     around each micro-batch, then settle.
     """
 
-    def __init__(self, norms: Sequence[_BatchNorm]) -> None:
+    def __init__(self, norms: Sequence[nn.Module]) -> None:
         self.buffers = [buffer for norm in norms for buffer in norm.buffers()]
         self.start = [buffer.clone() for buffer in self.buffers]
         self.sums = [torch.zeros_like(buffer) for buffer in self.buffers]
@@ -51,7 +51,8 @@ class Average:
     def follow(self, model: Model, step: int) -> None:
         """Moves towards the model after step number `step`; slowly only once there is something to average over."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.weights, [parameter.detach() for parameter in model.parameters()], 1 - decay)
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average(self.weights, [parameter.detach() for parameter in model.parameters()], step)
 
     def show(self, model: Model, statistics: Callable[[Model], None]) -> Model:
         """A copy of `model` with the averaged weights; `statistics` recomputes its BatchNorm statistics."""

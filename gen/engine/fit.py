@@ -12,20 +12,19 @@ import torch
 from torch import nn
 
 from gen.config import RunConfig
-from gen.data.dataset import Dataset, check_needs
+from gen.data.dataset import Dataset
 from gen.data.stream import Stream
-from gen.distributed.machine import seed
 from gen.distributed.workers import ALONE, Workers
+from gen.engine.build import build_model, steering
 from gen.engine.stage_one import install
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
 from gen.judge import Figure, Judge, open_judge
+from gen.metrics.table import direction
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record.record import Home, Record
 from gen.results.schema import WORST
-
-__all__ = ["Home", "Tick", "build_model", "fit"]
 
 CLOSED = "fitted in closed form"  # why a run without phases is complete
 GUARDS = ("active_units", "least_rate", "used", "perplexity", "revived")  # what tells of a collapse
@@ -49,16 +48,6 @@ class Tick:
     why: str = ""
 
 
-def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Model:
-    """The run's model, initialised from its seed; the same on every worker. ValueError if the data lacks a column."""
-    seed(torch.device("cpu"), config.seed)
-    model = config.model.build(dataset.shape)
-    check_needs(model.needs, dataset)
-    if config.train.precision == "float64":
-        model = model.double()
-    return model.to(device)
-
-
 def fit(
     config: RunConfig,
     dataset: Dataset,
@@ -79,7 +68,7 @@ def fit(
     if run.ended():
         yield run.at(dict(run.evals))
         return
-    again = bool(home and home.standing and run.progress.tick)
+    again = bool(home and home.report_again and run.progress.tick)
     while not run.progress.status:
         tick, again = run.at({}) if again else run.tick(), False
         try:
@@ -132,7 +121,9 @@ class Run:
             return True
         if self.progress.tick:
             self.progress.status = self.progress.why = ""
-            self.record.event(self.progress, "resume", f"from the checkpoint of tick {self.progress.tick}")
+            self.record.event(
+                self.progress, "resume", f"from the checkpoint of tick {self.progress.tick}", self.progress.tick + 1
+            )
         return False
 
     def tick(self) -> Tick:
@@ -178,27 +169,36 @@ class Run:
         return self.at(metrics)
 
     def end(self, status: str, why: str, metrics: dict[str, float] | None = None) -> Tick:
-        """Closes the run: a finished one's best weights are measured in full, once, and their grids drawn."""
+        """Closes the run. A finished one's best weights are measured in full, once, where every run's are to be."""
         progress = self.progress
-        if status == "finished" and not (progress.best_tick and progress.measured_tick == progress.best_tick):
-            progress.measured_tick = progress.best_tick
-            weights = self.record.best(progress, self.device)
-            with self.stepper.shown() as shown:
-                model = copy.deepcopy(shown)
-            if weights is not None:
-                model.load_state_dict(weights)
-            figures = []
-            for split in ("validation", "test"):
-                count = self.config.evaluate.full_images
-                figures += self.judge.figures(model, split, count, self._weights, self.workers)
-            self.record.rows(progress, self.stepper, {}, figures, "best")
-            self._draw(model)
+        unmeasured = not progress.best_tick or progress.measured_tick != progress.best_tick
+        if status == "finished" and self.config.evaluate.full == "all" and unmeasured:
+            self._measure()
         if abs(progress.best) == WORST:
             floor = self.config.evaluate
             why = f"{why}; {floor.floor} was never {floor.least:g}, so it ranks last"
         progress.status, progress.why = status, why
         self.record.end(progress, self.stepper)
         return self.at(metrics or {})
+
+    def _measure(self) -> None:
+        """The full protocol on the best weights, and their grids; what that takes is the run's cost."""
+        progress, start = self.progress, time.perf_counter()
+        progress.measured_tick = progress.best_tick
+        weights = self.record.best(progress, self.device)
+        with self.stepper.shown() as shown:
+            model = copy.deepcopy(shown)
+        if weights is not None:
+            model.load_state_dict(weights)
+        figures = []
+        for split in ("validation", "test"):
+            count = self.config.evaluate.full_images
+            figures += self.judge.figures(model, split, count, self._weights, self.workers)
+        self._draw(model)
+        taken = time.perf_counter() - start
+        progress.seconds += taken
+        metrics = {"engine/full_seconds": taken, "engine/full_share": taken / progress.seconds}
+        self.record.rows(progress, self.stepper, metrics, figures, "best")
 
     def at(self, metrics: dict[str, float]) -> Tick:
         """The tick where the run stands."""
@@ -225,7 +225,7 @@ class Run:
     def _weigh(self, model: Model, figures: list[Figure]) -> None:
         """Keeps the weights if the metric that steers is the best so far."""
         self.evals = {figure.name: figure.value for figure in figures}
-        sign = 1 if self.config.evaluate.mode == "max" else -1
+        sign = 1 if direction(self.metric) == "max" else -1
         progress, value, floor = self.progress, self.evals[self.metric], self.config.evaluate.floor
         if floor and not self.evals[floor] >= self.config.evaluate.least:
             value = -sign * WORST
@@ -237,9 +237,15 @@ class Run:
             self.record.better(model.state_dict())
 
     def _draw(self, model: Model) -> None:
-        if self.workers.rank == 0:
-            for kind, png in grids(model, self.dataset, self.device).items():
-                self.record.picture(self.progress, self.stepper, kind, png)
+        """Grids of what the model makes. One that cannot be drawn is an event, and the run goes on."""
+        if self.workers.rank == 0 and self.record.writes:
+            progress = self.progress
+
+            def failed(why: str) -> None:
+                self.record.event(progress, "picture", why, progress.tick)
+
+            for kind, png in grids(model, self.dataset, self.device, failed=failed):
+                self.record.picture(progress, self.stepper, kind, png)
 
     def _complete(self) -> str:
         """Why the budget is used up; empty if it is not."""
@@ -260,21 +266,3 @@ def guards(metrics: Mapping[str, float], evals: Mapping[str, float]) -> dict[str
     told = {name.rpartition("/")[2]: value for name, value in metrics.items()}
     told |= {name.partition("/")[0]: value for name, value in evals.items()}
     return {name: told[name] for name in GUARDS if name in told}
-
-
-def steering(config: RunConfig, judge: Judge, model: Model) -> str:
-    """The metric that selects the best weights: the config's, or the model's first. ValueError if it has no such."""
-    longest = max(len(next(iter(table.values()))) for table in judge.dataset.splits["train"])
-    names = judge.steers(model, config.evaluate.tick_images(longest))
-    if not names:
-        raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by")
-    metric = judge.full_name(config.evaluate.metric) or names[0]
-    if metric not in names:
-        raise ValueError(
-            f"evaluate.metric={metric!r} is no figure of {config.entry} to select by; allowed: {', '.join(names)}"
-        )
-    if config.evaluate.floor and config.evaluate.floor not in names:
-        raise ValueError(
-            f"evaluate.floor={config.evaluate.floor!r} is not measured for {config.entry}; allowed: {', '.join(names)}"
-        )
-    return metric

@@ -4,64 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from gen.phase import Phase
+from gen.phase import Model, Phase
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+FROZEN, JUDGED = -1, -2  # in the place of a phase's number: nobody moves; nobody moves, and it is evaluated
 
 
-def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+def batch_norms(module: nn.Module) -> list[Any]:
     """The BatchNorm layers inside `module` that keep running statistics."""
-    return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
+    return [part for part in module.modules() if isinstance(part, BATCH_NORMS) and part.running_mean is not None]
+
+
+def switch(modules: Sequence[nn.Module], flag: str, value: bool) -> None:
+    """Sets a flag of modules past their `__setattr__`, which takes longer than a small network's layer computes."""
+    for module in modules:
+        vars(module)[flag] = value
+
+
+class Part:
+    """A player's parameters and modules, looked up once."""
+
+    def __init__(self, player: nn.Module) -> None:
+        self.parameters = list[Tensor](player.parameters())
+        self.norms = batch_norms(player)
+        kept = {id(norm) for norm in self.norms}
+        self.others = [module for module in player.modules() if id(module) not in kept]
+
+    def move(self, moves: bool) -> None:
+        """Lets the player move, or freezes it: its BatchNorm then normalises by the batch and leaves its running
+        statistics alone, as PyTorch does for `training` without `track_running_stats`."""
+        for parameter in self.parameters:
+            parameter.requires_grad_(moves)
+        switch(self.others, "training", moves)
+        switch(self.norms, "track_running_stats", moves)
 
 
 class Freezer:
     """Freezes a whole model on construction and thaws one player at a time.
 
-    A frozen player's BatchNorm normalises by the batch and leaves its running statistics alone: PyTorch does just that
-    for `training` without `track_running_stats`. What is nobody's player (a frozen first stage) uses its running ones.
+    What is nobody's player (a frozen first stage) is always evaluated: its BatchNorm uses its running statistics. A
+    change from one state to another touches what differs, so a model of one phase is not touched from step to step.
     """
 
-    def __init__(self, model: nn.Module, phases: Sequence[Phase]) -> None:
+    def __init__(self, model: Model, phases: Sequence[Phase]) -> None:
         self.model = model
-        self.norms = list({id(norm): norm for phase in phases for norm in batch_norms(phase.player)}.values())
-        self.parts = [(list(phase.player.parameters()), list(phase.player.modules())) for phase in phases]
+        self.parts = [Part(phase.player) for phase in phases]
+        self.norms = list({id(norm): norm for part in self.parts for norm in part.norms}.values())
+        self.prepares = type(model).prepare is not Model.prepare  # whether `prepare` runs networks
+        self.state = JUDGED
         self.freeze()
 
     def freeze(self) -> None:
-        """Everything frozen, ready for a player to be thawed."""
-        self.model.requires_grad_(False)
-        self.model.eval()
-        for norm in self.norms:
-            norm.training, norm.track_running_stats = True, False
+        """Nobody moves: how a model prepares a batch."""
+        if self.state >= 0:
+            self.parts[self.state].move(False)
+        elif self.state == JUDGED:
+            self.model.requires_grad_(False)
+            self.model.eval()
+            switch(self.norms, "training", True)
+            switch(self.norms, "track_running_stats", False)
+        self.state = FROZEN
 
-    @contextmanager
-    def thawed(self, number: int) -> Iterator[list[Tensor]]:
-        """The player of phase `number` requires gradients and trains; gives its parameters."""
-        parameters, modules = self.parts[number]
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        for module in modules:
-            module.training = True
-            if isinstance(module, _BatchNorm) and module.running_mean is not None:
-                module.track_running_stats = True
-        try:
-            yield list[Tensor](parameters)
-        finally:
-            for parameter in parameters:
-                parameter.requires_grad_(False)
-            for module in modules:
-                if isinstance(module, _BatchNorm) and module.running_mean is not None:
-                    module.track_running_stats = False
-                else:
-                    module.training = False
+    def thaw(self, number: int) -> list[Tensor]:
+        """The player of phase `number` requires gradients and trains, and nobody else; gives its parameters."""
+        if self.state != number:
+            self.freeze()
+            self.parts[number].move(True)
+            self.state = number
+        return self.parts[number].parameters
 
     def judge(self) -> None:
         """Everything in evaluation mode, BatchNorm by its running statistics: how a model is sampled and measured."""
+        self.freeze()
         self.model.eval()
-        for norm in self.norms:
-            norm.track_running_stats = True
+        switch(self.norms, "track_running_stats", True)
+        self.state = JUDGED
+
+    @contextmanager
+    def thawed(self, number: int) -> Iterator[list[Tensor]]:
+        """`thaw` for a while, then frozen again."""
+        try:
+            yield self.thaw(number)
+        finally:
+            self.freeze()
 
     @contextmanager
     def judged(self) -> Iterator[None]:

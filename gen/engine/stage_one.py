@@ -18,11 +18,13 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from gen.config import RunConfig, flat
+from gen.capabilities import Quantises, TwoStage, has
+from gen.config import ModelConfig, RunConfig, StageOne, TwoStageConfig, flat
 from gen.data.dataset import MANIFEST, Dataset, Table, opened
-from gen.data.stream import scaled
-from gen.phase import Model, ModelConfig, Quantises, Shape, StageOne, TwoStage, TwoStageConfig
+from gen.data.stream import on_device
+from gen.phase import Model, Shape
 from gen.record import checkpoint
+from gen.results.renamed import first_form
 from gen.results.storage import Storage
 
 FORMAT = 1  # of the cache; a change makes new folders
@@ -45,7 +47,7 @@ def stage_of(config: RunConfig, experiment: str, run: str, weights: Mapping[str,
 
 def weights_hash(config: ModelConfig, weights: Mapping[str, Tensor]) -> str:
     """16 hexadecimal digits of sha256 over what makes codes of images: a model's settings and its weights."""
-    digest = hashlib.sha256(json.dumps(flat(config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(first_form(flat(config)), sort_keys=True).encode())
     for name in sorted(weights):
         array = weights[name].contiguous().numpy()
         digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
@@ -107,15 +109,16 @@ def staged(
 def first_stage(stage: StageOne, shape: Shape, weights: Mapping[str, Tensor]) -> Model:
     """The trained model. ValueError if it has no codes."""
     model = stage.model.build(shape)
-    if not isinstance(model, Quantises):
-        raise ValueError(f"run {stage.experiment}/{stage.run} is of {stage.entry}, which has no codes")
     model.load_state_dict(dict(weights))
-    return model.requires_grad_(False).eval()
+    coded = model.requires_grad_(False).eval()
+    if not has(coded, Quantises):
+        raise ValueError(f"run {stage.experiment}/{stage.run} is of {stage.entry}, which has no codes")
+    return model
 
 
 def install(model: Model, dataset: Dataset) -> None:
     """Gives a model of two stages the weights of its first. ValueError if `dataset` was opened without."""
-    if not isinstance(model, TwoStage):
+    if not has(model, TwoStage):
         return
     if not isinstance(dataset, Staged):
         raise ValueError(f"data set {dataset.name} was opened without codes: see gen.engine.stage_one.with_codes")
@@ -165,13 +168,13 @@ def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) ->
 
 
 def encoded(model: Model, table: Table, device: torch.device) -> np.ndarray[Any, Any] | None:
-    """The codes of a table's images, in the smallest type of whole numbers that is no image's; None without images."""
+    """The codes of a table's images, in a small type of whole numbers; None without images."""
     if "image" not in table:
         return None
-    assert isinstance(model, Quantises)
+    assert has(model, Quantises)
     dtype = np.int16 if model.codebook_size <= 2**15 else np.int32
     parts: Sequence[Tensor] = torch.split(table["image"], BATCH)
     # whole float32 and one algorithm, so that hosts with unlike devices agree
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        images = ({"image": scaled(part, device, torch.float32)} for part in parts)
+        images = ({"image": on_device("image", part, device, torch.float32)} for part in parts)
         return np.concatenate([model.codes(batch).cpu().numpy().astype(dtype) for batch in images])

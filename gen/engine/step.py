@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gen.capabilities import Fits, has
 from gen.config import TrainConfig
 from gen.data.stream import Stream
 from gen.distributed.machine import seed
 from gen.distributed.workers import Workers
 from gen.engine.average import Average, EvenStatistics
-from gen.engine.freeze import Freezer, batch_norms
+from gen.engine.freeze import Freezer
 from gen.engine.watch import Diverged, Watch
-from gen.phase import Batch, Fits, Model, Phase
+from gen.phase import Batch, MicroBatch, Model, Phase, nothing
 
 BEFORE = -1  # in the place of a step's number: the noise of what is fitted before the first
 
@@ -68,13 +69,14 @@ class Stepper:
     def fit(self) -> None:
         """Sets the model's parts that have a closed form. Rank 0 computes them for all: what a library fits need not
         come out the same on unlike hosts."""
-        if not isinstance(self.model, Fits):
+        model = self.model
+        if not has(model, Fits):
             return
         with torch.no_grad():
             if self.workers.rank == 0:
                 seed(self.device, self.seed, BEFORE)
                 with self.freezer.judged():
-                    self.model.fit(self.fitted_from)
+                    model.fit(self.fitted_from)
             else:
                 for buffer in self.model.buffers():
                     buffer.zero_()
@@ -96,8 +98,7 @@ class Stepper:
             for repeat in range(phase.repeats):
                 draw += repeat > 0
                 micro_batches = self._draw(draw) if repeat else first
-                with self.freezer.thawed(number) as parameters:
-                    self._move(number, repeat, parameters, micro_batches)
+                self._move(number, repeat, self.freezer.thaw(number), micro_batches)
         self.step += 1
         if self.average:
             self.average.follow(self.model, self.step)
@@ -118,15 +119,15 @@ class Stepper:
     def gradients(self, number: int, repeat: int, micro_batches: Sequence[Batch]) -> Tensor:
         """Leaves in the player's parameters their gradient averaged over all workers' micro-batches; gives its norm."""
         phase, total = self.phases[number], self.config.micro_batches
-        parameters = [parameter for parameter in phase.player.parameters() if parameter.requires_grad]
+        parameters = self.freezer.parts[number].parameters
         for parameter in parameters:
             parameter.grad = None
-        even = EvenStatistics(batch_norms(phase.player) if total > 1 else [])
+        even = EvenStatistics(self.freezer.parts[number].norms if total > 1 else [])
         for index, batch in zip(self.micro_batches, micro_batches, strict=True):
             seed(self.device, self.seed, self.step, number + 1, repeat, index)
-            with even, self.precision():
+            with even, self.precision(), self._training(index):
                 loss, logs = phase.loss(batch)
-            (loss / total).backward()  # type: ignore[no-untyped-call]
+            (loss / total if total > 1 else loss).backward()  # type: ignore[no-untyped-call]
             self.losses[number].add(self.step, {"loss": loss, **logs})
         for parameter in parameters:
             if parameter.grad is None:  # zero on every worker and to every optimiser, whoever had none
@@ -138,8 +139,20 @@ class Stepper:
         self.norms[number].add(self.step, {"gradient_norm": norm})
         return norm
 
+    @contextmanager
+    def _training(self, index: int) -> Iterator[None]:
+        """Inside, the model knows that it trains, and on which micro-batch."""
+        known = vars(self.model)  # past `__setattr__`, as in `freeze.switch`
+        known["micro_batch"] = MicroBatch(index, self.config.micro_batches)
+        try:
+            yield
+        finally:
+            known["micro_batch"] = None
+
     def project(self, number: int, repeat: int) -> None:
         """The phase's projection, with the same noise on every worker."""
+        if self.phases[number].project is nothing:
+            return
         seed(self.device, self.seed, self.step, number + 1, repeat, self.config.micro_batches)
         with torch.no_grad():
             self.phases[number].project()
@@ -166,8 +179,8 @@ class Stepper:
         if freezer.norms:
             own = {id(buffer) for norm in freezer.norms for buffer in norm.buffers()}
             others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in own]
+            freezer.judge()  # a frozen norm ignores the reset
             for norm in freezer.norms:
-                norm.track_running_stats = True  # a frozen one ignores the reset
                 norm.reset_running_stats()
                 norm.momentum = None  # the plain mean over all calls
             freezer.freeze()
@@ -186,10 +199,12 @@ class Stepper:
     def _draw(self, draw: int) -> list[Batch]:
         """This worker's micro-batches of draw number `draw`, with the columns that the model prepares."""
         size, batches = self.config.batch, []
+        if not self.freezer.prepares:
+            return [self.stream.rows(draw, index * size, (index + 1) * size) for index in self.micro_batches]
+        self.freezer.freeze()
         with torch.no_grad():
             for index in self.micro_batches:
                 batch = self.stream.rows(draw, index * size, (index + 1) * size)
-                batch["micro_batch"] = torch.tensor([index, self.config.micro_batches])
                 seed(self.device, self.seed, self.step, 0, draw - self.step * self.draws, index)
                 with self.precision():
                     batches.append(self.model.prepare(batch))

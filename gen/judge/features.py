@@ -11,10 +11,10 @@ from gen.data.stream import scaled, to_uint8
 from gen.distributed.workers import Workers
 from gen.judge.figure import Figure
 from gen.judge.measure import Scope, first
-from gen.judge.networks.extractors import frechet_name
 from gen.metrics import kernel, neighbours
 from gen.metrics.inception_score import InceptionScore
 from gen.metrics.moments import Moments
+from gen.metrics.table import frechet_name
 
 KERNEL = ("kid", "kid_spread")
 MANIFOLDS = {  # metric -> nearest neighbours
@@ -35,7 +35,7 @@ class Gathered:
     def __init__(self, scope: Scope, column: str, subject: str, rows: int) -> None:
         self.scope, self.column, self.subject, self.rows = scope, column, subject, rows
         self.extractor = scope.references.extractor
-        self.frechet = frechet_name(self.extractor)
+        self.frechet = frechet_name(self.extractor.name)
         self.n_real = scope.length(column)
         self.paired = min(rows, self.n_real)  # images of each side in metrics of samples
         self.deficient = rows < self.extractor.width

@@ -8,7 +8,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-ADDED = ("variant", "n_samples", "likelihood", "deficient")  # since schema 1.0: absent, they leave a protocol's hash
+ADDED = ("variant", "n_samples", "likelihood", "deficient")
+"""Columns that came after schema 1.0. A figure that has none of them keeps the protocol hash that it had then, so that
+figures of then and now are ranked together."""
 
 
 @dataclass(frozen=True)

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from gen.data.dataset import Dataset
-from gen.data.stream import mixed, scaled
-from gen.distributed.machine import seed
-from gen.distributed.workers import ALONE, Workers
-from gen.judge.figure import Figure
-from gen.judge.labels import Accuracy, CodeNats, Codes
-from gen.judge.likelihood import Bound, ImportanceBound, Posterior
-from gen.judge.made import Imitation, Reconstruction, columns
-from gen.judge.measure import Measure, Scope
-from gen.judge.networks.extractors import Extractor, frechet_name
-from gen.judge.reference import References
-from gen.phase import (
-    Batch,
+from gen.capabilities import (
     Classifies,
     Encodes,
     Imitates,
     ImportanceWeighted,
     Likelihood,
-    Model,
     PredictsCodes,
     Quantises,
     Reconstructs,
+    has,
 )
+from gen.data.dataset import Dataset
+from gen.data.stream import rows_of
+from gen.distributed.machine import seed
+from gen.distributed.workers import ALONE, Workers
+from gen.judge.figure import Figure
+from gen.judge.labels import Accuracy, CodeNats, Codes
+from gen.judge.likelihood import Bound, ImportanceBound, Posterior
+from gen.judge.made import Imitation, Reconstruction
+from gen.judge.measure import Measure, Scope
+from gen.judge.networks.extractors import Extractor
+from gen.judge.reference import References
+from gen.metrics.table import FRECHET, frechet_name, metric
+from gen.phase import Model
 from gen.results.storage import Storage
+
+MEASURES: tuple[tuple[type, Callable[[Any, Scope], Measure]], ...] = (
+    (Likelihood, Bound),
+    (Imitates, Imitation),
+    (Reconstructs, Reconstruction),
+    (Quantises, Codes),
+    (Classifies, Accuracy),
+    (ImportanceWeighted, ImportanceBound),
+    (Encodes, Posterior),
+    (PredictsCodes, CodeNats),
+)
+"""Capability -> its measure. A place in the table is the measure's own stream of noise, so new ones go to the end; the
+first figure of the first is what steers a model by default."""
 
 NOISE = 0x6A75646765  # the judge's own seed: the same noise at every tick and for every run
 MANY = 10_000  # images: enough for every figure to have its name
@@ -57,20 +71,20 @@ class Judge:
         self.importance = importance  # images and samples an image of the importance-weighted bound
 
     def steers(self, model: Model, images: int = MANY) -> list[str]:
-        """The names that one figure of `model` by so many images bears alone, so that runs can be selected and searched
-        by it; the one that steers by default first."""
+        """The names of figures that a run of `model` can be selected and searched by, the default one first: those that
+        exactly one figure has ("unit_rate/images" is the name of as many figures as there are units)."""
         bearers = Counter(figure.name for figure in self.plan(model, "validation", images, "raw"))
         return [name for name, count in bearers.items() if count == 1]
 
-    def full_name(self, metric: str) -> str:
-        """The name of a figure of which `metric` may call "frechet" what depends on the features that are compared."""
-        kind, sign, rest = metric.partition("/")
-        return f"{frechet_name(self.extractor)}{sign}{rest}" if kind == "frechet" else metric
+    def full_name(self, figure: str) -> str:
+        """A figure's own name, where "frechet/fakes" stands for the distance in whatever features this judge has."""
+        kind, sign, rest = figure.partition("/")
+        return f"{frechet_name(self.extractor.name)}{sign}{rest}" if kind == FRECHET else figure
 
     def cheap(self, model: Model) -> list[str]:
         """Names of the figures that take no extractor and not many passes."""
         measures = self._measures(model, "validation", MANY, "raw", None)
-        return [figure.name for one in measures for figure in one.planned if figure.metric in one.cheap]
+        return [figure.name for one in measures for figure in one.planned if metric(figure.metric).cost == "cheap"]
 
     def plan(
         self, model: Model, split: str, images: int, weights: str, only: Collection[str] | None = None
@@ -93,6 +107,7 @@ class Judge:
         the number of workers, the tick, or what else is measured.
         """
         found: list[Figure] = []
+        dtype = next(model.parameters()).dtype
         with torch.no_grad():
             for measure in self._measures(model, split, images, weights, only):
                 measure.begin(self.device)
@@ -100,7 +115,7 @@ class Judge:
                     start = index * self.batch
                     rows = torch.arange(start, min(start + self.batch, measure.rows))
                     seed(self.device, NOISE, measure.noise, index)
-                    measure.add(start, self._batch(split, rows, model))
+                    measure.add(start, rows_of(self.dataset, split, rows, self.device, dtype, mix=True))
                 workers.total(measure.sums())
                 found += measure.figures(workers)
         return found
@@ -109,33 +124,11 @@ class Judge:
         self, model: Model, split: str, images: int, weights: str, only: Collection[str] | None
     ) -> list[Measure]:
         scope = Scope(self.dataset, self.references, split, images, weights, *self.importance)
-        made, found = columns(model, scope), list[Measure]()
-        if isinstance(model, Likelihood):
-            found.append(Bound(model, scope))
-        if isinstance(model, Imitates):
-            found.append(Imitation(model, made, scope))
-        if isinstance(model, Reconstructs):
-            found.append(Reconstruction(model, made, scope))
-        if isinstance(model, Quantises):
-            found.append(Codes(model, scope))
-        if isinstance(model, PredictsCodes):
-            found.append(CodeNats(model, scope))
-        if isinstance(model, Classifies):
-            found.append(Accuracy(model, scope))
-        if isinstance(model, ImportanceWeighted):
-            found.append(ImportanceBound(model, scope))
-        if isinstance(model, Encodes):
-            found.append(Posterior(model, scope))
-        for measure in found:
-            measure.want(only)
+        found = list[Measure]()
+        for number, (capability, kind) in enumerate(MEASURES):
+            if has(model, capability):
+                measure = kind(model, scope)
+                measure.noise = number
+                measure.want(only)
+                found.append(measure)
         return [measure for measure in found if measure.planned]
-
-    def _batch(self, split: str, rows: Tensor, model: Model) -> Batch:
-        dtype = next(model.parameters()).dtype
-        batch: dict[str, Tensor] = {}
-        for table in self.dataset.splits[split]:
-            for name, column in table.items():
-                picked = column[mixed(len(column))[rows % len(column)]]
-                floating = picked.dtype == torch.uint8
-                batch[name] = scaled(picked, self.device, dtype) if floating else picked.to(self.device)
-        return batch

@@ -7,21 +7,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gen.capabilities import Classifies, PredictsCodes, Quantises, TwoStage, has
 from gen.distributed.workers import Workers
 from gen.judge.measure import Measure, Scope
 from gen.metrics.quality import perplexity, rightly_classified, share_used
-from gen.phase import Batch, Classifies, PredictsCodes, Quantises
+from gen.phase import Batch
 
 
 class Codes(Measure):
     """Perplexity and share of the codes used over all images together."""
 
-    cheap = ("perplexity", "used")
-    noise = 3
-
     def __init__(self, model: Quantises, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("image"))
-        self.planned = scope.about_images(self.cheap, self.rows)
+        self.planned = scope.about_images(["perplexity", "used"], self.rows)
 
     def begin(self, device: torch.device) -> None:
         self.counts = torch.zeros(self.model.codebook_size, dtype=torch.int64, device=device)
@@ -39,14 +37,10 @@ class Codes(Measure):
 class CodeNats(Measure):
     """What an image's codes cost under a prior, nats a code: log K under a uniform one."""
 
-    cheap = ("code_nats",)
-    noise = 7
-
     def __init__(self, model: PredictsCodes, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("image"))
-        stage = getattr(getattr(model, "config", None), "stage_one", None)
-        variant = f"codes {stage.hash}" if stage else None  # nats of other codes do not compare
-        self.planned = scope.about_images(self.cheap, self.rows, variant=variant)
+        variant = f"codes {model.stage_hash}" if has(model, TwoStage) else None  # others' nats do not compare
+        self.planned = scope.about_images(["code_nats"], self.rows, variant=variant)
 
     def begin(self, device: torch.device) -> None:
         self.total = torch.zeros((), dtype=torch.float64, device=device)
@@ -64,12 +58,9 @@ class CodeNats(Measure):
 class Accuracy(Measure):
     """Share of the labelled images that get their label."""
 
-    cheap = ("accuracy",)
-    noise = 4
-
     def __init__(self, model: Classifies, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("label"))
-        self.planned = scope.about_images(self.cheap, self.rows) if self.rows else []
+        self.planned = scope.about_images(["accuracy"], self.rows) if self.rows else []
 
     def begin(self, device: torch.device) -> None:
         self.right = torch.zeros((), dtype=torch.int64, device=device)

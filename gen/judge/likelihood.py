@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gen.capabilities import Encodes, ImportanceWeighted, Likelihood
 from gen.distributed.workers import Workers
 from gen.judge.measure import Measure, Scope
 from gen.metrics.collapse import active_units, posterior_sums, unit_rates
 from gen.metrics.likelihood import bits_per_dimension, importance_bound
-from gen.phase import Batch, Encodes, ImportanceWeighted, Likelihood
+from gen.phase import Batch
 
 DENSITY = {
     "gaussian": True,
@@ -22,13 +23,9 @@ DENSITY = {
 class Bound(Measure):
     """The negative evidence lower bound and its two terms, nats an image."""
 
-    cheap = ("bound", "distortion", "rate")
-    noise = 0
-
     def __init__(self, model: Likelihood, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("image"))
-        likelihood = getattr(model, "density", None)  # a VQ-VAE may have one, and no importance weights
-        self.planned = scope.about_images(self.cheap, self.rows, likelihood=likelihood)
+        self.planned = scope.about_images(["bound", "distortion", "rate"], self.rows, likelihood=model.density)
 
     def begin(self, device: torch.device) -> None:
         self.total = torch.zeros(2, dtype=torch.float64, device=device)  # distortion, rate
@@ -48,8 +45,6 @@ class Bound(Measure):
 class ImportanceBound(Measure):
     """-log of the mean of n importance weights, nats an image (Burda et al. 2016, https://arxiv.org/abs/1509.00519,
     eq. 8), and in bits a number: at least the negative log-likelihood in expectation, and tighter the larger n is."""
-
-    noise = 5
 
     def __init__(self, model: ImportanceWeighted, scope: Scope) -> None:
         self.model, self.samples = model, scope.importance_samples
@@ -80,12 +75,9 @@ class ImportanceBound(Measure):
 class Posterior(Measure):
     """Whether latents have collapsed: how many units are active (Burda et al. 2016, section 5.2), each one's rate."""
 
-    cheap = ("active_units",)
-    noise = 6
-
     def __init__(self, model: Encodes, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("image"))
-        self.planned = scope.about_images(self.cheap, self.rows)
+        self.planned = scope.about_images(["active_units"], self.rows)
         for unit in range(model.latent_size):
             self.planned += scope.about_images(["unit_rate"], self.rows, variant=f"unit {unit}")
 

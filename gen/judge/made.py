@@ -7,35 +7,29 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gen.capabilities import Imitates, Reconstructs, Translates, has
 from gen.distributed.workers import Workers
 from gen.judge.features import Gathered
 from gen.judge.measure import Measure, Scope, first
 from gen.metrics.quality import signal_to_noise, similarity, squared_error
-from gen.phase import Batch, Conditional, Imitates, Model, Reconstructs, Translates
+from gen.phase import Batch
 
 ERRORS = {"mse": squared_error, "psnr": signal_to_noise, "ssim": similarity}  # of (images, reconstructions) -> (N,)
 SMALLEST = 6  # pixels a side that ssim needs
 
 
-def columns(model: Model, scope: Scope) -> list[str]:
-    """Those columns that the model makes and the data set has."""
-    return [column for column in model.columns if scope.length(column)]
-
-
 class Imitation(Measure):
     """The model's own images, by their features: as many as are asked for, or one a held-out source of a translation.
 
-    A conditional model is asked for all classes alike: label = position % classes.
+    A conditional model is asked for the classes of the split's images, in their proportions.
     """
 
-    noise = 1
-
-    def __init__(self, model: Imitates, made: list[str], scope: Scope) -> None:
+    def __init__(self, model: Imitates, scope: Scope) -> None:
         self.model = model
-        sources = model.sources if isinstance(model, Translates) else {}
+        sources = model.sources if has(model, Translates) else {}
         subject = "translations" if sources else "fakes"
         self.parts = []
-        for column in made:
+        for column in filter(scope.length, model.imitated):
             rows = min(scope.images, scope.length(sources[column])) if sources else scope.images
             self.parts.append(Gathered(scope, column, subject, rows))
         self.rows = max((part.rows for part in self.parts), default=0)
@@ -46,10 +40,6 @@ class Imitation(Measure):
             part.begin({figure.metric for figure in self.planned if figure.column == part.column}, device)
 
     def add(self, start: int, batch: Batch) -> None:
-        if isinstance(self.model, Conditional):
-            like = next(iter(batch.values()))
-            positions = torch.arange(start, start + len(like), device=like.device)
-            batch = {**batch, "label": positions % self.model.classes}
         fakes = self.model.imitate(batch)
         for part in self.parts:
             part.add(start, fakes[part.column])
@@ -69,13 +59,11 @@ class Imitation(Measure):
 class Reconstruction(Measure):
     """Errors of reconstructions, image by image, and the Frechet distance of all of them."""
 
-    cheap = ("mse",)
-    noise = 2
-
-    def __init__(self, model: Reconstructs, made: list[str], scope: Scope) -> None:
+    def __init__(self, model: Reconstructs, scope: Scope) -> None:
         self.model, self.planned = model, []
         self.parts = [
-            Gathered(scope, column, "reconstructions", min(scope.images, scope.length(column))) for column in made
+            Gathered(scope, column, "reconstructions", min(scope.images, scope.length(column)))
+            for column in filter(scope.length, model.reconstructed)
         ]
         self.rows = max((part.rows for part in self.parts), default=0)
         for part in self.parts:

@@ -31,7 +31,7 @@ class Scope:
 
     def length(self, column: str) -> int:
         """Rows of a column in the split; 0 if it has none."""
-        return next((len(table[column]) for table in self.dataset.splits[self.split] if column in table), 0)
+        return self.dataset.count(self.split, column)
 
     def planned(self, metric: str, subject: str, n_real: int, n_fake: int, **more: Any) -> Figure:
         """A figure to be measured here."""
@@ -45,9 +45,8 @@ class Scope:
 class Measure(ABC):
     """One capability of a model, measured. Making one costs nothing; `begin` takes the memory."""
 
-    cheap: Collection[str] = ()  # metrics that take neither an extractor nor many passes: measured at every tick
-    noise: int  # its own stream of noise, whatever else is measured
-    rows: int  # positions to go through: row i of a table is i modulo its length
+    noise = 0  # the number of its own stream of noise, whatever else is measured
+    rows: int  # how many positions it goes through; position i is row i modulo its length of each table's mixture
     planned: list[Figure]
 
     def want(self, names: Collection[str] | None) -> None:

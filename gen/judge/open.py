@@ -89,12 +89,11 @@ class Features:
     def _open(self, dataset: Dataset, device: torch.device, kept: Callable[..., bytes]) -> Extractor:
         name, other = self._parts(dataset)
         dataset = self._labelled(dataset)
-        column = next(name for name, like in dataset.splits["train"][0].items() if like.dtype == torch.uint8)
         return open_extractor(
             name,
             dataset,
             device,
-            column=column,
+            column=dataset.pictured,
             other=other,
             inception_weights=self.inception_weights or None,
             kept=kept,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +17,7 @@ from gen.judge.networks.extractors import Extractor
 from gen.metrics.frechet import Reference
 from gen.metrics.moments import Moments
 from gen.results.storage import Storage
+from gen.tensors import from_bytes, reading, to_bytes
 
 FORMAT = 3  # of the files
 Kept = TypeVar("Kept")
@@ -60,17 +59,15 @@ class References:
             workers.total([kept])
             return kept.cpu()
 
-        return self._cached(("sample", split, column, rows), compute, saved, loaded, workers).to(self.device)
+        features: Tensor = self._cached(("sample", split, column, rows), compute, to_bytes, stored, workers)
+        return features.to(self.device)
 
     def count(self, split: str, column: str) -> int:
         """Rows of a column."""
-        return len(self._column(split, column))
-
-    def _column(self, split: str, column: str) -> Tensor:
-        return next(table[column] for table in self.dataset.splits[split] if column in table)
+        return self.dataset.count(split, column)
 
     def _each(self, split: str, column: str, rows: int, workers: Workers, use: Callable[[int, Tensor], None]) -> None:
-        images = self._column(split, column)
+        images = self.dataset.column(split, column)
         for index, start in enumerate(range(0, rows, self.batch)):
             if index % workers.size == workers.rank:
                 picked = images[mixed(len(images))[start : min(start + self.batch, rows)]]
@@ -106,17 +103,8 @@ class References:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def saved(features: Tensor) -> bytes:
-    """For `loaded`."""
-    file = io.BytesIO()
-    torch.save(features, file)
-    return file.getvalue()
-
-
-def loaded(data: bytes) -> Tensor:
-    """What `saved` stored. ValueError if the bytes are damaged."""
-    try:
-        features: Tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ValueError("the stored features are damaged; delete _cache, and they are computed anew") from error
-    return features
+def stored(data: bytes) -> Tensor:
+    """Features that `to_bytes` stored. ValueError if the bytes are damaged."""
+    with reading("the stored features are damaged; delete _cache, and they are computed anew"):
+        features: Tensor = from_bytes(data)
+        return features

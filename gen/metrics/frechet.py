@@ -3,13 +3,13 @@ https://arxiv.org/abs/1706.08500), without the slow and touchy matrix square roo
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from gen.tensors import from_bytes, reading, to_bytes
 
 PANEL = 256  # rows of a product at a time
 
@@ -72,19 +72,13 @@ class Reference:
 
     def to_bytes(self) -> bytes:
         """For `from_bytes`."""
-        file = io.BytesIO()
-        torch.save({"mean": self.mean, "covariance": self.covariance, "root": self.root}, file)
-        return file.getvalue()
+        return to_bytes({"mean": self.mean, "covariance": self.covariance, "root": self.root})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Reference:
         """What `to_bytes` stored. ValueError if the bytes are damaged."""
-        try:
-            return cls(**torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-        except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError) as error:
-            raise ValueError(
-                "the stored reference statistics are damaged; delete them, and they are made anew"
-            ) from error
+        with reading("the stored reference statistics are damaged; delete them, and they are made anew"):
+            return cls(**from_bytes(data))
 
 
 def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:

@@ -16,29 +16,29 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gen.nets.mlp import mlp
+from gen.capabilities import Imitates, Interpolates
+from gen.checks import at_least, one_of
+from gen.nets.adversarial import Adversaries, Perceptrons
 from gen.objectives.adversarial import NonSaturating, Objective
-from gen.objectives.penalties import gradient_penalty
-from gen.phase import Adam, Batch, Logs, Model, Optimizer, Phase, Shape, at_least, one_of
+from gen.objectives.penalties import NoPenalty, Penalty
+from gen.optimizers import Adam, Optimizer
+from gen.phase import Batch, Logs, Model, Phase, Shape
 
 
-class GAN(Model):
+class GAN(Model, Imitates, Interpolates):
     """A critic that tells images from fakes, and a generator that makes the fakes."""
 
     @dataclass(frozen=True)
     class Config:
-        """Sizes, noise and the game's objective."""
+        """Networks, noise and the game's objective."""
 
         latent: int = 96  # dimensions of z (papers: 100, 1024, 128)
         noise: Literal["uniform", "normal"] = "uniform"  # uniform in [-1, 1], or standard normal
-        generator_width: int = 1024  # units of the generator's hidden layers (GAN: 1200)
-        critic_width: int = 256  # units of the critic's hidden layers (GAN: 240)
-        depth: int = 2  # hidden layers of each network (GAN: 2)
-        slope: float = 0.01  # of the critic's leaky ReLU below zero
-        objective: Objective = field(default_factory=NonSaturating)
-        penalty: float = 0.0  # weight of the gradient penalty, lambda (WGAN-GP: 10)
+        networks: Adversaries = field(default_factory=Perceptrons)  # of generator and critic
+        objective: Objective = field(default_factory=NonSaturating)  # what the two minimise
+        penalty: Penalty = field(default_factory=NoPenalty)  # on the critic (WGAN-GP: one_centred)
         repeats: int = 1  # critic steps for one of the generator (GAN: 1, WGAN-GP: 5)
         generator_optimizer: Optimizer = field(default_factory=lambda: Adam(rate=1e-3, beta1=0.5))
         critic_optimizer: Optimizer = field(default_factory=lambda: Adam(rate=1e-3, beta1=0.5))
@@ -46,11 +46,6 @@ class GAN(Model):
         def __post_init__(self) -> None:
             at_least("latent", self.latent, 1)
             one_of("noise", self.noise, ("uniform", "normal"))
-            at_least("generator_width", self.generator_width, 1)
-            at_least("critic_width", self.critic_width, 1)
-            at_least("depth", self.depth, 1, 8)
-            at_least("slope", self.slope, 0, 1)
-            at_least("penalty", self.penalty, 0)
             at_least("repeats", self.repeats, 1)
 
         def build(self, shape: Shape) -> GAN:
@@ -59,15 +54,7 @@ class GAN(Model):
     def __init__(self, config: GAN.Config, shape: Shape) -> None:
         super().__init__()
         self.config = config
-        size = (shape.channels, shape.size, shape.size)
-        self.generator = nn.Sequential(
-            *mlp([config.latent, *[config.generator_width] * config.depth, shape.pixels]),
-            nn.Tanh(),
-            nn.Unflatten(1, size),
-        )
-        self.critic = nn.Sequential(
-            nn.Flatten(), *mlp([shape.pixels, *[config.critic_width] * config.depth, 1], config.slope)
-        )
+        self.generator, self.critic = config.networks.build(shape, config.latent)
         if config.objective.shift_free:
             last = f"critic.{len(self.critic) - 1}.bias"
             self.unmoved = {last: "it cancels between real images and fakes, and no gradient penalty sees it"}
@@ -92,9 +79,9 @@ class GAN(Model):
         real, fake = self.critic(batch["image"]), self.critic(batch["fake"])  # (B, 1)
         loss = self.config.objective.critic(real, fake)
         logs = {"real": real.mean(), "fake": fake.mean()}
-        if self.config.penalty:
-            logs["penalty"] = gradient_penalty(self.critic, batch["image"], batch["fake"])
-            loss = loss + self.config.penalty * logs["penalty"]  # WGAN-GP, eq. 3
+        if penalty := self.config.penalty.of(self.critic, batch["image"], batch["fake"]):
+            weight, logs["penalty"] = penalty
+            loss = loss + weight * logs["penalty"]  # WGAN-GP, eq. 3
         return loss, logs
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Logs]:

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gen.capabilities import Fits, Imitates
+from gen.checks import at_least
+from gen.config.model import TwoStageConfig
 from gen.models.prior import Prior
-from gen.phase import Batch, Phase, Shape, StageOne, at_least
+from gen.phase import Batch, Phase, Shape
 
 
-class MixturePrior(Prior):
+class MixturePrior(Prior, Fits, Imitates):
     """latents = centre + y basis, y ~ sum_k w_k N(m_k, L_k L_k^T), and the frozen VQ-VAE that decodes them."""
 
     centre: Tensor  # (places * D,): mean of the latents
@@ -27,7 +30,7 @@ class MixturePrior(Prior):
     factors: Tensor  # (K, P, P): Cholesky factors of the covariances
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(TwoStageConfig):
         """Sizes."""
 
         components: int = 16  # Gaussians
@@ -35,7 +38,6 @@ class MixturePrior(Prior):
         points: int = 5_000  # training images that it is fitted to
         floor: float = 1e-4  # added to each variance, in parts of the mean variance of a principal component
         iterations: int = 100  # of expectation-maximisation, at most
-        stage_one: StageOne | None = None  # from --stage-one
 
         def __post_init__(self) -> None:
             at_least("components", self.components, 1)

@@ -16,17 +16,21 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.nn import functional as F
 
+from gen.capabilities import Conditional, PredictsCodes
+from gen.checks import at_least
+from gen.config.model import TwoStageConfig
 from gen.models.prior import Prior
 from gen.nets.pixelcnn import PixelCNN
 from gen.objectives.precision import upcast
-from gen.phase import Adam, Batch, Logs, Optimizer, Phase, Shape, StageOne, at_least
+from gen.optimizers import Adam, Optimizer
+from gen.phase import Batch, Logs, Phase, Shape
 
 
-class PixelCNNPrior(Prior):
+class PixelCNNPrior(Prior, Conditional, PredictsCodes):
     """p(codes | class), one code after another, and the frozen VQ-VAE that decodes them."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(TwoStageConfig):
         """Sizes."""
 
         width: int = 64  # channels of the stacks (384)
@@ -34,7 +38,6 @@ class PixelCNNPrior(Prior):
         reach: int = 2  # places that a layer sees to each side and above (2)
         head: int = 256  # channels between the last layer and the logits (1024)
         optimizer: Optimizer = field(default_factory=lambda: Adam(rate=1e-3))
-        stage_one: StageOne | None = None  # from --stage-one
 
         def __post_init__(self) -> None:
             at_least("width", self.width, 1)
@@ -56,8 +59,11 @@ class PixelCNNPrior(Prior):
         self.config = config
         sizes = (config.width, config.layers, config.reach, config.head)
         self.network = PixelCNN(self.stage.codebook_size, *sizes, shape.classes)
+        self.classes = shape.classes
         if shape.classes:
-            self.classes, self.needs = shape.classes, self.needs | {"label"}  # this makes it Conditional
+            self.needs = self.needs | {"label"}
+        else:
+            self.without = frozenset({Conditional})
 
     def phases(self) -> Sequence[Phase]:
         return [Phase("prior", self.network, self.loss, self.config.optimizer)]

@@ -1,4 +1,5 @@
-"""A variational autoencoder (https://arxiv.org/abs/1312.6114) of the quantised latents of a VQ-VAE.
+"""A variational autoencoder (Kingma and Welling 2013, https://arxiv.org/abs/1312.6114) of the quantised latents of a
+VQ-VAE.
 
 Deviations from the paper:
 1. Its data are the latents of a frozen VQ-VAE, flattened; what it draws is set to the nearest codes and decoded.
@@ -18,23 +19,27 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from gen.capabilities import Decodes, Encodes, Fits, Imitates, Interpolates
+from gen.checks import at_least
+from gen.config.model import TwoStageConfig
 from gen.models.prior import Prior
 from gen.nets.mlp import mlp
 from gen.objectives.kl import active_units, rates
 from gen.objectives.precision import upcast
-from gen.phase import Adam, Batch, Logs, Optimizer, Phase, Shape, StageOne, at_least
+from gen.optimizers import Adam, Optimizer
+from gen.phase import Batch, Logs, Phase, Shape
 
 BATCHES = 50  # from which the scale of the latents is fitted
 
 
-class VAEPrior(Prior):
+class VAEPrior(Prior, Decodes, Encodes, Fits, Imitates, Interpolates):
     """q(z | latents), p(latents | z), and the frozen VQ-VAE that decodes the latents."""
 
     mean: Tensor
     scale: Tensor
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(TwoStageConfig):
         """Sizes and weights."""
 
         latent: int = 32  # dimensions of z
@@ -42,7 +47,6 @@ class VAEPrior(Prior):
         depth: int = 2  # hidden layers of each network
         beta: float = 1.0  # weight of the rate
         optimizer: Optimizer = field(default_factory=lambda: Adam(rate=1e-3))
-        stage_one: StageOne | None = None  # from --stage-one
 
         def __post_init__(self) -> None:
             at_least("latent", self.latent, 1)

@@ -21,55 +21,159 @@ Deviations from the papers:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from gen.capabilities import (
+    Conditional,
+    Decodes,
+    Encodes,
+    Fits,
+    ImportanceWeighted,
+    Interpolates,
+    Reconstructs,
+)
+from gen.checks import at_least
+from gen.nets.conditioning import Conditioning, Unconditional
 from gen.nets.growing import SIZE, growing_decoder, shrinking_encoder
 from gen.nets.mlp import mlp
 from gen.nets.normed import doublings, halvings, idle_biases
 from gen.objectives.kl import active_units, rates
-from gen.objectives.likelihoods import LikelihoodConfig
+from gen.objectives.likelihoods import Bernoulli, Density
 from gen.objectives.precision import upcast
-from gen.phase import Adam, Batch, Logs, Model, Optimizer, Phase, Shape, at_least, one_of
+from gen.optimizers import Adam, Optimizer
+from gen.phase import Batch, Logs, Model, Phase, Shape
 
 Pair = tuple[nn.Module, nn.Module]
 
 
-class VAE(Model):
-    """An encoder q(z|x), a decoder p(x|z), and one phase in which both lower distortion + beta * rate."""
+@dataclass(frozen=True)
+class Networks(ABC):
+    """A kind of encoder and decoder."""
+
+    kinds: ClassVar[Mapping[str, type[Networks]]]
+
+    @abstractmethod
+    def build(self, shape: Shape, latent: int, joined: int, numbers: int) -> Pair:
+        """Encoder (B, pixels + joined) -> (B, 2 latent), mean and log-variance; decoder (B, latent + joined) ->
+        `numbers` for each pixel, (B, numbers * C, H, W) or flattened. ValueError for a shape that it does not take."""
+
+
+@dataclass(frozen=True)
+class Dense(Networks):
+    """Fully connected networks; the decoder mirrors the encoder."""
+
+    width: int = 512  # units of the encoder's first layer (paper: 500)
+    depth: int = 2  # hidden layers of each network (paper: 1)
+    halving: bool = True  # whether each next layer has half the units
+
+    def __post_init__(self) -> None:
+        at_least("depth", self.depth, 1, 8)
+        at_least("width", self.width, 2**self.depth if self.halving else 1)
+
+    def build(self, shape: Shape, latent: int, joined: int, numbers: int) -> Pair:
+        widths = [self.width // (2**layer if self.halving else 1) for layer in range(self.depth)]
+        encoder = mlp([shape.pixels + joined, *widths, 2 * latent])
+        return encoder, mlp([latent + joined, *reversed(widths), numbers * shape.pixels])
+
+
+@dataclass(frozen=True)
+class Growing(Networks):
+    """Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122: convolutions for 64 x 64, without padding."""
+
+    width: int = 32  # channels of the first layer; the next have 2, 4 and 8 times as many (World Models: 32)
+
+    def __post_init__(self) -> None:
+        at_least("width", self.width, 1)
+
+    def build(self, shape: Shape, latent: int, joined: int, numbers: int) -> Pair:
+        refuse_joined(joined)
+        if shape.size != SIZE:
+            raise ValueError(
+                f"size={shape.size} is not allowed for these convolutions; scale the images: data.size={SIZE}"
+            )
+        encoder = shrinking_encoder(shape.channels, self.width, 2 * latent)
+        return as_image(shape, encoder), growing_decoder(latent, self.width, numbers * shape.channels)
+
+
+@dataclass(frozen=True)
+class Strided(Networks):
+    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down, between Linear layers."""
+
+    width: int = 32  # channels of the first layer; the next have 2, 4 and 8 times as many
+
+    def __post_init__(self) -> None:
+        at_least("width", self.width, 1)
+
+    def build(self, shape: Shape, latent: int, joined: int, numbers: int) -> Pair:
+        refuse_joined(joined)
+        width, side = self.width, shape.size // 16
+        if shape.size % 16 or not side:
+            raise ValueError(f"size={shape.size} must be a multiple of 16; scale the images, such as data.size=64")
+        units = 8 * width * side**2
+        down, up = [width, 2 * width, 4 * width, 8 * width], [8 * width, 4 * width, 2 * width, width, width]
+        encoder = nn.Sequential(halvings([shape.channels, *down]), nn.Flatten(), nn.Linear(units, 2 * latent))
+        decoder = nn.Sequential(
+            nn.Linear(latent, units),
+            nn.Unflatten(1, (8 * width, side, side)),
+            doublings(up, numbers * shape.channels),
+        )
+        return as_image(shape, encoder), decoder
+
+
+Networks.kinds = {"dense": Dense, "growing": Growing, "strided": Strided}
+
+
+def refuse_joined(joined: int) -> None:
+    """ValueError where labels are to join an image that convolutions take."""
+    if joined:
+        raise ValueError("model.conditioning=one_hot joins labels to flattened images; allowed: model.networks=dense")
+
+
+def as_image(shape: Shape, encoder: nn.Module) -> nn.Sequential:
+    """`encoder`, which takes images, for their flattened pixels."""
+    return nn.Sequential(nn.Unflatten(1, (shape.channels, shape.size, shape.size)), encoder)
+
+
+class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, Decodes, Encodes, Fits):
+    """An encoder q(z|x), a decoder p(x|z), and one phase in which both lower distortion + beta * rate. With
+    `conditioning`, q(z|x, y) and p(x|z, y)."""
 
     @dataclass(frozen=True)
     class Config:
-        """What all have in common; one below for each pair of networks."""
+        """Networks, latents and weights."""
 
         latent: int = 16  # dimensions of z (paper: 2 to 200)
         beta: float = 1.0  # weight of the rate (VAE: 1; beta-VAE: 4 to 250)
-        likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
-        optimizer: Optimizer = field(default_factory=lambda: Adam(rate=1e-3))
+        networks: Networks = field(default_factory=Dense)  # of encoder and decoder
+        conditioning: Conditioning = field(default_factory=Unconditional)  # one_hot: a CVAE
+        likelihood: Density = field(default_factory=Bernoulli)  # p(x|z)
+        optimizer: Optimizer = field(default_factory=lambda: Adam(rate=1e-3))  # of both (paper: Adagrad)
 
         def __post_init__(self) -> None:
             at_least("latent", self.latent, 1)
             at_least("beta", self.beta, 0)
-            one_of("likelihood.kind", self.likelihood.kind, ("bernoulli", "gaussian"))
 
         def build(self, shape: Shape) -> VAE:
             return VAE(self, shape)
 
-        def networks(self, shape: Shape, joined: int, numbers: int) -> Pair:
-            """Encoder (B, pixels + joined) -> (B, 2 Z), mean and log-variance; decoder (B, Z + joined) -> `numbers` for
-            each pixel, (B, numbers * C, H, W) or flattened."""
-            raise NotImplementedError
-
-    def __init__(self, config: VAE.Config, shape: Shape, joined: int = 0) -> None:
+    def __init__(self, config: VAE.Config, shape: Shape) -> None:
         super().__init__()
         self.config, self.shape, self.latent_size = config, shape, config.latent
+        self.joined = config.conditioning.build(shape)
+        self.classes = self.joined.numbers
+        self.needs = Model.needs | config.conditioning.needs
+        if not config.conditioning.needs:
+            self.without = frozenset({Conditional})
         self.likelihood = config.likelihood.build()
         self.density = self.likelihood.density
-        self.encoder, self.decoder = config.networks(shape, joined, self.likelihood.numbers)
+        parts = (shape, config.latent, self.joined.numbers, self.likelihood.numbers)
+        self.encoder, self.decoder = config.networks.build(*parts)
         self.to(memory_format=torch.channels_last)  # convolutions train 1.1 to 1.7 times as fast, on a CPU too
         self.unmoved = dict.fromkeys(idle_biases(self), "BatchNorm takes the mean away")
 
@@ -78,10 +182,6 @@ class VAE(Model):
 
     def fit(self, draw: Callable[[int], Batch]) -> None:
         self.likelihood.fit(draw)
-
-    def joined(self, rows: Tensor, batch: Batch) -> Tensor:
-        """`rows` (B, N) with what the model is conditioned on: as it stands, nothing."""
-        return rows
 
     def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of q(z|x) = N(z; mu, sigma^2 I), eq. 9."""
@@ -141,95 +241,6 @@ class VAE(Model):
         line = first.lerp(last, share)  # (P, steps, Z)
         images = self.pictured(line.flatten(0, 1))
         return images.view(-1, steps, *images.shape[1:])
-
-
-class CVAE(VAE):
-    """q(z|x, y) and p(x|z, y): the one-hot label joins the image and the latent."""
-
-    needs = frozenset({"image", "label"})
-    one_hot: Tensor  # (classes, classes)
-
-    def __init__(self, config: VAE.Config, shape: Shape) -> None:
-        if not shape.classes:
-            raise ValueError("classes=0: a conditional model needs a data set with labels, such as data.name=mnist")
-        super().__init__(config, shape, shape.classes)
-        self.classes = shape.classes
-        self.register_buffer("one_hot", torch.eye(shape.classes), persistent=False)
-
-    def joined(self, rows: Tensor, batch: Batch) -> Tensor:
-        return torch.cat([rows, F.embedding(batch["label"], self.one_hot)], dim=1)
-
-
-@dataclass(frozen=True)
-class Dense(VAE.Config):
-    """Fully connected networks; the decoder mirrors the encoder."""
-
-    width: int = 512  # units of the encoder's first layer (paper: 500)
-    depth: int = 2  # hidden layers of each network (paper: 1)
-    halving: bool = True  # whether each next layer has half the units
-    conditional: bool = False  # on the label: a CVAE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("depth", self.depth, 1, 8)
-        at_least("width", self.width, 2**self.depth if self.halving else 1)
-
-    def build(self, shape: Shape) -> VAE:
-        return CVAE(self, shape) if self.conditional else VAE(self, shape)
-
-    def networks(self, shape: Shape, joined: int, numbers: int) -> Pair:
-        widths = [self.width // (2**layer if self.halving else 1) for layer in range(self.depth)]
-        encoder = mlp([shape.pixels + joined, *widths, 2 * self.latent])
-        return encoder, mlp([self.latent + joined, *reversed(widths), numbers * shape.pixels])
-
-
-@dataclass(frozen=True)
-class Growing(VAE.Config):
-    """Convolutions for 64 x 64, without padding."""
-
-    width: int = 32  # channels of the first layer; the next have 2, 4 and 8 times as many (World Models: 32)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("width", self.width, 1)
-
-    def networks(self, shape: Shape, joined: int, numbers: int) -> Pair:
-        if shape.size != SIZE:
-            raise ValueError(
-                f"size={shape.size} is not allowed for these convolutions; scale the images: data.size={SIZE}"
-            )
-        encoder = shrinking_encoder(shape.channels, self.width, 2 * self.latent)
-        return as_image(shape, encoder), growing_decoder(self.latent, self.width, numbers * shape.channels)
-
-
-@dataclass(frozen=True)
-class Strided(VAE.Config):
-    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down, between Linear layers."""
-
-    width: int = 32  # channels of the first layer; the next have 2, 4 and 8 times as many
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("width", self.width, 1)
-
-    def networks(self, shape: Shape, joined: int, numbers: int) -> Pair:
-        width, side = self.width, shape.size // 16
-        if shape.size % 16 or not side:
-            raise ValueError(f"size={shape.size} must be a multiple of 16; scale the images, such as data.size=64")
-        units = 8 * width * side**2
-        down, up = [width, 2 * width, 4 * width, 8 * width], [8 * width, 4 * width, 2 * width, width, width]
-        encoder = nn.Sequential(halvings([shape.channels, *down]), nn.Flatten(), nn.Linear(units, 2 * self.latent))
-        decoder = nn.Sequential(
-            nn.Linear(self.latent, units),
-            nn.Unflatten(1, (8 * width, side, side)),
-            doublings(up, numbers * shape.channels),
-        )
-        return as_image(shape, encoder), decoder
-
-
-def as_image(shape: Shape, encoder: nn.Module) -> nn.Sequential:
-    """`encoder`, which takes images, for their flattened pixels."""
-    return nn.Sequential(nn.Unflatten(1, (shape.channels, shape.size, shape.size)), encoder)
 
 
 def drawn(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:

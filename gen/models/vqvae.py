@@ -3,7 +3,7 @@
 Deviations from the paper:
 1. Hidden width 128 with residual blocks of 32 (as in the authors' published example) instead of 256.
 2. Losses are means over numbers, not sums: the distortion over pixels (squared error on the scale [-0.5, 0.5], not
-   divided by the data's variance, or nats if `likelihood.kind` is one), and the commitment over B * H * W * D.
+   divided by the data's variance, or nats if `likelihood` is one), and the commitment over B * H * W * D.
 3. The codebook learns by moving averages (the paper's appendix A.1) unless `codebook.update` is "loss" (its eq. 3).
 4. It starts from encoder outputs of the first step, codes hardly used are replaced by encoder outputs, and the moving
    averages start short, to keep up with an encoder that starts fast (`codebook.revival`, `codebook.warm_up`).
@@ -16,49 +16,122 @@ Deviations from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from gen.capabilities import Embeds, Fits, Likelihood, Reconstructs
+from gen.checks import at_least
 from gen.nets.codebook import Codebook
 from gen.nets.normed import doublings, halvings, idle_biases
 from gen.nets.residual import Axis, quadrupling_decoder, quartering_encoder
 from gen.objectives.kl import kl_to_uniform
-from gen.objectives.likelihoods import LikelihoodConfig
+from gen.objectives.likelihoods import Distortion, SquaredError
 from gen.objectives.precision import upcast
 from gen.objectives.quantisation import codebook_loss, commitment_loss, straight_through, usage
-from gen.phase import Adam, Batch, Logs, Model, Optimizer, Phase, Shape, at_least
+from gen.optimizers import Adam, Optimizer
+from gen.phase import Batch, Logs, Model, Phase, Shape
+
+Pair = tuple[nn.Module, nn.Module]
 
 
-class VQVAE(Model):
-    """An autoencoder whose bottleneck is codes: for each image the same number of them, as a grid or in a row."""
+@dataclass(frozen=True)
+class Networks(ABC):
+    """A kind of encoder and decoder."""
+
+    kinds: ClassVar[Mapping[str, type[Networks]]]
+
+    @abstractmethod
+    def build(self, shape: Shape, dimensions: int, numbers: int) -> Pair:
+        """Encoder (B, C, H, W) -> vectors (B, ..., dimensions); decoder back to (B, numbers * C, H, W). ValueError for
+        a shape that it does not take."""
+
+
+@dataclass(frozen=True)
+class Quartering(Networks):
+    """The paper's networks: codes on a grid, a quarter of the image's size, between residual blocks."""
+
+    hidden: int = 128  # channels of the hidden layers (256)
+    residual: int = 32  # channels inside a residual block (256)
+    blocks: int = 2  # residual blocks of each network (2)
+
+    def __post_init__(self) -> None:
+        at_least("hidden", self.hidden, 2)
+        at_least("residual", self.residual, 1)
+        at_least("blocks", self.blocks, 0)
+
+    def build(self, shape: Shape, dimensions: int, numbers: int) -> Pair:
+        if shape.size % 4:
+            raise ValueError(
+                f"size={shape.size} must be a multiple of 4 for vqvae; scale the images, such as data.size=28"
+            )
+        sizes = (self.hidden, self.residual, self.blocks)
+        encoder = quartering_encoder(shape.channels, *sizes, dimensions)
+        decoder = quadrupling_decoder(dimensions, *sizes, numbers * shape.channels)
+        return nn.Sequential(*encoder, Axis(1, -1)), nn.Sequential(Axis(-1, 1), *decoder)
+
+
+@dataclass(frozen=True)
+class Strided(Networks):
+    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down. Each channel's map is one vector, so that
+    codes have no grid: 4 x 4 = 16 dimensions at 64 x 64."""
+
+    width: int = 32  # channels of the first layer; the others have 2, 4 and 4 times as many
+
+    def __post_init__(self) -> None:
+        at_least("width", self.width, 2)
+
+    def build(self, shape: Shape, dimensions: int, numbers: int) -> Pair:
+        width, side = self.width, shape.size // 16
+        if shape.size % 16 or not side or dimensions != side**2:
+            raise ValueError(
+                f"size={shape.size} with model.codebook.dimensions={dimensions} is not allowed: the size "
+                f"must be a multiple of 16, and the dimensions (size / 16)^2, such as data.size=64 with 16"
+            )
+        down, up = [width, 2 * width, 4 * width, 4 * width], [4 * width, 2 * width, width, width // 2, width // 2]
+        encoder = nn.Sequential(halvings([shape.channels, *down]), nn.Flatten(2))
+        decoder = nn.Sequential(nn.Unflatten(2, (side, side)), doublings(up, numbers * shape.channels))
+        return encoder, decoder
+
+
+Networks.kinds = {"quartering": Quartering, "strided": Strided}
+
+
+class VQVAE(Model, Reconstructs, Embeds, Likelihood, Fits):
+    """An autoencoder whose bottleneck is codes: for each image the same number of them, as a grid or in a row.
+
+    Where its decoder is a likelihood, the bound of section 3.1 is one on log p(x).
+    """
 
     @dataclass(frozen=True)
     class Config:
-        """What all have in common; one below for each pair of networks."""
+        """Networks, codebook and weights."""
 
         beta: float = 0.25  # weight of the commitment (0.25)
+        networks: Networks = field(default_factory=Quartering)  # of encoder and decoder
         codebook: Codebook.Config = field(default_factory=Codebook.Config)
-        likelihood: LikelihoodConfig = field(default_factory=lambda: LikelihoodConfig("mse"))
+        likelihood: Distortion = field(default_factory=SquaredError)  # of an image given its codes
         optimizer: Optimizer = field(default_factory=lambda: Adam(rate=2e-4))  # (2e-4)
 
         def __post_init__(self) -> None:
             at_least("beta", self.beta, 0)
 
         def build(self, shape: Shape) -> VQVAE:
-            return (VQVAE if self.likelihood.kind == "mse" else LikelyVQVAE)(self, shape)
-
-        def networks(self, shape: Shape, numbers: int) -> tuple[nn.Module, nn.Module]:
-            """Encoder (B, C, H, W) -> vectors (B, ..., D); decoder back to (B, numbers * C, H, W)."""
-            raise NotImplementedError
+            return VQVAE(self, shape)
 
     def __init__(self, config: VQVAE.Config, shape: Shape) -> None:
         super().__init__()
         self.config = config
         self.likelihood = config.likelihood.build()
-        self.encoder, self.decoder = config.networks(shape, self.likelihood.numbers)
+        self.density = self.likelihood.density
+        if not config.likelihood.in_nats:
+            self.without = frozenset({Likelihood})
+        parts = (shape, config.codebook.dimensions, self.likelihood.numbers)
+        self.encoder, self.decoder = config.networks.build(*parts)
         self.codebook = Codebook(config.codebook)
         self.codebook_size = config.codebook.codes
         self.to(memory_format=torch.channels_last)  # convolutions train 1.1 to 1.3 times as fast, on a CPU too
@@ -79,8 +152,8 @@ class VQVAE(Model):
         vectors = self.encode(image)  # (B, ..., D): z_e(x)
         rows = vectors.flatten(0, -2)  # (N, D)
         indices = self.codebook.nearest(rows)  # (N,): eq. 1
-        if self.training and "micro_batch" in batch:
-            self.codebook.observe(rows, indices, batch["micro_batch"])
+        if self.micro_batch:
+            self.codebook.observe(rows, indices, self.micro_batch)
         codes = self.codebook.look_up(indices).view_as(vectors)  # (B, ..., D): eq. 2
         output = self.decoder(straight_through(vectors, codes))
         distortion = self.likelihood.distortion(output, image).mean()  # of an image
@@ -95,7 +168,10 @@ class VQVAE(Model):
 
     def figures(self, distortion: Tensor, pixels: int, places: int) -> Logs:
         """What an image's distortion says, by the names and on the scale of the held-out figures."""
-        return {"mse": distortion / pixels}
+        if not self.config.likelihood.in_nats:
+            return {"mse": distortion / pixels}
+        rate = torch.full_like(distortion, kl_to_uniform(places, self.codebook_size))
+        return {"distortion": distortion, "rate": rate, "bound": distortion + rate}
 
     def encode(self, image: Tensor) -> Tensor:
         """Encoder outputs (B, ..., D) of images (B, C, H, W)."""
@@ -115,17 +191,8 @@ class VQVAE(Model):
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         return {"image": self.decode(self.codes(batch))}
 
-
-class LikelyVQVAE(VQVAE):
-    """One whose decoder is a likelihood, so that the bound of section 3.1 is one on log p(x)."""
-
-    def __init__(self, config: VQVAE.Config, shape: Shape) -> None:
-        super().__init__(config, shape)
-        self.density = self.likelihood.density
-
-    def figures(self, distortion: Tensor, pixels: int, places: int) -> Logs:
-        rate = torch.full_like(distortion, kl_to_uniform(places, self.codebook_size))
-        return {"distortion": distortion, "rate": rate, "bound": distortion + rate}
+    def nearest_codes(self, vectors: Tensor) -> Tensor:
+        return self.codebook.nearest(vectors)
 
     def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
         codes = self.codes(batch)
@@ -135,52 +202,3 @@ class LikelyVQVAE(VQVAE):
             "distortion": self.likelihood.distortion(output, batch["image"]),
             "rate": torch.full((len(codes),), rate, device=codes.device),
         }
-
-
-@dataclass(frozen=True)
-class Quartering(VQVAE.Config):
-    """The paper's networks: codes on a grid, a quarter of the image's size, between residual blocks."""
-
-    hidden: int = 128  # channels of the hidden layers (256)
-    residual: int = 32  # channels inside a residual block (256)
-    blocks: int = 2  # residual blocks of each network (2)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("hidden", self.hidden, 2)
-        at_least("residual", self.residual, 1)
-        at_least("blocks", self.blocks, 0)
-
-    def networks(self, shape: Shape, numbers: int) -> tuple[nn.Module, nn.Module]:
-        if shape.size % 4:
-            raise ValueError(
-                f"size={shape.size} must be a multiple of 4 for vqvae; scale the images, such as data.size=28"
-            )
-        sizes, dimensions = (self.hidden, self.residual, self.blocks), self.codebook.dimensions
-        encoder = quartering_encoder(shape.channels, *sizes, dimensions)
-        decoder = quadrupling_decoder(dimensions, *sizes, numbers * shape.channels)
-        return nn.Sequential(*encoder, Axis(1, -1)), nn.Sequential(Axis(-1, 1), *decoder)
-
-
-@dataclass(frozen=True)
-class Strided(VQVAE.Config):
-    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down. Each channel's map is one vector, so that
-    codes have no grid: 4 x 4 = 16 dimensions at 64 x 64."""
-
-    width: int = 32  # channels of the first layer; the others have 2, 4 and 4 times as many
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("width", self.width, 2)
-
-    def networks(self, shape: Shape, numbers: int) -> tuple[nn.Module, nn.Module]:
-        width, side = self.width, shape.size // 16
-        if shape.size % 16 or not side or self.codebook.dimensions != side**2:
-            raise ValueError(
-                f"size={shape.size} with model.codebook.dimensions={self.codebook.dimensions} is not allowed: the size "
-                f"must be a multiple of 16, and the dimensions (size / 16)^2, such as data.size=64 with 16"
-            )
-        down, up = [width, 2 * width, 4 * width, 4 * width], [4 * width, 2 * width, width, width // 2, width // 2]
-        encoder = nn.Sequential(halvings([shape.channels, *down]), nn.Flatten(2))
-        decoder = nn.Sequential(nn.Unflatten(2, (side, side)), doublings(up, numbers * shape.channels))
-        return encoder, decoder

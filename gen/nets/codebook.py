@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gen.phase import at_least, one_of
+from gen.checks import at_least, one_of
+from gen.phase import MicroBatch
 
 DISTANCES = 1 << 22  # distances held at once (16 MB in float32): look-ups go in chunks of rows, never (N, K, D)
 PICKS = 1 << 31  # range of the numbers that pick a micro-batch
@@ -97,17 +98,16 @@ class Codebook(nn.Module):
         return F.embedding(indices, self.vectors)
 
     @torch.no_grad()
-    def observe(self, vectors: Tensor, indices: Tensor, micro_batch: Tensor) -> None:
+    def observe(self, vectors: Tensor, indices: Tensor, micro_batch: MicroBatch) -> None:
         """Adds the encoder outputs `vectors` (N, D), which fall to the codes `indices` (N,), to `sums`.
 
-        `micro_batch` (2,): index m and count M. Exactly one micro-batch of a step offers the candidate for a code, so
-        that the sum over micro-batches and workers is a true encoder output.
+        Exactly one micro-batch of a step offers the candidate for a code, so that the sum over micro-batches and
+        workers is a true encoder output.
         """
         vectors = vectors.to(self.totals.dtype)
         self.counts.index_add_(0, indices, torch.ones_like(vectors[:, 0]))
         self.totals.index_add_(0, indices, vectors)
-        index, count = micro_batch.unbind()
-        offers = (self.pick % count == index).unsqueeze(1)  # (K, 1)
+        offers = (self.pick % micro_batch.count == micro_batch.index).unsqueeze(1)  # (K, 1)
         chosen = vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)]  # (K, D)
         self.candidates += chosen * offers
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,25 +13,25 @@ from torch.nn import functional as F
 from gen.objectives.precision import upcast
 
 
-class Objective(Protocol):
+@dataclass(frozen=True)
+class Objective(ABC):
     """A game between a critic and a generator."""
 
-    shift_free: ClassVar[bool]  # the critic's loss ignores a constant added to all of its outputs
+    kinds: ClassVar[Mapping[str, type[Objective]]]
+    shift_free: ClassVar[bool] = False  # whether the critic's loss ignores a constant added to all of its outputs
 
+    @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """The critic's loss, from its outputs for real images and for fakes."""
-        ...
 
+    @abstractmethod
     def generator(self, fake: Tensor) -> Tensor:
         """The generator's loss, from the critic's outputs for its fakes."""
-        ...
 
 
 @dataclass(frozen=True)
-class NonSaturating:
+class NonSaturating(Objective):
     """Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661: eq. 1 for the critic, and for the generator -log D."""
-
-    shift_free: ClassVar[bool] = False
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(-upcast(real)).mean() + F.softplus(upcast(fake)).mean()  # -log D(x) - log(1 - D(G(z)))
@@ -39,13 +41,12 @@ class NonSaturating:
 
 
 @dataclass(frozen=True)
-class LeastSquares:
+class LeastSquares(Objective):
     """Mao et al. 2016, https://arxiv.org/abs/1611.04076, eq. 2: the codings 0/1/1 (eq. 9) and -1/1/0 (eq. 8)."""
 
     a: float = 0.0  # what the critic is to say of fakes
     b: float = 1.0  # what the critic is to say of real images
     c: float = 1.0  # what the generator wants the critic to say of fakes
-    shift_free: ClassVar[bool] = False
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return (upcast(real) - self.b).square().mean() / 2 + (upcast(fake) - self.a).square().mean() / 2
@@ -55,13 +56,16 @@ class LeastSquares:
 
 
 @dataclass(frozen=True)
-class Wasserstein:
+class Wasserstein(Objective):
     """Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875, eq. 3: the critic must be kept Lipschitz."""
 
-    shift_free: ClassVar[bool] = True
+    shift_free = True
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return upcast(fake).mean() - upcast(real).mean()
 
     def generator(self, fake: Tensor) -> Tensor:
         return -upcast(fake).mean()
+
+
+Objective.kinds = {"non_saturating": NonSaturating, "least_squares": LeastSquares, "wasserstein": Wasserstein}

@@ -1,23 +1,24 @@
 """Likelihoods of an image given a decoder's output. They alone know how images in [-1, 1] map to their own scale.
 
 A function is one equation; a `PixelLikelihood` joins it to what it holds: nothing, a variance fitted to the data, or
-one that is learned.
+one that is learned; a `Distortion` is the setting that builds one.
 """
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gen.checks import at_least
 from gen.objectives.precision import upcast
-from gen.phase import Batch, at_least, one_of
+from gen.phase import Batch
 
 FIT_DRAWS = 16  # draws from which a variance is set
 
@@ -49,29 +50,6 @@ def softly_above(least: float, value: Tensor) -> Tensor:
     return least + F.softplus(value - least)
 
 
-@dataclass(frozen=True)
-class LikelihoodConfig:
-    """Which likelihood. Figures in nats of different ones do not compare."""
-
-    kind: Literal["bernoulli", "gaussian", "mse"] = "bernoulli"
-    variance: Literal["fixed", "data", "shared", "pixel"] = "pixel"  # of gaussian: given, that of the training pixels,
-    # ... one learned number, or one that the decoder emits for each pixel
-    deviation: float = 1.0  # of a fixed variance: the standard deviation on the scale [-1, 1]
-    least_deviation: float = 0.005  # below which a learned one does not fall (2006.13202: exp(-6) on [0, 1])
-    tanh: bool = False  # of gaussian: whether the mean is the tanh of what the decoder emits
-
-    def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("bernoulli", "gaussian", "mse"))
-        one_of("variance", self.variance, ("fixed", "data", "shared", "pixel"))
-        at_least("deviation", self.deviation, 1e-3)
-        at_least("least_deviation", self.least_deviation, 1e-4)
-
-    def build(self) -> PixelLikelihood:
-        if self.kind == "gaussian":
-            return VARIANCES[self.variance](self)
-        return Bernoulli() if self.kind == "bernoulli" else SquaredError()
-
-
 class PixelLikelihood(nn.Module):
     """Independent pixels given a decoder's output (B, numbers * C, H, W), or the same flattened."""
 
@@ -90,7 +68,7 @@ class PixelLikelihood(nn.Module):
         """Sets what is fitted to the training images: as it stands, nothing."""
 
 
-class Bernoulli(PixelLikelihood):
+class BernoulliPixels(PixelLikelihood):
     """The decoder emits logits. On grey values not a normalised density: figures compare with one another only."""
 
     density = "bernoulli"
@@ -102,7 +80,7 @@ class Bernoulli(PixelLikelihood):
         return torch.sigmoid(upcast(output)) * 2 - 1
 
 
-class SquaredError(PixelLikelihood):
+class SquaredErrorPixels(PixelLikelihood):
     """The decoder emits pixels in [-0.5, 0.5]. A distortion that is no likelihood."""
 
     density = "mse"
@@ -114,28 +92,30 @@ class SquaredError(PixelLikelihood):
         return (upcast(output) * 2).clamp(-1, 1)
 
 
-class Gaussian(PixelLikelihood):
+class GaussianPixels(PixelLikelihood):
     """The decoder emits the mean, on the scale [-1, 1] of the images; the variance is one number for all pixels."""
 
     density = "gaussian"
     log_variance: Tensor  # ()
 
-    def __init__(self, config: LikelihoodConfig) -> None:
+    def __init__(self, tanh: bool, deviation: float) -> None:
+        """`deviation`: the standard deviation; where it is fitted or learned, the least one."""
         super().__init__()
-        self.config = config
-        self.least = 2 * math.log(config.least_deviation)  # of a learned log-variance
+        self.tanh, self.deviation = tanh, deviation
+        self.least = 2 * math.log(deviation)  # of a log-variance
         self.hold()
 
     def hold(self) -> None:
         """Makes the variance's buffer or parameter."""
-        self.register_buffer("log_variance", torch.tensor(2 * math.log(self.config.deviation)))
+        self.register_buffer("log_variance", torch.tensor(self.least))
 
     def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Mean, shaped as the image or flattened, and log-variance."""
         return self.bounded(output), self.log_variance
 
     def bounded(self, mean: Tensor) -> Tensor:
-        return upcast(mean).tanh() if self.config.tanh else upcast(mean)
+        """The mean on the scale of the images."""
+        return upcast(mean).tanh() if self.tanh else upcast(mean)
 
     def distortion(self, output: Tensor, image: Tensor) -> Tensor:
         return gaussian(*self.parts(output), image)
@@ -144,7 +124,7 @@ class Gaussian(PixelLikelihood):
         return self.parts(output)[0].clamp(-1, 1)
 
 
-class FittedGaussian(Gaussian):
+class FittedGaussianPixels(GaussianPixels):
     """Its variance is that of the pixels of `FIT_DRAWS` training batches about their mean, all taken together.
 
     1 until it is fitted.
@@ -156,10 +136,10 @@ class FittedGaussian(Gaussian):
     @torch.no_grad()
     def fit(self, draw: Callable[[int], Batch]) -> None:
         pixels = torch.cat([draw(number)["image"].flatten() for number in range(FIT_DRAWS)]).double()
-        self.log_variance.copy_(pixels.var().clamp(min=self.config.least_deviation**2).log())
+        self.log_variance.copy_(pixels.var().clamp(min=self.deviation**2).log())
 
 
-class LearnedGaussian(Gaussian):
+class LearnedGaussianPixels(GaussianPixels):
     """Its variance is a parameter: https://arxiv.org/abs/2006.13202, section 3."""
 
     def hold(self) -> None:
@@ -169,7 +149,7 @@ class LearnedGaussian(Gaussian):
         return self.bounded(output), softly_above(self.least, upcast(self.log_variance))
 
 
-class PixelGaussian(Gaussian):
+class OwnGaussianPixels(GaussianPixels):
     """The decoder emits each pixel's log-variance too, after all the means."""
 
     numbers = 2
@@ -182,9 +162,107 @@ class PixelGaussian(Gaussian):
         return self.bounded(mean), softly_above(self.least, log_variance)
 
 
-VARIANCES: dict[str, Callable[[LikelihoodConfig], PixelLikelihood]] = {
-    "fixed": Gaussian,
-    "data": FittedGaussian,
-    "shared": LearnedGaussian,
-    "pixel": PixelGaussian,
-}
+@dataclass(frozen=True)
+class Variance(ABC):
+    """Where a Gaussian's variance comes from."""
+
+    kinds: ClassVar[Mapping[str, type[Variance]]]
+
+    @abstractmethod
+    def build(self, tanh: bool) -> GaussianPixels:
+        """The Gaussian with this variance."""
+
+
+@dataclass(frozen=True)
+class FixedVariance(Variance):
+    """It is given."""
+
+    deviation: float = 1.0  # the standard deviation on the scale [-1, 1]
+
+    def __post_init__(self) -> None:
+        at_least("deviation", self.deviation, 1e-3)
+
+    def build(self, tanh: bool) -> GaussianPixels:
+        return GaussianPixels(tanh, self.deviation)
+
+
+@dataclass(frozen=True)
+class DataVariance(Variance):
+    """It is that of the training pixels."""
+
+    least_deviation: float = 0.005  # below which it does not fall (2006.13202: exp(-6) on [0, 1])
+
+    def __post_init__(self) -> None:
+        at_least("least_deviation", self.least_deviation, 1e-4)
+
+    def build(self, tanh: bool) -> GaussianPixels:
+        return FittedGaussianPixels(tanh, self.least_deviation)
+
+
+@dataclass(frozen=True)
+class SharedVariance(DataVariance):
+    """It is one learned number."""
+
+    def build(self, tanh: bool) -> GaussianPixels:
+        return LearnedGaussianPixels(tanh, self.least_deviation)
+
+
+@dataclass(frozen=True)
+class PixelVariance(DataVariance):
+    """The decoder emits one for each pixel."""
+
+    def build(self, tanh: bool) -> GaussianPixels:
+        return OwnGaussianPixels(tanh, self.least_deviation)
+
+
+Variance.kinds = {"fixed": FixedVariance, "data": DataVariance, "shared": SharedVariance, "pixel": PixelVariance}
+
+
+@dataclass(frozen=True)
+class Distortion(ABC):
+    """What an image and a decoder's output differ by. Figures in nats of different kinds do not compare."""
+
+    kinds: ClassVar[Mapping[str, type[Distortion]]]
+    in_nats: ClassVar[bool] = True  # whether it is a likelihood
+
+    @abstractmethod
+    def build(self) -> PixelLikelihood:
+        """The module that measures it."""
+
+
+@dataclass(frozen=True)
+class Density(Distortion):
+    """A distortion that is a likelihood."""
+
+
+@dataclass(frozen=True)
+class Bernoulli(Density):
+    """Independent Bernoulli variables, for which grey values stand."""
+
+    def build(self) -> PixelLikelihood:
+        return BernoulliPixels()
+
+
+@dataclass(frozen=True)
+class Gaussian(Density):
+    """Independent Gaussians."""
+
+    variance: Variance = field(default_factory=PixelVariance)
+    tanh: bool = False  # whether the mean is the tanh of what the decoder emits
+
+    def build(self) -> PixelLikelihood:
+        return self.variance.build(self.tanh)
+
+
+@dataclass(frozen=True)
+class SquaredError(Distortion):
+    """The squared error."""
+
+    in_nats = False
+
+    def build(self) -> PixelLikelihood:
+        return SquaredErrorPixels()
+
+
+Density.kinds = {"bernoulli": Bernoulli, "gaussian": Gaussian}
+Distortion.kinds = {**Density.kinds, "mse": SquaredError}

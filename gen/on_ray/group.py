@@ -13,28 +13,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.torch
 import torch.distributed
 from ray import tune
-from ray._raylet import PlacementGroupID
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
-from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
+from ray.util.placement_group import get_current_placement_group
 from ray.util.queue import Empty, Queue
 
-from gen.config import RunConfig, identity
+from gen.config import RunConfig
 from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
-from gen.engine.fit import Home, Tick, fit
+from gen.engine.fit import Tick, fit
 from gen.on_ray import preflight
 from gen.on_ray.trainable import Resident, Search
 from gen.on_ray.worker import Order, every_host, judge_for, open_same
+from gen.record.record import Home
 
 GO, LEAVE = "", "\0leave"  # what a trial answers to a tick, beside a reason to stop
 POLL = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"  # how soon Train sees that its workers returned; 2 s unless set
-DRIVER: dict[str, float] = {
-    "memory": 1.0
-}  # a byte, for Tune refuses nothing at all: a CPU's share would break one worker's place
+DRIVER = {"memory": 1.0}
+"""What Tune sets aside for the process of a trial whose run trains in a group of workers: one byte of memory, for Tune
+demands something. The process only drives the group; even a small share of a CPU would cost the group a whole place on
+a node whose CPUs are all for workers."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Line:
     answers: Queue
 
     @staticmethod
-    def laid() -> Line:
-        """A line of two processes, which take no CPU."""
+    def start() -> Line:
+        """A new line: two processes, which take no CPU."""
         return Line(Queue(actor_options={"num_cpus": 0}), Queue(actor_options={"num_cpus": 0}))
 
     def clear(self) -> None:
@@ -61,14 +62,14 @@ class Grouped(Resident):
     def setup(self, config: dict[str, Any], search: Search | None = None) -> None:
         """The first trial of this process."""
         os.environ.setdefault(POLL, "0.2")
-        self.line = Line.laid()
+        self.line = Line.start()
         super().setup(config, search)
 
     def launch(self, config: RunConfig, home: Home) -> Generator[Tick, str | None, None]:
         """The run's ticks, from a new worker group."""
         search = self.search
         self.line.clear()
-        remove_group(search.attempt, self.run)  # of a process that was killed as it drove this run
+        ray.get(search.holder.free.remote(self.run))  # what a process left that was killed as it drove this run
         order = Order(
             config,
             search.storage,
@@ -78,48 +79,47 @@ class Grouped(Resident):
             search.data_root,
             search.download,
             home.facts,
+            run=self.run,
         )
-        return drive(order, search.needed, dataclasses.replace(home, slot=None), self.line)
+        return drive(order, search.needed, dataclasses.replace(home, slot=None), self.line, search.holder)
 
 
-def arranged(plan: Search, needed: Mapping[str, float], most: int) -> tuple[Any, int | None]:
-    """What Tune runs as a trial of `plan`, with its resources, and how many at a time; None: as many as fit.
+def arrange_trials(plan: Search, needed: Mapping[str, float], most: int) -> tuple[Any, int]:
+    """What Tune runs as a trial of `plan`, with the resources that it sets aside for one, and how many trials run at a
+    time: as many as fit, and at most `most` if that is not 0.
 
-    That number is said even where Tune would find it: for each trial beyond it Tune asks for a process of its own, and
-    starts and ends some of them in vain.
+    Tune would find that number by itself, but for each trial beyond it Tune asks for a process of its own, and starts
+    and ends some of them in vain.
     """
-    workers = plan.configs[0].machine.workers
-    if workers == 1:
+    if plan.holder is None:
         resources = {name.lower(): amount for name, amount in needed.items()}
         trainable = tune.with_resources(tune.with_parameters(Resident, search=plan), resources)
     else:
-        plan = dataclasses.replace(plan, needed=needed)
         trainable = tune.with_resources(tune.with_parameters(Grouped, search=plan), DRIVER)
-    return trainable, places(workers, needed, most) or None
+    return trainable, places(plan.workers, needed, most)
 
 
 def places(workers: int, needed: Mapping[str, float], most: int = 0) -> int:
-    """How many groups of `workers` workers that need `needed` each can run at a time, at most `most` if not 0. 0 for
-    single workers where the cluster has none yet and does not tell how large it may grow.
+    """How many groups of `workers` workers that need `needed` each run at a time: as many as fit, and at most `most` if
+    that is not 0.
 
     Workers are all alike and each takes one place of a node, so whatever groups already lie where, as many more fit as
     there are places left for.
     """
-    now, later = preflight.places(needed), preflight.most()
-    bound = min(preflight.fit_in(later.get(name, 0), amount) for name, amount in needed.items())
-    groups = max(now, bound) // workers
-    if not groups:
-        return most if workers == 1 else 1
+    groups = max(preflight.room(needed) // workers, 1)
     return min(most, groups) if most else groups
 
 
-def drive(order: Order, needed: Mapping[str, float], home: Home, line: Line) -> Generator[Tick, str | None, None]:
-    """As `fit`: ticks; a reason sent into it stops the run, `close()` leaves it to go on later. It gives the last tick
-    and returns from `close()` only when the group has ended. RuntimeError if the group broke."""
-    run = identity(order.config, order.data_hash)
+def drive(
+    order: Order, needed: Mapping[str, float], home: Home, line: Line, holder: Any
+) -> Generator[Tick, str | None, None]:
+    """The ticks of a run in a new group of workers, as `fit` gives them: a reason sent into it stops the run, and
+    `close()` leaves it to go on later. It gives the last tick, and returns from `close()`, only when the group has
+    ended. RuntimeError if the group broke."""
+    run = order.run
     trainer = ray.train.torch.TorchTrainer(
         train_in_trial,
-        train_loop_config={"order": order, "home": home, "line": line},
+        train_loop_config={"order": order, "home": home, "line": line, "holder": holder},
         scaling_config=ray.train.ScalingConfig(
             num_workers=order.config.machine.workers, use_gpu="GPU" in needed, resources_per_worker=dict(needed)
         ),
@@ -155,13 +155,13 @@ def drive(order: Order, needed: Mapping[str, float], home: Home, line: Line) -> 
 
 
 def train_in_trial(sent: Mapping[str, Any]) -> None:
-    """The function of a worker: `sent` holds "order", "home" and "line"."""
+    """The function of a worker: `sent` holds "order", "home", "line" and "holder"."""
     order: Order = sent["order"]
     line: Line = sent["line"]
     set_threads(order.config.machine.threads)
     workers, device = Workers.joined(), ray.train.torch.get_device()
     if workers.rank == 0:
-        note_group(order)
+        ray.get(sent["holder"].hold.remote(order.run, get_current_placement_group()))
     dataset = open_same(order, device)
     judge = judge_for(order, dataset, device, workers)
     hosts = sorted(set(every_host(workers)))
@@ -180,26 +180,3 @@ def train_in_trial(sent: Mapping[str, Any]) -> None:
             break
         tick = run.send(said[0] or None)
     run.close()
-
-
-def group_key(attempt: str, run: str) -> str:
-    """Where Ray's store keeps the placement group of a run's workers."""
-    return f"genfleet-{attempt}-{run}"
-
-
-def note_group(order: Order) -> None:
-    """Keeps this worker's placement group where whoever begins the run again finds it."""
-    group = get_current_placement_group()
-    assert group is not None
-    run = identity(order.config, order.data_hash)
-    _internal_kv_put(group_key(order.attempt, run), group.id.binary(), overwrite=True)
-
-
-def remove_group(attempt: str, run: str) -> None:
-    """Frees what the workers of a run hold, if they were left: Train's own cleaner asks the dashboard, which may be
-    absent, or another cluster's."""
-    key = group_key(attempt, run)
-    left = _internal_kv_get(key)
-    if left:
-        remove_placement_group(PlacementGroup(PlacementGroupID(left)))
-        _internal_kv_del(key)

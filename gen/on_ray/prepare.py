@@ -12,12 +12,10 @@ from gen.on_ray import preflight
 
 LEAST = 16  # tasks that wait even where there is no CPU yet: an autoscaler starts nodes for what waits
 AHEAD = 2.0  # tasks a CPU that wait or run: enough that no CPU idles, few enough that a stop is soon one
-
-
 ADVICE = "name a folder or URI that all hosts reach by --parts or $GENFLEET_PARTS"
 
 
-def attempt(part: Part) -> str:
+def make_part(part: Part) -> str:
     """Makes a part; what is wrong with its images or their place, "" if nothing. Other errors are Ray's to repeat."""
     try:
         make(part)
@@ -35,7 +33,7 @@ def spread(parts: Sequence[Part]) -> Iterator[int]:
         preflight.check_shared(parts[0].shelf)
     except ValueError as error:
         raise ValueError(f"{error}; {ADVICE}") from error
-    task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=True)(attempt)
+    task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=True)(make_part)
     todo, running = iter(parts), dict[ray.ObjectRef[str], Part]()
     while True:
         most = max(int(AHEAD * preflight.total("CPU")), LEAST)  # nodes come while it runs

@@ -38,16 +38,6 @@ class Standing:
         return sum(self.ended.values())
 
 
-def expected_epochs(epochs: int, grace: int, reduction: int) -> float:
-    """Epochs of an average run when at every rung one run in `reduction` goes on."""
-    total, share, last = 0.0, 1.0, 0
-    rung = grace
-    while rung < epochs:
-        total += share * (rung - last)
-        last, rung, share = rung, rung * reduction, share / reduction
-    return total + share * (epochs - last)
-
-
 class Teller(tune.Callback):
     """Tells `hear` about each run that ends and every few seconds how far the search is; ends the search if its lease
     went to another attempt."""

@@ -13,20 +13,9 @@ import pandas as pd
 from gen.config import RunConfig
 from gen.results import queries
 from gen.results.storage import Storage
+from gen.search.halving import Decision
 
 KIND = "rung"  # of the rows of `events` that hold decisions
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided about a run at an epoch: "stop" or "continue"; "end" where it ended by itself."""
-
-    run: str
-    epoch: float
-    decision: str
-    value: float
-    seconds: float
-    rung: float | None  # in epochs; None between rungs
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,17 @@ def decisions(storage: Storage, experiment: str) -> list[Decision]:
         detail = json.loads(row["detail"])
         seconds = float(detail.get("seconds", 0.0))
         found.append(
-            Decision(row["run"], row["epoch"], row["decision"], number(row["value"]), seconds, detail.get("rung"))
+            Decision(
+                row["run"],
+                row["epoch"],
+                row["decision"],
+                number(row["value"]),
+                seconds,
+                detail.get("rung"),
+                detail.get("cutoff"),
+                detail.get("cutoff_seconds"),
+                row["why"],
+            )
         )
     return found
 

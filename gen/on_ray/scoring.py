@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -14,15 +16,20 @@ from gen.config import RunConfig
 from gen.data.dataset import Dataset, check_trained_on
 from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
-from gen.engine.fit import build_model
+from gen.engine.build import build_model
 from gen.engine.kept import judge_of, opened
 from gen.judge import Figure, Judge
 from gen.phase import Model
+from gen.pictures import grids
 from gen.record import checkpoint
 from gen.results.lease import holder_of
 from gen.results.ledger import Slot
 from gen.results.queries import evals
+from gen.results.schema import LATER_SECONDS
 from gen.results.storage import Storage
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Table -> rows."""
 
 Known = Mapping[tuple[str, float], set[str]]
 """(run, epoch of its best weights) -> protocols of the figures on record."""
@@ -109,12 +116,23 @@ def score_worker(sent: Mapping[str, Any]) -> None:
         if workers.rank == 0 and rows:
             if holder_of(wanted.storage, wanted.experiment) != sent["attempt"]:
                 raise RuntimeError(f"the lease of {wanted.experiment!r} is no longer this job's; nothing was written")
-            slot.extend({"evals": [row | {"attempt": sent["attempt"]} for row in rows]})
-            sent["lines"].put([(row["split"], row["metric"], row["subject"], row["value"], one.run) for row in rows])
+            slot.extend(of_attempt(rows, sent["attempt"]))
+            sent["lines"].put(
+                [(row["split"], row["metric"], row["subject"], row["value"], one.run) for row in rows["evals"]]
+            )
 
 
-def score(wanted: Wanted, one: Stored, known: Known, device: torch.device, workers: Workers) -> list[dict[str, Any]]:
-    """The rows of a run's missing figures, but for their attempt."""
+def of_attempt(rows: Rows, attempt: str) -> Rows:
+    """Rows with their attempt, for a slot."""
+    return {table: [{**row, "attempt": attempt} for row in of_table] for table, of_table in rows.items()}
+
+
+def score(
+    wanted: Wanted, one: Stored, known: Known, device: torch.device, workers: Workers, pictures: bool = False
+) -> Rows:
+    """The rows of a run's missing figures, and of what they cost, but for their attempt; with its grids if `pictures`.
+    Empty if nothing is missing."""
+    start = time.perf_counter()
     config, dataset = one.config, wanted.dataset(one)
     judge = judge_of(
         config.data,
@@ -130,12 +148,26 @@ def score(wanted: Wanted, one: Stored, known: Known, device: torch.device, worke
     model = build_model(config, dataset, device)
     model.load_state_dict(state["weights"])
     model.eval().requires_grad_(False)
-    here = {"experiment": wanted.experiment, "run": one.run, "scope": "best"}
+    here = {"experiment": wanted.experiment, "run": one.run}
     here |= {name: state[name] for name in ("tick", "step", "epoch", "images")}
-    rows = []
+    found: list[dict[str, Any]] = []
     for split in wanted.splits:
         names = {figure.name for figure in wanted.missing(judge, model, one, split, known)}
         if names:
             images, weights = wanted.images_of(one), wanted.weights_of(one)
-            rows += [here | figure.row() for figure in judge.figures(model, split, images, weights, workers, names)]
+            figures = judge.figures(model, split, images, weights, workers, names)
+            found += [here | {"scope": "best"} | figure.row() for figure in figures]
+    if not found:
+        return {}
+    rows = {"evals": found}
+    if pictures:
+        failures = list[str]()
+        of_picture = {name: here[name] for name in here if name != "images"}
+        drawn = grids(model, dataset, device, failed=failures.append)
+        rows["samples"] = [of_picture | {"kind": kind, "png": png} for kind, png in drawn]
+        of_event = {name: here[name] for name in ("experiment", "run", "tick", "epoch")}
+        of_event |= {"kind": "picture", "detail": "{}"}
+        rows["events"] = [of_event | {"why": why, "time": datetime.now(UTC)} for why in failures]
+    taken = time.perf_counter() - start
+    rows["metrics"] = [here | {"seconds": taken, "name": LATER_SECONDS, "value": taken}]
     return rows

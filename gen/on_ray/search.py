@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import signal
 import threading
@@ -12,20 +13,21 @@ from dataclasses import dataclass
 
 from ray import tune
 
-from gen.config import identity
-from gen.on_ray.group import arranged
-from gen.on_ray.progress import Standing, Teller, expected_epochs
+from gen.on_ray.group import arrange_trials
+from gen.on_ray.placement import start_holder
+from gen.on_ray.progress import Standing, Teller
 from gen.on_ray.replay import decisions, ends
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.trainable import TRIAL, Search
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
+from gen.search.halving import expected_epochs
 
 RETRIES = 2  # of a trial whose process died, and of the search for runs whose process died after their last decision
 
 
 @dataclass(frozen=True)
-class Found:
+class Result:
     """What a search came to."""
 
     errors: list[str]  # of runs that broke
@@ -43,7 +45,7 @@ def search(
     reduction: int,
     most: int = 0,
     seconds: float = math.inf,
-) -> Found:
+) -> Result:
     """Runs all configs to their end, until successive halving stops them, or for so many `seconds`.
 
     It goes on from the tables: runs with an end are no trials any more, and the rungs hold what was decided. Tells
@@ -51,16 +53,17 @@ def search(
     checkpoint and without an outcome.
     """
     deadline = time.monotonic() + seconds
-    configs = {identity(config, plan.data_hash): config for config in plan.configs}
-    runs = list(configs)
-    epochs = max(config.budget.epochs for config in plan.configs)
+    configs, runs = plan.runs, list(plan.runs)
+    epochs = max(config.budget.epochs for config in configs.values())
     grace = min(grace, epochs)
     teller = None
     for turn in range(1 + RETRIES):
         on_record = ends(plan.storage, plan.experiment, configs)
         left = [index for index, run in enumerate(runs) if run not in on_record]
         if not left or time.monotonic() >= deadline:
-            return Found([], len(left))
+            return Result([], len(left))
+        if plan.workers > 1 and plan.holder is None:
+            plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
         name = f"{plan.attempt}-{turn}" if turn else plan.attempt
         past = [
             one for one in decisions(plan.storage, plan.experiment) if one.run in on_record or one.decision != "end"
@@ -75,10 +78,10 @@ def search(
             on_record,
             lease,
             mode=mode,
-            every=plan.configs[0].evaluate.every,
+            every=configs[runs[0]].evaluate.every,
             expected=expected_epochs(epochs, grace, reduction),
         )
-        trainable, at_once = arranged(plan, needed, most)
+        trainable, at_once = arrange_trials(plan, needed, most)
         tuner = tune.Tuner(
             trainable,
             param_space={TRIAL: tune.grid_search(left)},
@@ -99,7 +102,7 @@ def search(
             ),
         )
         teller.completed = 0
-        with signals_kept():
+        with keep_signals():
             results = tuner.fit()
         teller.tell()
         errors = [str(error).strip().splitlines()[-1] for error in results.errors]
@@ -107,13 +110,13 @@ def search(
         if short and time.monotonic() < deadline:
             raise KeyboardInterrupt
         if errors or short:
-            return Found(errors, short)
-    return Found(["runs lost their process after their last decision, again and again"], 0)
+            return Result(errors, short)
+    return Result(["runs lost their process after their last decision, again and again"], 0)
 
 
 @contextmanager
-def signals_kept() -> Iterator[None]:
-    """Tune leaves its own handler of Ctrl-C in place, which would swallow the next one."""
+def keep_signals() -> Iterator[None]:
+    """Restores the handler of Ctrl-C at the end: Tune leaves its own in place, which would swallow the next one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

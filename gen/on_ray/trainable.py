@@ -7,33 +7,34 @@ import io
 import math
 import socket
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 from ray import tune
 
-from gen.config import RunConfig, identity
+from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
-from gen.engine.fit import Home, Tick, fit
+from gen.engine.fit import Tick, fit
 from gen.engine.kept import judge_of, opened
 from gen.engine.stage_one import with_codes
 from gen.on_ray.replay import KIND, End, ends
 from gen.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
 from gen.record import checkpoint
+from gen.record.record import Home
 from gen.results.ledger import Slot, recorded
 from gen.results.storage import Storage
 
 SCHEDULER = "-scheduler-"  # in the names of the files that hold decisions
-TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.configs`
+TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.runs`
 
 
 @dataclass(frozen=True)
 class Search:
     """What a driver sends to the processes of its trials. Picklable."""
 
-    configs: Sequence[RunConfig]  # drawn up front: a search submitted again has the same trials
+    runs: Mapping[str, RunConfig]  # name -> config; drawn up front: a search submitted again has the same trials
     storage: Storage
     experiment: str
     attempt: str
@@ -43,6 +44,12 @@ class Search:
     facts: Mapping[str, Any]  # columns of `runs` that the driver knows
     needed: Mapping[str, float] = field(default_factory=dict)  # what Ray sets aside for each worker of a trial
     tensorboard: bool = False  # write TensorBoard's event files too
+    holder: Any = None  # the actor that knows their placement groups, where trials have several workers
+
+    @property
+    def workers(self) -> int:
+        """Processes that train one run together."""
+        return next(iter(self.runs.values())).machine.workers
 
 
 class Resident(tune.Trainable):
@@ -68,8 +75,8 @@ class Resident(tune.Trainable):
     def begin(self, config: Mapping[str, Any], fresh: bool = False) -> None:
         """Starts a run, or finds the end of one whose last process died after it had written its outcome."""
         search = self.search
-        chosen = search.configs[config[TRIAL]]
-        self.run = identity(chosen, search.data_hash)
+        self.run = list(search.runs)[config[TRIAL]]
+        chosen = search.runs[self.run]
         self.ticks: Generator[Tick, str | None, None] | None = None
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None
@@ -87,9 +94,10 @@ class Resident(tune.Trainable):
             slot=self.slot,
             recorded=known,
             keep_last=False,
-            standing=True,
+            report_again=True,
             tensorboard=search.tensorboard,
             facts=search.facts,
+            run=self.run,
         )
         self.ticks = self.launch(chosen, home)
 
@@ -129,11 +137,11 @@ class Resident(tune.Trainable):
         ticks, self.ticks = self.ticks, None
         if ticks is None:
             return
-        if inspect.getgeneratorstate(ticks) == inspect.GEN_SUSPENDED and (why := self.stopped_why()):
+        if inspect.getgeneratorstate(ticks) == inspect.GEN_SUSPENDED and (why := self.reason_of_stop()):
             ticks.send(f"stopped by the scheduler: {why}")
         ticks.close()
 
-    def stopped_why(self) -> str:
+    def reason_of_stop(self) -> str:
         """Why the scheduler stopped this run where it stands: it wrote so before it told Tune. "" if it did not.
 
         Reads the newest files first: a long search's table is not read whole at each stop.

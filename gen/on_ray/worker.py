@@ -16,9 +16,10 @@ from gen.config import RunConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
-from gen.engine.fit import Home, fit
+from gen.engine.fit import fit
 from gen.engine.stage_one import with_codes
 from gen.judge import Judge, open_judge
+from gen.record.record import Home
 from gen.results.storage import Storage
 
 
@@ -35,6 +36,7 @@ class Order:
     download: bool
     facts: Mapping[str, Any]  # columns of `runs` that the driver knows
     tensorboard: bool = False  # write TensorBoard's event files too
+    run: str = ""  # its name
 
 
 def open_same(order: Order, device: torch.device) -> Dataset:
@@ -78,6 +80,7 @@ def train_worker(sent: Mapping[str, Any]) -> None:
         order.attempt,
         tensorboard=order.tensorboard,
         facts={**order.facts, "hosts": hosts},
+        run=order.run,
     )
     for tick in fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge):
         if workers.rank == 0:

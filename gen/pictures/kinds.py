@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gen.capabilities import (
+    Conditional,
+    Decodes,
+    Embeds,
+    Encodes,
+    Imitates,
+    Interpolates,
+    Quantises,
+    Reconstructs,
+    Translates,
+    has,
+)
 from gen.data.dataset import Dataset
-from gen.data.stream import mixed, scaled
+from gen.data.stream import mixed, rows_of
 from gen.distributed.machine import seed
-from gen.phase import Conditional, Decodes, Embeds, Encodes, Imitates, Interpolates, Model, Quantises, Reconstructs
+from gen.phase import Model
 from gen.pictures import codes, files
 
 COUNT = 64  # images in a grid of fakes or reconstructions
@@ -40,17 +52,11 @@ class Scene:
                 raise ValueError(f"pair has image {number}, but {self.split} has images 0 to {len(self) - 1}")
 
     def __len__(self) -> int:
-        return max(len(next(iter(table.values()))) for table in self.dataset.splits[self.split])
+        return self.dataset.length(self.split)
 
     def rows(self, numbers: Tensor) -> dict[str, Tensor]:
         """A batch of the rows `numbers` (N,) of the split; shorter tables repeat."""
-        batch: dict[str, Tensor] = {}
-        for table in self.dataset.splits[self.split]:
-            for name, column in table.items():
-                picked = column[numbers % len(column)]
-                floating = picked.dtype == torch.uint8
-                batch[name] = scaled(picked, self.device, self.dtype) if floating else picked.to(self.device)
-        return batch
+        return rows_of(self.dataset, self.split, numbers, self.device, self.dtype)
 
     @property
     def ends(self) -> Sequence[tuple[int, int]]:
@@ -65,7 +71,7 @@ class Scene:
     @property
     def count(self) -> int:
         """Images in the column "image": not all of the split, where most have no label."""
-        return len(next(table["image"] for table in self.dataset.splits[self.split] if "image" in table))
+        return self.dataset.count(self.split, "image")
 
     @property
     def images(self) -> str:
@@ -87,18 +93,36 @@ class Kind:
 
     def paired(self, model: Model) -> bool:
         """Whether a scene's pairs of images tell what is drawn: of a model without an encoder latents are drawn."""
-        return self.capability is Interpolates and isinstance(model, Encodes)
+        return self.capability is Interpolates and has(model, Encodes)
 
 
-def grids(model: Model, dataset: Dataset, device: torch.device, split: str = "test") -> dict[str, bytes]:
-    """Kind -> PNG file of the cheap kinds that `model`, in evaluation mode, allows."""
+def grids(
+    model: Model,
+    dataset: Dataset,
+    device: torch.device,
+    split: str = "test",
+    failed: Callable[[str], None] | None = None,
+) -> Iterator[tuple[str, bytes]]:
+    """Name and PNG file of each cheap kind that `model`, in evaluation mode, allows. One that cannot be drawn is told
+    to `failed`, with its reason, and the others are drawn: nobody's run ends for a picture. Without it the error is
+    raised."""
     scene = Scene(dataset, device, next(model.parameters()).dtype, split)
-    return {kind.name: paint(kind, model, scene) for kind in allowed(model) if kind.cheap}
+    for kind in allowed(model):
+        if not kind.cheap:
+            continue
+        try:
+            png = paint(kind, model, scene)
+        except Exception as error:
+            if failed is None:
+                raise
+            failed(f"{kind.name} not drawn: {type(error).__name__}: {error}")
+        else:
+            yield kind.name, png
 
 
 def allowed(model: Model, names: Sequence[str] = ()) -> list[Kind]:
     """The kinds that can be drawn of `model`; if `names` are given, those. ValueError if one cannot (names all)."""
-    kinds = {kind.name: kind for kind in KINDS if isinstance(model, kind.capability) and kind.fits(model)}
+    kinds = {kind.name: kind for kind in KINDS if has(model, kind.capability) and kind.fits(model)}
     for name in names:
         if name not in kinds:
             raise ValueError(f"kind {name!r} cannot be drawn of this model; allowed: {', '.join(kinds) or 'none'}")
@@ -113,23 +137,39 @@ def paint(kind: Kind, model: Model, scene: Scene) -> bytes:
 
 
 def fakes_beside_real(model: Imitates, scene: Scene) -> bytes:
-    """Fakes on the left, real images on the right, 8 x 8 each."""
+    """Fakes on the left, real images of the same column on the right, 8 x 8 each."""
     batch = scene.some(COUNT)
-    return files.png(files.beside([files.tiled(part, 8) for part in (model.imitate(batch)["image"], batch["image"])]))
+    fakes = model.imitate(batch)
+    return files.png(
+        files.beside([files.tiled(of[column], 8) for column in fakes if column in batch for of in (fakes, batch)])
+    )
+
+
+def sources_over_translations(model: Translates, scene: Scene) -> bytes:
+    """Each row of 16 images of one column stands over the row of what they were turned into."""
+    batch = scene.some(COUNT)
+    made = model.imitate(batch)
+    return files.png(files.beside([over(batch[source], made[column]) for column, source in model.sources.items()]))
 
 
 def originals_over_reconstructions(model: Reconstructs, scene: Scene) -> bytes:
     """Each row of 16 originals stands over the row of their reconstructions."""
     batch = scene.some(COUNT)
-    made, real = model.reconstruct(batch)["image"], batch["image"]
-    rows = torch.stack([part.reshape(-1, 16, *real.shape[1:]) for part in (real, made)], dim=1)  # (4, 2, 16, C, H, W)
-    return files.png(files.tiled(rows.flatten(0, 2), 16))
+    made = model.reconstruct(batch)
+    return files.png(files.beside([over(batch[column], made[column]) for column in made if column in batch]))
+
+
+def over(above: Tensor, below: Tensor) -> Tensor:
+    """One picture (C, H', W') of images (64, C, H, W): rows of 16 of the first over rows of the second."""
+    parts = (above.expand_as(below), below)  # a grey image may stand over one in colour
+    rows = torch.stack([part.reshape(-1, 16, *below.shape[1:]) for part in parts], dim=1)  # (4, 2, 16, C, H, W)
+    return files.tiled(rows.flatten(0, 2), 16)
 
 
 def one_row_a_class(model: Conditional, scene: Scene) -> bytes:
     """On the left a real image of each class, if the split has one; then its fakes. Each column starts from the same
     noise, so that what does not depend on the class is alike in it."""
-    labels = next(table["label"] for table in scene.dataset.splits[scene.split] if "label" in table)
+    labels = scene.dataset.column(scene.split, "label")
     batch = scene.rows(torch.arange(OF_A_CLASS))
     real, fakes = [], []
     for label in range(min(CLASSES, model.classes)):
@@ -146,7 +186,7 @@ def line_rows(model: Interpolates, scene: Scene) -> bytes:
     ends of the row."""
     lines, ends = along_the_lines(model, scene)  # (P, steps, C, H, W), (P, 2, C, H, W)
     parts = [files.tiled(lines.flatten(0, 1), lines.shape[1])]
-    if isinstance(model, Encodes):
+    if has(model, Encodes):
         parts = [files.tiled(ends[:, 0], 1), *parts, files.tiled(ends[:, 1], 1)]
     return files.png(files.beside(parts))
 
@@ -201,18 +241,27 @@ def rows_of_classes(model: Conditional) -> str:
     return f"a real image, then its class's fakes{left}"
 
 
-def by_class(model: Conditional) -> bool:
-    """Whether it was trained with classes; a model that takes labels where there are any may have none."""
-    return model.classes > 0
-
-
 def in_two_dimensions(model: Decodes) -> bool:
     """Whether the latents are points of the plane."""
     return model.latent_size == 2
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind(Imitates, "fakes", fakes_beside_real, cheap=True, shows=lambda model: "fakes left, real right"),
+    Kind(
+        Imitates,
+        "fakes",
+        fakes_beside_real,
+        cheap=True,
+        fits=lambda model: not has(model, Translates),
+        shows=lambda model: "fakes left, real right",
+    ),
+    Kind(
+        Translates,
+        "translations",
+        sources_over_translations,
+        cheap=True,
+        shows=lambda model: "sources over translations",
+    ),
     Kind(
         Reconstructs,
         "reconstructions",
@@ -220,7 +269,7 @@ KINDS: tuple[Kind, ...] = (
         cheap=True,
         shows=lambda model: "originals over reconstructions",
     ),
-    Kind(Conditional, "classes", one_row_a_class, fits=by_class, shows=rows_of_classes),
+    Kind(Conditional, "classes", one_row_a_class, shows=rows_of_classes),
     Kind(Interpolates, "interpolation", line_rows),
     Kind(Interpolates, "animation", line_frames, suffix="gif"),
     Kind(Decodes, "manifold", manifold, fits=in_two_dimensions),

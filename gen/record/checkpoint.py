@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import pickle
+import re
 from typing import Any
 
 import torch
 
 from gen.results.storage import Storage
+from gen.tensors import from_bytes, reading, to_bytes
 
 VERSION = 1
 
@@ -20,9 +20,7 @@ def folder(experiment: str, run: str) -> str:
 
 def save(storage: Storage, path: str, state: dict[str, Any]) -> None:
     """Puts `state` (tensors, numbers, text and containers of them) at `path`: all of it or nothing."""
-    buffer = io.BytesIO()
-    torch.save({"version": VERSION, **state}, buffer)
-    storage.put(path, buffer.getvalue())
+    storage.put(path, to_bytes({"version": VERSION, **state}))
 
 
 def load(storage: Storage, path: str, device: torch.device) -> dict[str, Any] | None:
@@ -30,19 +28,24 @@ def load(storage: Storage, path: str, device: torch.device) -> dict[str, Any] | 
     data = storage.get(path)
     if data is None:
         return None
-    try:
-        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{storage.place}/{path} is not a checkpoint ({reason}); delete it to start again") from None
-    if state["version"] != VERSION:
-        raise ValueError(f"{storage.place}/{path} has version {state['version']}; this program reads {VERSION}")
+    with reading(f"{storage.place}/{path} is not a checkpoint ({{reason}}); delete it to start again"):
+        state: dict[str, Any] = from_bytes(data, device)
+        version = state["version"]
+    if version != VERSION:
+        raise ValueError(f"{storage.place}/{path} has version {version}; this program reads {VERSION}")
     return state
 
 
 def best_name(tick: int) -> str:
     """The file of the best weights, those of `tick`."""
     return f"best-{tick:06d}.pt"
+
+
+def best_tick(storage: Storage, experiment: str, run: str) -> int:
+    """The tick of a run's stored best weights; 0 if it has none."""
+    names = storage.list(folder(experiment, run))
+    found = [int(match[1]) for name in names if (match := re.fullmatch(r"best-(\d+)\.pt", name))]
+    return max(found, default=0)
 
 
 def load_best(storage: Storage, experiment: str, run: str, device: torch.device) -> dict[str, Any]:

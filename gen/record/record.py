@@ -19,6 +19,7 @@ from gen.distributed.workers import Workers
 from gen.judge import Figure
 from gen.phase import Model
 from gen.record import checkpoint
+from gen.record.progress import Progress
 from gen.record.tensorboard import Board
 from gen.results.ledger import Ledger, Slot
 from gen.results.storage import Storage
@@ -54,28 +55,10 @@ class Home:
     slot: Slot | None = None  # where a short run's rows go together with others'; None: into files of its own
     recorded: Mapping[str, int] = field(default_factory=dict)  # table -> last tick that the slots' files hold already
     keep_last: bool = True  # keep the last checkpoint of an ended run, so that a larger budget continues it
-    standing: bool = False  # a run that goes on first tells again where it stands: a search may not have decided there
+    report_again: bool = False  # a run that goes on first gives the tick where it stands: a search may not have decided
+    run: str = ""  # the name under which an earlier version began it; "": its identity
     tensorboard: bool = False  # write TensorBoard's event files beside the tables
     facts: Mapping[str, Any] = field(default_factory=dict)  # columns of `runs` that the engine cannot know
-
-
-@dataclass
-class Progress:
-    """How far a run is: what a checkpoint holds beside the stepper's state."""
-
-    tick: int = 0
-    seconds: float = 0.0  # training and evaluation, over all attempts
-    train_seconds: float = 0.0
-    best: float = math.nan
-    best_tick: int = 0  # 0: no finite value yet
-    best_epoch: float = math.nan
-    best_step: int = 0
-    best_images: int = 0
-    measured_tick: int = 0  # whose weights an end has measured in full: a run that goes on may find no better ones
-    last: float = math.nan
-    guards: dict[str, float] = field(default_factory=dict)  # of the last tick: what tells of a collapse -> value
-    status: str = ""  # "finished", "stopped" or "failed" once the run has ended
-    why: str = ""
 
 
 class Record:
@@ -83,7 +66,7 @@ class Record:
 
     def __init__(self, home: Home | None, config: RunConfig, dataset: Dataset, workers: Workers, metric: str) -> None:
         self.config, self.dataset, self.metric = config, dataset, metric
-        self.run = identity(config, dataset.hash)
+        self.run = (home.run if home else "") or identity(config, dataset.hash)
         self.home = home
         self.writes = home is not None and workers.rank == 0
         self.saved_at = time.monotonic()
@@ -152,12 +135,12 @@ class Record:
         if self.board:
             self.board.picture(f"samples/{kind}", png, stepper.step)
 
-    def event(self, progress: Progress, kind: str, why: str) -> None:
-        """Something that happened to the run."""
+    def event(self, progress: Progress, kind: str, why: str, tick: int) -> None:
+        """Something that happened to the run, and belongs to a tick: the one that comes, for what begins."""
         if self.ledger:
             self.ledger.add(
                 "events",
-                tick=progress.tick + 1,  # it belongs to what comes
+                tick=tick,
                 epoch=float(progress.tick * self.config.evaluate.every),
                 kind=kind,
                 decision=None,

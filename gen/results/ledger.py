@@ -66,8 +66,9 @@ def to_slot(groups: Sequence[pa.Table], schema: pa.Schema) -> bytes | None:
 
 class Slot:
     """The short runs of one process, many to a file: TABLE/slot-NAME-0000.parquet is rewritten with more rows under
-    its name until it is full, then -0001 begins. `name` is unique for ever: an attempt and an index. `kind` other than
-    "slot": rows that belong to no attempt at a run, so that a run that is begun again does not take them for its own.
+    its name until it is full, then -0001 begins. `name` is unique for ever: an attempt and an index. `kind` begins the
+    files' names: "slot" for the rows of runs, which `recorded` finds when a run is begun again; another word for rows
+    about runs that no run wrote itself (figures measured later, decisions), which it leaves alone.
 
     After an error in `extend` start anew, with another name, and what `recorded` then says.
     """
@@ -129,11 +130,11 @@ class Ledger:
         self._stale: dict[str, list[str]] | None = None  # names in the way, by table; None: not looked for yet
 
     def add(self, table: str, tick: int, **row: Any) -> None:
-        """Buffers a row; fills experiment, run, attempt and tick.
+        """Buffers a row of the run; the ledger fills in experiment, run, attempt and tick.
 
-        ValueError for an unknown table or column, a missing column, a value of the wrong type, or a tick that was
-        flushed before: after a kill such a row would not be written again. Only the tick flushed last may still get
-        rows: those of an end that comes after its checkpoint, and again after each kill.
+        A row belongs to a tick that has not been flushed, or to the tick flushed last: a run that ends writes its end
+        after the checkpoint of that tick, and does so again after a kill. ValueError for an earlier tick, whose rows
+        no repetition would write again, for an unknown table or column, a missing column, or a value of a wrong type.
         """
         schema = SCHEMAS.get(table)
         if schema is not None and "tick" in schema.names:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from gen.results.renamed import present_key, space_key
 from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
 
@@ -55,9 +56,20 @@ def runs(place: Place, experiment: str | None = None) -> pd.DataFrame:
 
 
 def settings(place: Place, experiment: str | None = None, wide: bool = True) -> pd.DataFrame:
-    """Wide: one row a run and one column a dotted key, a number where it has one, else text. Long: as stored."""
+    """Wide: one row a run and one column a dotted key, a number where it has one, else text. Long: one row a run and
+    key. What an earlier version recorded has its keys' present names."""
     rows = last(read(place, experiment, "settings"), ["experiment", "run", "key"], ["attempt"])
+    rows["key"] = present_keys(rows)
     return widen(rows) if wide else rows
+
+
+def present_keys(rows: pd.DataFrame) -> pd.Series[str]:
+    """The present names of the keys of settings, by the family that their run tells among them."""
+    of_run = rows[rows["key"] == "family"].set_index(["experiment", "run"])["text"]
+    families = pd.MultiIndex.from_frame(rows[["experiment", "run"]]).map(of_run.to_dict())
+    keys = zip(families, rows["key"], rows["number"].notna(), strict=True)
+    found = [space_key(family, key) if number else present_key(family, key) for family, key, number in keys]
+    return pd.Series(found, index=rows.index, dtype=rows["key"].dtype)
 
 
 def widen(rows: pd.DataFrame) -> pd.DataFrame:

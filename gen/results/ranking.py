@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from gen.results.queries import Place, evals, last, outcomes, runs, settings
-from gen.results.schema import WORST
+from gen.metrics.table import direction
+from gen.results.queries import Place, evals, last, metrics, outcomes, runs, settings
+from gen.results.schema import LATER_SECONDS, WORST
 from gen.results.storage import Storage
 
 PROTOCOL = (
@@ -17,11 +17,12 @@ PROTOCOL = (
     *("features", "features_hash", "resize", "weights", "variant", "n_samples", "likelihood", "deficient", "protocol"),
 )
 DATA = ("data", "data_hash")  # figures on different images do not compare either
-LARGE_IS_GOOD = (  # of all other figures small is
-    *("precision", "recall", "density", "coverage", "inception_score", "psnr", "ssim", "accuracy"),
-    *("active_units", "perplexity", "used"),
-)
-FREE = ("budget.", "machine.")  # settings that a run may go on under others of: what is recorded is how it began
+FREE = (
+    "budget.",
+    "machine.",
+    "evaluate.full",
+    "evaluate.leaders",
+)  # settings that a run may go on under others of: what is recorded is how it began
 ENDS = ("status", "epochs", "seconds", "best_epoch")
 
 
@@ -42,30 +43,26 @@ def leaderboard(
     Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
     `n_fake` and `protocol` (its hash) choose one.
 
-    Columns: rank, run, entry, seed, value, status, epochs, seconds, best_epoch, steering (the best of the cheap figures
-    that steered the run), then the settings that vary. Runs without a finite full figure (stopped early, failed) and
-    those whose best weights are below the floor of their config (a collapsed codebook) follow unranked, by `steering`.
+    Columns: rank, run, entry, seed, value, status, epochs, seconds (with those of measuring it), best_epoch, steering
+    (the best of the cheap figures that steered the run), then the settings that vary. Runs without a finite full figure
+    (stopped early, failed, not among a search's leaders) and those whose best weights are below the floor of their
+    config (a collapsed codebook) follow unranked, by `steering`.
     `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None: what
-    selected the runs' best weights, which then says the mode too. Of another, large is good where it is one of
-    LARGE_IS_GOOD. ValueError if the measured runs share no protocol, or several: figures of different ones are not to
-    be ranked together.
+    selected the runs' best weights. `mode`: whether small or large is good, which the metric says by itself.
+    ValueError for a metric that is not known, for a mode that contradicts it, and if the measured runs share no
+    protocol, or several: figures of different ones are not to be ranked together.
     """
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     storage = place if isinstance(place, Storage) else Storage(place)
     ends = outcomes(storage, experiment)
-    own = metric is None
     if metric is None:
         metric = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
     if metric is not None and "/" in metric:
         metric, subject, *rest = metric.split("/")
         column = rest[0] if rest else column
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
-    if mode is None and own:  # that by which the runs were selected
-        configs = map(json.loads, frame["config"].dropna())
-        mode = "max" if {one.get("evaluate", {}).get("mode") for one in configs} == {"max"} else "min"
-    elif mode is None:
-        mode = "max" if metric in LARGE_IS_GOOD else "min"
+    mode = direction(metric, mode) if metric else "min"
     figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
     figures = figures[figures["run"].isin(frame["run"])]
     for name, chosen in (("column", column), ("features", features), ("n_fake", n_fake), ("protocol", protocol)):
@@ -77,6 +74,8 @@ def leaderboard(
     figures = figures[figures["epoch"] == figures["best_epoch"]]  # a run that went on has better weights since
     figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
+    later = metrics(storage, experiment, name=LATER_SECONDS).groupby("run")["value"].sum()
+    frame["seconds"] += frame["run"].map(later.to_dict()).fillna(0.0).astype("double[pyarrow]")
     value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
     cheap = frame["steering"].to_numpy(dtype=float, na_value=np.nan)  # orders those without a rank; NaN is last
     ranked = np.isfinite(value) & ~(np.abs(cheap) >= WORST)

@@ -12,6 +12,7 @@ import pyarrow as pa
 VERSION = "1.2"  # within a major number columns are only added, nullable, and the minor number rises
 
 WORST = 1e30  # size of a value that steers of weights below a floor: finite, so that the run goes on, and ranks last
+LATER_SECONDS = "evaluate/seconds"  # in `metrics`: what measuring a run took after its end, beside its own seconds
 TEXT, INT64, INT32, FLOAT = pa.string(), pa.int64(), pa.int32(), pa.float64()
 TRUTH = pa.bool_()
 TIME, PNG, TEXTS = pa.timestamp("us", tz="UTC"), pa.binary(), pa.list_(pa.string())

@@ -39,7 +39,7 @@ download them): the values mean nothing, their agreement does. With that file, t
 python -m jobs.bench fid --data-root PATH --inception-weights pt_inception-2015-12-05-6726825d.pth"""
 
 
-@click.command()
+@click.command(short_help="Parity with the pytorch-fid command, and the trace's time.")
 @click.option("--data-root", required=True, type=click.Path(exists=True), help="Holds MNIST/raw and cifar10-jpeg.zip.")
 @click.option("--only", multiple=True, type=click.Choice(["mnist", "cifar10"]), help="Default: both.")
 @click.option("--images", default=2500, show_default=True, help="Images a folder.")

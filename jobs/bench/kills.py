@@ -26,7 +26,7 @@ from jobs.demo import free_port
 
 SLOTS = ("ray::Resident", "ray::ResourceTrainable")  # what Ray calls their processes: idle, and at work
 KINDS = ("driver", "slot", "ray")
-SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.hidden=16"
+SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
 CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between them: every tick, some ticks, and never in so short a run
 SUBMISSIONS = 4  # of one search, at most
 KEYS = {  # what names a row: there is one of each
@@ -174,7 +174,7 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
     return lost, doubled
 
 
-@click.command()
+@click.command(short_help="Kills searches at random, submits them again, counts rows.")
 @click.option("--times", default=3, type=click.IntRange(1), show_default=True, help="Kills of each kind.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 def kills(times: int, seed: int) -> None:

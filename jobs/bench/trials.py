@@ -14,18 +14,19 @@ import click
 import torch
 
 from gen import results
-from gen.config import RunConfig, override
+from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.machine import set_threads
-from gen.engine.fit import Home, Tick, fit
+from gen.engine.fit import Tick, fit
 from gen.judge import shared_classifier
+from gen.record.record import Home
 from gen.results.storage import Storage
 from gen.zoo import entry
 from jobs.cluster import connected, facts
 from jobs.options import refusing
 
 TINY = {  # a run of a fraction of a second
-    "model.width": 16,
+    "model.networks.width": 16,
     "model.latent": 2,
     "train.batch": 256,
     "evaluate.images": 100,
@@ -96,7 +97,14 @@ def residents(series: Series, dataset: Dataset) -> None:
 
     with results.Lease(series.storage, series.experiment) as lease:
         plan = Search(
-            series.configs, series.storage, series.experiment, lease.attempt, dataset.hash, None, False, facts()
+            {identity(one, dataset.hash): one for one in series.configs},
+            series.storage,
+            series.experiment,
+            lease.attempt,
+            dataset.hash,
+            None,
+            False,
+            facts(),
         )
         ask = {"mode": "min", "grace": TINY["budget.epochs"], "reduction": 2, "most": series.at_once}
         found = search(plan, lease, {"CPU": 1.0}, lambda standing: None, **ask)  # type: ignore[arg-type]
@@ -113,7 +121,7 @@ def overheads(series: Series) -> list[float]:
     return [(ended[i] - ended[i - lag]).total_seconds() - own[i] for i in range(lag, len(ended))]
 
 
-@click.command()
+@click.command(short_help="What a trial costs on a slot, in a process, and nested.")
 @click.option("--trials", "count", default=24, show_default=True, help="Trials on slots; a fourth of it otherwise.")
 @click.option("--at-once", default=2, show_default=True, help="Trials at a time; each takes one CPU.")
 def trials(count: int, at_once: int) -> None:

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.config import RunConfig, flat, identity, on_stage, override, to_json
-from gen.phase import StageOne
+from gen.config import FREE, RunConfig, StageOne, dotted, flat, identity, is_free, nested, on_stage, override, to_json
 from gen.zoo import ZOO, restore, tiny
 
 CONFIG = ZOO["vqvae"]
@@ -39,10 +38,11 @@ def test_a_value_survives_text_and_json(entry: str, data: st.DataObject) -> None
     changed = override(config, {key: value})
     assert flat(changed)[key] == value
     assert override(config, {key: str(value)}) == changed  # as the command line gives it
-    nested: Any = value
+    tree: Any = value
     for part in reversed(key.split(".")):
-        nested = {part: nested}
-    assert override(config, nested) == changed  # as a sampled dict gives it
+        tree = {part: tree}
+    assert override(config, tree) == changed  # as a sampled dict gives it
+    assert dotted(nested(changed)) == flat(changed)
     assert restore(to_json(changed)) == changed
 
 
@@ -89,9 +89,26 @@ def test_settings_that_only_hold_together_are_checked_together() -> None:
     assert flat(changed)["model.optimizer.decay_end"] == 5.0
 
 
+@pytest.mark.parametrize("entry", ZOO)
+def test_adding_nothing_changes_nothing(entry: str) -> None:
+    config = ZOO[entry]
+    settings = {key: value for key, value in flat(config).items() if key not in ("entry", "family")}
+    assert override(config, {}) == override(config, settings) == config
+    assert identity(override(config, settings), "a") == identity(config, "a")
+
+
+def test_what_is_free_is_what_may_change_while_a_run_goes_on() -> None:
+    settings = flat(CONFIG)
+    free = [key for key in settings if is_free(key)]
+    assert {key.partition(".")[0] for key in free} == {"budget", "machine", "evaluate"}
+    assert [key for key in free if key.startswith("evaluate.")] == ["evaluate.full", "evaluate.leaders"]
+    assert all(any(key == name or key.startswith(f"{name}.") for key in settings) for name in FREE)
+
+
 @pytest.mark.parametrize("key", [key for key in flat(CONFIG) if key not in ("entry", "family")])
-def test_identity_sees_settings_but_neither_budget_nor_machine(key: str) -> None:
-    values = {bool: [True, False], int: [3, 4], float: [0.11, 0.12], str: ["min", "max", "cpu", "cuda", "ema", "loss"]}
+def test_identity_sees_settings_but_for_those_that_are_free(key: str) -> None:
+    words = ["min", "max", "cpu", "cuda", "ema", "loss", "all", "none", "leaders"]
+    values = {bool: [True, False], int: [3, 4], float: [0.11, 0.12], str: words}
     old = flat(CONFIG)[key]
     for value in values[type(old)]:
         try:
@@ -100,8 +117,7 @@ def test_identity_sees_settings_but_neither_budget_nor_machine(key: str) -> None
             continue
         base = override(CONFIG, {"train.micro_batches": 12})
         same = identity(changed, "hash") == identity(base, "hash")
-        free = key.split(".")[0] in ("budget", "machine")
-        assert same == (free or flat(changed) == flat(base)), key
+        assert same == (is_free(key) or flat(changed) == flat(base)), key
 
 
 def test_identity_sees_the_data_and_the_first_stage() -> None:

@@ -1,6 +1,7 @@
 """Laws of the stream: passes are permutations, and every row is a pure function of (seed, draw number)."""
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -8,13 +9,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gen.data.columns import COLUMNS
 from gen.data.pinned import Guess
 from gen.data.stream import Stream, scaled, to_uint8
+from tests.fixtures.examples import examples
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(1, 23), min_size=1, max_size=3)
 SEEDS = st.integers(-(2**63), 2**64)
 SIZES = st.integers(1, 40)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_columns() -> Iterator[None]:
+    """Columns of a kind for up to three tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        for index in range(3):
+            patch.setitem(COLUMNS, f"row-{index}", "codes")
+            patch.setitem(COLUMNS, f"image-{index}", "image")
+        yield
 
 
 def stream(lengths: list[int], seed: int, draw_size: int, dtype: torch.dtype = torch.float32) -> Stream:
@@ -134,7 +147,7 @@ def test_a_gpu_sees_the_same_rows_and_the_host_never_waits(resident: bool) -> No
             torch.testing.assert_close(batch[name].cpu(), column, rtol=0, atol=1e-6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(1, 5), st.integers(1, 9))
 def test_scaling_does_not_depend_on_the_slice(count: int, size: int) -> None:
     """Vectorised kernels have tails; a rank's slice must be the same bits as the whole draw's rows."""

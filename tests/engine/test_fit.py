@@ -15,12 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from gen import results
+from gen.capabilities import Reconstructs
 from gen.config import EvaluateConfig, RunConfig, identity, override
 from gen.data.dataset import Dataset
-from gen.engine.fit import GUARDS, Home, Tick, build_model, fit, steering
+from gen.engine.build import build_model, steering
+from gen.engine.fit import GUARDS, Tick, fit
 from gen.judge import Judge
-from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
+from gen.optimizers import Adam
+from gen.phase import Batch, Logs, Model, Phase, Shape
 from gen.record import checkpoint
+from gen.record.record import Home
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 
@@ -111,17 +115,18 @@ def test_a_grown_budget_goes_on_and_a_finished_run_is_left_alone(digits: Dataset
 
 
 def test_a_grown_run_that_got_no_better_is_not_measured_again(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
-    """The bound only falls here, so the last epoch's weights are the best of it, and the first one's the worst."""
-    for mode, ends in (("min", [2.0, 4.0]), ("max", [1.0])):
-        config = override(small("vae_mlp"), {"budget.epochs": 2, "evaluate.mode": mode})
-        trained(config, digits, judge, tmp_path / mode)
+    """The bound falls here with every epoch, or with a rate of 0 never: then the first epoch's weights are the best."""
+    for rate, ends in ((1e-3, [2.0, 4.0]), (0.0, [1.0])):
+        place = tmp_path / str(rate)
+        config = small("vae_mlp", **{"budget.epochs": 2, "model.optimizer.rate": rate})
+        trained(config, digits, judge, place)
         grown = override(config, {"budget.epochs": 4})
-        assert trained(grown, digits, judge, tmp_path / mode)[-1].ended == "finished"
-        evals = rows(tmp_path / mode, "evals")
+        assert trained(grown, digits, judge, place)[-1].ended == "finished"
+        evals = rows(place, "evals")
         best = evals[evals["scope"] == "best"]
         assert sorted(best["epoch"].unique()) == ends
         assert not best.duplicated(["epoch", "protocol"]).any()
-        board = results.leaderboard(str(tmp_path / mode), "experiment", "bound/images")
+        board = results.leaderboard(str(place), "experiment", "bound/images")
         assert (board["epochs"][0], board["best_epoch"][0]) == (4.0, ends[-1])
         assert board["rank"][0] == 1
 
@@ -167,7 +172,7 @@ class Breaks:
         return Breaking(self)
 
 
-class Breaking(Model):
+class Breaking(Model, Reconstructs):
     def __init__(self, config: Breaks) -> None:
         super().__init__()
         self.config, self.weight = config, nn.Parameter(torch.ones(1))
@@ -245,6 +250,26 @@ def test_a_damaged_checkpoint_is_one_clear_line(digits: Dataset, judge: Judge, t
 def test_an_unknown_metric_is_refused_with_the_ones_there_are(digits: Dataset, judge: Judge) -> None:
     with pytest.raises(ValueError, match="allowed: mse/reconstructions"):
         next(fit(small("vqvae", **{"evaluate.metric": "fid/fakes"}), digits, device=CPU, judge=judge))
+
+
+def test_a_direction_that_contradicts_the_metric_is_refused(digits: Dataset, judge: Judge) -> None:
+    """Each metric has its own; one that is said once more must be that one."""
+    wrong = {"bound/images": "max", "": "max", "psnr/reconstructions": "min", "active_units/images": "min"}
+    for metric, mode in wrong.items():
+        config = small("vae_mlp", **{"evaluate.metric": metric, "evaluate.mode": mode})
+        size = "small" if mode == "max" else "large"
+        message = rf"^mode={mode} contradicts the metric: of {metric or 'bound/images'} {size} values are good; leave"
+        with pytest.raises(ValueError, match=message):
+            next(fit(config, digits, device=CPU, judge=judge))
+        right = override(config, {"evaluate.mode": "min" if mode == "max" else "max"})
+        assert steering(right, judge, build_model(right, digits, CPU)) == (metric or "bound/images")
+
+
+def test_large_is_good_where_the_metric_says_so(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    """Gradient descent drives the weight from 1, the best reconstruction, towards 0."""
+    settings = {**SMALL, "model.optimizer.rate": 0.01, "evaluate.metric": "ssim/reconstructions"}
+    ticks = trained(override(RunConfig("breaks", "test", Breaks(10**6)), settings), digits, judge, tmp_path)
+    assert ticks[-1].value < ticks[0].value == ticks[-1].best
 
 
 @pytest.mark.parametrize("entry", ZOO)

@@ -11,15 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gen.capabilities import Fits, Reconstructs
 from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
 from gen.distributed.workers import ALONE, Workers
-from gen.engine.fit import CLOSED, Home, fit
+from gen.engine.fit import CLOSED, fit
 from gen.judge import Judge
 from gen.on_ray.replay import ends
-from gen.phase import Adam, Batch, Logs, Model, Phase, Shape
+from gen.optimizers import Adam
+from gen.phase import Batch, Logs, Model, Phase, Shape
 from gen.record import checkpoint
+from gen.record.record import Home
 from gen.results.storage import Storage
 from tests.engine.test_law import CPU, stepper
 from tests.fixtures.pair import Pair
@@ -36,7 +39,7 @@ class Centred:
         return Centre(self, shape)
 
 
-class Centre(Model):
+class Centre(Model, Reconstructs, Fits):
     mean: Tensor
     noise: Tensor
     fits: Tensor

@@ -12,9 +12,10 @@ from gen.config import TrainConfig, override
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
 from gen.distributed.workers import ALONE, Workers
-from gen.engine.fit import build_model
+from gen.engine.build import build_model
 from gen.engine.step import Stepper
-from gen.phase import Adam, Batch, Logs, Model, Phase
+from gen.optimizers import Adam
+from gen.phase import Batch, Logs, Model, Phase
 from gen.zoo import ZOO, tiny
 from tests.fixtures.pair import Pair
 

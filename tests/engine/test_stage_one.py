@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from gen import results
-from gen.config import RunConfig, flat, identity, on_stage, override
+from gen.capabilities import Imitates, has
+from gen.config import RunConfig, StageOne, flat, identity, on_stage, override
 from gen.data.dataset import Dataset
 from gen.data.stream import scaled
 from gen.engine import stage_one
-from gen.engine.fit import Home, build_model, fit
-from gen.engine.stage_one import Staged, check_stage, stage_of, staged, weights_hash, with_codes
+from gen.engine.build import build_model
+from gen.engine.fit import fit
+from gen.engine.stage_one import Staged, check_stage, install, stage_of, staged, weights_hash, with_codes
 from gen.judge import Judge
-from gen.phase import Imitates, StageOne
+from gen.phase import Model, Phase
 from gen.record import checkpoint
+from gen.record.record import Home
 from gen.results.storage import Storage
 from gen.zoo import ZOO, restore, tiny
 
@@ -134,7 +137,7 @@ def test_the_first_stage_keeps_still_and_the_checkpoint_stands_alone(
     # what a user does with it later needs neither codes nor the first stage's run
     model = build_model(restore(state["config"]), plain(digits), CPU).eval()
     model.load_state_dict(state["weights"])
-    assert isinstance(model, Imitates)
+    assert has(model, Imitates)
     table = digits.splits["test"][0]
     assert model.imitate({"image": torch.zeros(4, 1, 8, 8), "label": table["label"][:4]})["image"].shape == (4, 1, 8, 8)
     again = {figure.name: figure.value for figure in judge.figures(model, "test", 80, "raw")}
@@ -156,7 +159,23 @@ def test_the_tables_tell_the_first_stage(
     assert run != identity(prior("vqvae_gmm", dataclasses.replace(stage, hash="other")), digits.hash)
     assert row["data_hash"] == digits.hash  # figures of priors and of other models are of the same images
     assert row["parameters"] == build_model(config, digits, CPU).learned()
-    assert set(flat(config)) >= {"model.stage_one.model.hidden"}
+    assert set(flat(config)) >= {"model.stage_one.model.networks.hidden"}
+
+
+def test_a_model_called_first_is_no_first_stage(digits: Dataset) -> None:
+    class Holds(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = tiny(ZOO["vqvae"]).model.build(digits.shape)
+
+        def phases(self) -> list[Phase]:
+            return []
+
+    model = Holds()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    install(model, digits)
+    install(model, plain(digits))  # which a model of two stages refuses
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_what_does_not_belong_together_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ from gen.distributed.workers import ALONE
 from gen.engine.average import Average
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
-from gen.phase import Adam, Batch, Logs, Model, Optimizer, Phase, RMSprop
+from gen.optimizers import Adam, Optimizer, RMSprop
+from gen.phase import Batch, Logs, MicroBatch, Model, Phase
 from gen.zoo import ZOO
 from tests.engine.test_law import CPU, built, normed
 
@@ -108,6 +110,41 @@ def test_repeats_draw_afresh_and_the_next_phase_starts_from_the_first_draw(digit
     model.seen.clear()
     steps.advance()
     assert torch.equal(model.seen[0], steps.stream.rows(3, 0, 4)["image"])  # no row is skipped
+
+
+class Notes(Model):
+    """It notes what it knows of its micro-batch; its BatchNorm makes averaged weights need statistics of their own."""
+
+    noted: ClassVar[list[tuple[str, MicroBatch | None]]] = []  # of its copies too
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+
+    def phases(self) -> list[Phase]:
+        return [Phase("only", self, self.loss, Adam())]
+
+    def prepare(self, batch: Batch) -> Batch:
+        self.noted.append(("prepare", self.micro_batch))
+        return batch
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
+        self.noted.append(("loss", self.micro_batch))
+        return self.norm(batch["image"]).square().mean(), {}
+
+
+def test_a_model_knows_its_micro_batch_while_it_trains_and_at_no_other_time(digits: Dataset) -> None:
+    steps, noted = stepped(model := Notes(), digits, micro_batches=2, ema=0.5, ema_batches=3), Notes.noted
+    noted.clear()
+    for _ in range(2):
+        steps.advance()
+        prepared = [("prepare", None), ("prepare", None)]
+        assert noted == [*prepared, ("loss", MicroBatch(0, 2)), ("loss", MicroBatch(1, 2))]
+        assert model.micro_batch is None
+        noted.clear()
+        with steps.shown():
+            assert noted == [("prepare", None), ("loss", None)] * 3
+        noted.clear()
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ CASES = {
     "seed": (train, ["--entry", "vqvae", "--seed", "-1"], "seed=-1 is out of range"),
     "long seed": (train, ["--entry", "vqvae", "--seed", "99999999999999999999"], "is out of range"),
     "batch": (train, ["--entry", "vqvae", "--set", "train.batch=99999999999999"], "is out of range"),
-    "no settings": (
+    "another kind's": (
         train,
         ["--entry", "gan_mlp", "--set", "model.objective.a=1"],
-        "model.objective of this entry has no",
+        "choose a kind that has it, such as model.objective=least_squares",
     ),
     "leaf": (
         train,
@@ -148,9 +148,9 @@ def test_dry_run_takes_nothing(tmp_path: Path):
     assert result.exit_code == 0
     assert json.loads(result.stdout)["model"]["beta"] == 2.0
     assert not (tmp_path / "storage").exists()
-    result = CliRunner().invoke(tune.main, [*arguments, "--search", "model.hidden=8,16"])
+    result = CliRunner().invoke(tune.main, [*arguments, "--search", "model.networks.hidden=8,16"])
     search = json.loads(result.stdout)["search"]
-    assert search["space"]["model.hidden"] == [8, 16]
+    assert search["space"]["model.networks.hidden"] == [8, 16]
     assert "model.beta" not in search["space"]
 
 

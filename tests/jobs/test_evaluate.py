@@ -10,9 +10,11 @@ import torch
 from gen import results
 from gen.config import DataConfig, override
 from gen.data.dataset import open_dataset
-from gen.engine.fit import Home, build_model, fit
+from gen.engine.build import build_model
+from gen.engine.fit import fit
 from gen.judge import open_judge
 from gen.record import checkpoint
+from gen.record.record import Home
 from gen.zoo import ZOO, restore, tiny
 from jobs.evaluate import main
 

@@ -1,6 +1,5 @@
 """The driver, a slot and the whole local Ray, killed in mid-epoch: a search loses and doubles nothing."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,9 +8,10 @@ import pytest
 
 from gen import results
 from jobs.bench.kills import KINDS, Head, faults, killed, running
+from tests.conftest import GIVE_UP, wait_for
 
 RUNS, EPOCHS = 3, 25
-SEARCH = f"--entry vqvae --set model.hidden=24 --epochs {EPOCHS} --grace {EPOCHS} --samples {RUNS}"
+SEARCH = f"--entry vqvae --set model.networks.hidden=24 --epochs {EPOCHS} --grace {EPOCHS} --samples {RUNS}"
 SEARCH += " --set budget.checkpoint_seconds=0"
 
 
@@ -25,10 +25,7 @@ def head() -> Iterator[Head]:
 def test_kill_in_the_middle_of_an_epoch(head: Head, kind: str, tmp_path: Path):
     def begun() -> None:
         """Returns when every slot is in a run that has a checkpoint (an ended run has none): whichever is killed."""
-        deadline = time.monotonic() + 120
-        while len(list(tmp_path.glob("search/_checkpoints/*/last.pt"))) < head.cpus:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: len(list(tmp_path.glob("search/_checkpoints/*/last.pt"))) >= head.cpus)
 
     assert killed(head, kind, f"{SEARCH} --name search --storage {tmp_path}", begun)
     assert faults(str(tmp_path), "search", RUNS) == ([], [])
@@ -36,6 +33,18 @@ def test_kill_in_the_middle_of_an_epoch(head: Head, kind: str, tmp_path: Path):
     assert sorted(ends["status"]) == ["finished"] * RUNS
     assert set(ends["epochs"]) == {EPOCHS}
     assert len(results.events(str(tmp_path), "search", kind="resume"))  # what was cut off went on from its checkpoint
+
+
+def test_kill_of_a_process_that_drives_two_workers(head: Head, tmp_path: Path):
+    """The workers hold both CPUs of this Ray, and the dashboard is absent, by which Ray itself would free them."""
+    search = head.submit(f"{SEARCH} --workers-per-trial 2 --name search --storage {tmp_path}")
+    wait_for(lambda: list(tmp_path.glob("search/_checkpoints/*/last.pt")), head.slots)
+    (driver,) = head.slots()
+    driver.kill()
+    output, _ = search.communicate(timeout=GIVE_UP)
+    assert search.returncode == 0, output
+    assert faults(str(tmp_path), "search", RUNS) == ([], [])
+    assert len(results.events(str(tmp_path), "search", kind="resume"))
 
 
 def test_what_is_lost_and_doubled_is_counted(tmp_path: Path):

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from gen.data.dataset import open_dataset
 from gen.data.parts import Part, here
 from jobs import prepare, train
 from jobs.options import resolve
+from tests.conftest import wait_for
 from tests.fixtures.pictures import encoded, files, noise, write
-
-PATIENCE = 120.0  # seconds, far beyond what is waited for
 
 
 def nothing_to_make(parts: Sequence[Part]) -> Iterator[int]:
@@ -46,11 +44,8 @@ def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
     os.mkfifo(pipe)
     arguments = ["--data", f"images:{place}", "--size", 4, "--parts", parts]
     process = start_job("prepare", *arguments)
-    deadline = time.monotonic() + PATIENCE
-    while len(list(parts.rglob("*.json"))) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: len(list(parts.rglob("*.json"))) == 2 or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
     made = {path: path.stat().st_ino for path in parts.rglob("*.npy")}

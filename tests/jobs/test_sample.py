@@ -13,7 +13,7 @@ from gen import results
 from gen.config import override
 from gen.data.dataset import open_dataset
 from gen.engine import Home, fit
-from gen.engine.fit import build_model
+from gen.engine.build import build_model
 from gen.pictures import Scene
 from gen.pictures.kinds import use
 from gen.results.storage import Storage

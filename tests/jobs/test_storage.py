@@ -12,8 +12,7 @@ import pytest
 from pyarrow import fs
 
 from gen import results
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import GIVE_UP, ROOT
 
 
 def test_train_tune_and_sample_on_object_storage(run_job: Callable, s3: str, tmp_path: Path):
@@ -25,8 +24,8 @@ def test_train_tune_and_sample_on_object_storage(run_job: Callable, s3: str, tmp
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("\nepoch ") == 1  # it went on from the checkpoint
     assert list(results.outcomes(storage, "trained", all_ends=True)["epochs"]) == [2, 3]
-    search = ["--entry", "vqvae", "--set", "model.hidden=8", "--epochs", 3, "--samples", 4, "--name", "searched"]
-    done = run_job("tune", *search, "--storage", storage)
+    search = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--epochs", 3, "--samples", 4]
+    done = run_job("tune", *search, "--name", "searched", "--storage", storage)
     assert done.returncode == 0, done.stderr
     assert len(results.leaderboard(storage, "searched")) == 4
     filesystem, path = fs.FileSystem.from_uri(storage)  # plain pandas, without this project
@@ -53,7 +52,7 @@ def test_a_local_path_that_a_host_does_not_share(tmp_path: Path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=GIVE_UP,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"is a local path that host \S+ does not share; use a folder that all hosts mount", done.stdout)

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 from gen import results
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import GIVE_UP, ROOT
 
 
 def test_submitted_job(ray_cluster, tmp_path: Path):
     submit = [Path(sys.executable).with_name("ray"), "job", "submit", "--address", ray_cluster.dashboard]
     job = ["python", "-m", "jobs.train", "--entry", "vae_mlp", "--epochs", 2, "--storage", tmp_path, "--name", "job"]
     job += ["--workers", 2, "--set", "machine.threads=2"]  # both CPUs of a node each, so they lie on two
-    for _ in range(6):
+    deadline = time.monotonic() + GIVE_UP
+    while True:
         done = subprocess.run(
             [*map(str, submit), "--working-dir", ".", "--", *map(str, job)],
             cwd=ROOT,
@@ -24,11 +24,12 @@ def test_submitted_job(ray_cluster, tmp_path: Path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=GIVE_UP,
         )
-        if "No available agent to submit job, please try again later" not in done.stderr:
-            break  # what Ray asks for on a host that is busy
-        time.sleep(10)
+        busy = "No available agent to submit job, please try again later" in done.stderr
+        if not busy or time.monotonic() > deadline:
+            break
+        time.sleep(2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "job: finished (2 epochs)" in done.stdout
     (run,) = results.runs(str(tmp_path), "job").to_dict("records")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gen import results
 from jobs import train, tune
 
-SMALL = ["--entry", "vqvae", "--set", "model.hidden=8", "--epochs", 2, "--tensorboard"]
+SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--epochs", 2, "--tensorboard"]
 
 
 @pytest.mark.parametrize("job", [train, tune])

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from gen import results
+from tests.conftest import GIVE_UP
 
-SMALL = ["--entry", "vqvae", "--set", "model.hidden=16", "--set", "budget.checkpoint_seconds=0"]
+SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=16", "--set", "budget.checkpoint_seconds=0"]
 EPOCHS = 12
 
 
@@ -88,7 +89,7 @@ def test_killed_job_submitted_again(
     process = start_job(*arguments, "--epochs", EPOCHS - 1)
     at_epoch(process, 4)
     process.send_signal(kind)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=GIVE_UP)
     if kind == signal.SIGINT:
         assert process.returncode == 130
         assert errors.strip() == "interrupted: submit the same again to go on"
@@ -106,7 +107,7 @@ def test_killed_worker_is_replaced(start_job: Callable, storage: Path, whole: st
     family = psutil.Process().children(recursive=True)  # this session's nodes, and nobody else's
     (worker,) = [one for one in family if is_worker(one)]
     worker.kill()
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=GIVE_UP)
     assert process.returncode == 0, errors
     assert output.splitlines()[-1].startswith("worker: finished")
     same(storage, whole, "worker")
@@ -124,7 +125,7 @@ def test_same_name(run_job: Callable, storage: Path, whole: str):
     other = run_job(*arguments, "--epochs", EPOCHS, "--set", "model.beta=1", "--seed", 3)
     assert other.returncode == 2
     assert other.stderr.count("\n") == 1
-    assert "model.beta was 0.25, now 1.0; seed was 0, now 3" in other.stderr
+    assert "model.beta was its default, now 1.0; seed was its default, now 3" in other.stderr
     smaller = run_job(*arguments, "--epochs", EPOCHS - 1)
     assert smaller.returncode == 2
     assert f"epochs={EPOCHS}, now {EPOCHS - 1}: it may only grow" in smaller.stderr

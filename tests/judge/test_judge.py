@@ -11,15 +11,16 @@ import torch
 from PIL import Image
 from pytorch_fid.fid_score import calculate_frechet_distance
 
+from gen.capabilities import Imitates, Likelihood, Quantises, Reconstructs, has
 from gen.config import override
 from gen.data.dataset import Dataset
-from gen.data.stream import mixed, scaled
+from gen.data.stream import mixed, rows_of, scaled
 from gen.distributed.machine import seed
 from gen.distributed.workers import ALONE, Workers
-from gen.engine.fit import build_model
+from gen.engine.build import build_model
 from gen.judge import NOISE, Figure, Judge, shared_classifier
 from gen.judge.networks.extractors import Extractor
-from gen.phase import Imitates, Likelihood, Model, Quantises, Reconstructs
+from gen.phase import Model
 from gen.pictures import grids
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
@@ -58,7 +59,7 @@ def test_what_is_logged_by_the_name_of_a_figure_is_that_figure(
     dataset = fitting(entry)
     judge, model = judging(dataset), built(entry, dataset)
     figures = {one.metric: one.value for one in judge.figures(model, "validation", 60, "raw")}
-    batch = model.prepare(judge._batch("validation", torch.arange(60), model))
+    batch = model.prepare(rows_of(dataset, "validation", torch.arange(60), CPU, torch.float32, mix=True))
     shared = 0
     for phase in model.phases():
         seed(CPU, NOISE, 0, 0)  # what the bound's first batch draws
@@ -79,10 +80,10 @@ def test_a_capability_gives_its_figures_and_names_them_beforehand(
     planned = judge.plan(model, "validation", 10_000, "raw")
     assert list(dict.fromkeys(one.name for one in figures)) == list(dict.fromkeys(one.name for one in planned))
     subjects = {figure.subject for figure in figures}
-    assert ("fakes" in subjects) == isinstance(model, Imitates)
-    assert ("reconstructions" in subjects) == isinstance(model, Reconstructs)
-    assert {"bound", "rate"} <= {figure.metric for figure in figures} or not isinstance(model, Likelihood)
-    assert "perplexity" in {figure.metric for figure in figures} or not isinstance(model, Quantises)
+    assert ("fakes" in subjects) == has(model, Imitates)
+    assert ("reconstructions" in subjects) == has(model, Reconstructs)
+    assert {"bound", "rate"} <= {figure.metric for figure in figures} or not has(model, Likelihood)
+    assert "perplexity" in {figure.metric for figure in figures} or not has(model, Quantises)
     assert figures == judge.figures(model, "validation", 100, "raw")  # the same noise every time
 
 
@@ -133,9 +134,9 @@ def test_the_shared_classifier_is_trained_once(digits: Dataset, tmp_path_factory
 def test_grids_are_pictures_of_the_right_parts(entry: str, fitting: Callable[[str], Dataset]) -> None:
     dataset = fitting(entry)
     model = built(entry, dataset)
-    drawn = grids(model, dataset, CPU)
-    assert ("fakes" in drawn) == isinstance(model, Imitates)
-    assert ("reconstructions" in drawn) == isinstance(model, Reconstructs)
+    drawn = dict(grids(model, dataset, CPU))
+    assert ("fakes" in drawn) == has(model, Imitates)
+    assert ("reconstructions" in drawn) == has(model, Reconstructs)
     originals, size = dataset.splits["test"][0]["image"], dataset.shape.size
     for kind, png in drawn.items():
         picture = np.asarray(Image.open(io.BytesIO(png)))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from gen.capabilities import Classifies, Conditional, Encodes, ImportanceWeighted, Translates
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.stream import mixed, scaled
@@ -35,18 +37,17 @@ class Still(Model):
         return []
 
 
-class Turner(Still):
+class Turner(Still, Translates):
     """Translates a into b and b into a by turning images upside down."""
 
     needs = frozenset({"a", "b"})
-    columns = ("a", "b")
     sources: Mapping[str, str] = {"a": "b", "b": "a"}
 
     def imitate(self, batch: Batch) -> dict[str, Tensor]:
         return {column: batch[source].flip(2) for column, source in self.sources.items()}
 
 
-class Labels(Still):
+class Labels(Still, Conditional, Classifies):
     """Tells the class by the first pixel, and imitates images whose first pixel tells the class."""
 
     classes = 10
@@ -60,17 +61,20 @@ class Labels(Still):
         return nn.functional.one_hot(((batch["image"][:, 0, 0, 0] + 1) / 2 * 9).round().long(), 10).float()
 
 
-class Exact(Still):
+class Exact(Still, ImportanceWeighted):
     """Standard normal pixels, with the exact posterior of a latent: each weight is p(x), whatever z."""
 
     density = "gaussian"
+
+    def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
+        return {"distortion": -self.log_weights(batch), "rate": torch.zeros(len(batch["image"]))}
 
     def log_weights(self, batch: Batch) -> Tensor:
         torch.randn(len(batch["image"]))
         return -(batch["image"].flatten(1).square() + math.log(2 * math.pi)).sum(1) / 2
 
 
-class Collapsed(Still):
+class Collapsed(Still, Encodes):
     """Three latents: one follows the label, one stands still at 2, one is the prior."""
 
     latent_size = 3
@@ -139,21 +143,28 @@ def test_two_workers_translate_as_one(images: int, unpaired: Dataset, pair: Pair
             assert other.value == pytest.approx(one.value, rel=1e-6, abs=1e-12), one.name
 
 
-def test_a_conditional_model_cycles_through_the_labels(digits: Dataset) -> None:
-    """47 fakes of 10 classes, in batches of 9: each position has its class."""
-    model, labels = Labels(), list[float]()
+@pytest.mark.parametrize("images", [47, 100])  # fewer than the split has, and each twice
+def test_fakes_are_asked_for_the_labels_of_the_split_s_images(images: int, digits: Dataset) -> None:
+    """In their proportions: a split in which most are noughts is imitated by a model that mostly makes noughts."""
+    (table,) = digits.splits["test"]
+    rows = torch.cat([(table["label"] == label).nonzero()[:count, 0] for label, count in ((0, 30), (3, 15), (7, 5))])
+    few = ({name: column[rows] for name, column in table.items()},)
+    dataset = dataclasses.replace(digits, splits={**digits.splits, "test": few})
+    asked = list[float]()
     extractor = Means()
-    judge = Judge(digits, extractor, CPU, 9)
+    judge = Judge(dataset, extractor, CPU, 9)
 
-    def features(images: Tensor) -> Tensor:
-        labels.extend(((images[:, 0, 0, 0] + 1) / 2 * 9).tolist())
-        return Means().features(images)
+    def features(fakes: Tensor) -> Tensor:
+        asked.extend(((fakes[:, 0, 0, 0] + 1) / 2 * 9).tolist())
+        return Means().features(fakes)
 
-    extractor.features = features  # type: ignore[method-assign]
     judge.references.moments("test", "image", ALONE)
-    labels.clear()
-    judge.figures(model, "test", 47, "raw", only=["frechet_rotation/fakes"])
-    assert [round(label) for label in labels] == [position % 10 for position in range(47)]
+    extractor.features = features  # type: ignore[method-assign]
+    judge.figures(Labels(), "test", images, "raw", only=["frechet_rotation/fakes"])
+    labels = few[0]["label"][mixed(50)].tolist()
+    assert [round(label) for label in asked] == [labels[position % 50] for position in range(images)]
+    if images == 100:
+        assert Counter(map(round, asked)) == {0: 60, 3: 30, 7: 10}
 
 
 def test_accuracy_counts_labelled_images_only(digits: Dataset) -> None:
@@ -207,6 +218,19 @@ def test_a_figure_is_the_same_whatever_else_is_measured(
     for name in {figure.name for figure in planned}:
         alone = judge.figures(model, "validation", 270, "raw", only=[name])
         assert alone == [figure for figure in whole if figure.name == name]
+
+
+def test_what_nobody_asked_for_is_not_begun(digits: Dataset) -> None:
+    """Errors of reconstructions need no features, and the score of fakes no real image's."""
+    extractor = Means()
+    judge = Judge(digits, extractor, CPU, 32)
+    judge.figures(built("vqvae", digits), "test", 100, "raw", only=["mse/reconstructions", "used/images"])
+    assert extractor.seen == 0
+    extractor.name = "classifier"
+    judge.figures(built("gan_mlp", digits), "test", 100, "raw", only=["inception_score/fakes"])
+    assert extractor.seen == 100
+    judge.figures(built("gan_mlp", digits), "test", 100, "raw", only=["kid/fakes"])
+    assert extractor.seen == 300
 
 
 def referred(workers: Workers, dataset: Dataset, place: str) -> tuple[int, list[Tensor]]:

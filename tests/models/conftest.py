@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen.phase import Batch, Model, Phase
+from gen.phase import Batch, Logs, MicroBatch, Model, Phase
 
 
 class Play:
@@ -16,15 +16,22 @@ class Play:
         dtype = next(model.parameters()).dtype
         image = torch.rand(count, channels, size, size, dtype=dtype) * 2 - 1
         with torch.no_grad():
-            label = torch.arange(count) % 10
-            return model.eval().prepare({"image": image, "label": label, "micro_batch": torch.tensor([0, 1])})
+            return model.eval().prepare({"image": image, "label": torch.arange(count) % 10})
+
+    def loss(self, model: Model, phase: Phase, batch: Batch) -> tuple[Tensor, Logs]:
+        """The loss of a training step's only micro-batch."""
+        model.micro_batch = MicroBatch(0, 1)
+        try:
+            return phase.loss(batch)
+        finally:
+            model.micro_batch = None
 
     def gradients(self, model: Model, phase: Phase, batch: Batch) -> Mapping[str, Tensor | None]:
         """Gradients of all parameters after one backward pass in which only the player may have any."""
         model.zero_grad()
         model.requires_grad_(False).eval()
         phase.player.requires_grad_(True).train()
-        loss, _ = phase.loss(batch)
+        loss, _ = self.loss(model, phase, batch)
         loss.backward()
         return {name: parameter.grad for name, parameter in model.named_parameters()}
 

@@ -3,6 +3,7 @@ import torch
 
 from gen.config import override
 from gen.objectives.adversarial import LeastSquares, Wasserstein
+from gen.objectives.penalties import NoPenalty, OneCentred
 from gen.phase import Shape
 from gen.zoo import ZOO, tiny
 
@@ -25,7 +26,9 @@ def test_entries_are_values_of_one_class():
     assert type(gan) is type(lsgan) is type(wgan)
     assert lsgan.objective == LeastSquares(a=0, b=1, c=1)
     assert wgan.objective == Wasserstein()
-    assert (wgan.penalty, wgan.repeats) == (10, 5)
+    assert (wgan.penalty, wgan.repeats) == (OneCentred(10), 5)
+    assert gan.penalty == lsgan.penalty == NoPenalty()
+    assert override(gan, {"objective": "least_squares"}) == lsgan
     assert [phase.repeats for phase in wgan.build(Shape(1, 8)).phases()] == [5, 1]
     for optimizer in (wgan.generator_optimizer, wgan.critic_optimizer):
         assert (optimizer.rate, optimizer.beta1, optimizer.beta2) == (1e-4, 0.0, 0.9)
@@ -52,17 +55,17 @@ def test_noise(noise, mean_square, largest):
 
 def test_the_last_bias_of_a_wasserstein_critic_is_listed_and_only_there():
     assert build().unmoved == {}
-    unmoved = build("wgan_gp_mlp", **{"model.depth": 3}).unmoved
+    unmoved = build("wgan_gp_mlp", **{"model.networks.depth": 3}).unmoved
     assert list(unmoved) == ["critic.7.bias"]
-    assert isinstance(build("wgan_gp_mlp", **{"model.depth": 3}).critic[7], torch.nn.Linear)
+    assert isinstance(build("wgan_gp_mlp", **{"model.networks.depth": 3}).critic[7], torch.nn.Linear)
 
 
-def test_penalty_is_weighed_by_lambda_and_left_out_at_zero(play):
+def test_penalty_is_weighed_by_lambda_and_left_out_where_there_is_none(play):
     weighed = build("wgan_gp_mlp")
     batch = play.batch(weighed)
     loss, logs = weighed.critic_loss(batch)
     torch.testing.assert_close(loss, logs["fake"] - logs["real"] + 10 * logs["penalty"])
-    loss, logs = build("wgan_gp_mlp", **{"model.penalty": 0}).critic_loss(batch)
+    loss, logs = build("wgan_gp_mlp", **{"model.penalty": "none"}).critic_loss(batch)
     assert "penalty" not in logs
     torch.testing.assert_close(loss, logs["fake"] - logs["real"])
 

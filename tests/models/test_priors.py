@@ -6,8 +6,9 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from gen.config import on_stage, override
-from gen.phase import Conditional, Decodes, Interpolates, Quantises, Shape, StageOne
+from gen.capabilities import Conditional, Decodes, Interpolates, Quantises, TwoStage, has
+from gen.config import StageOne, on_stage, override
+from gen.phase import Shape
 from gen.zoo import ZOO, tiny
 
 PRIORS = ("vqvae_gmm", "vqvae_vae", "vqvae_pixelcnn")
@@ -67,7 +68,8 @@ def test_what_is_learned_is_the_prior_alone_and_it_has_no_codes_of_its_own(name)
     model = build(name)
     inside = sum(parameter.numel() for parameter in model.first.parameters())
     assert model.learned() > 0
-    assert not isinstance(model, Quantises)
+    assert not has(model, Quantises)
+    assert has(model, TwoStage)
     if model.phases():
         assert model.learned() == sum(parameter.numel() for parameter in model.parameters()) - inside
     assert all(name.startswith("first.") for name in model.unmoved)
@@ -116,8 +118,8 @@ def test_code_nats_are_the_mean_over_places_of_what_the_network_gives():
 
 def test_labels_condition_the_pixelcnn_where_there_are_any():
     free, tied = build("vqvae_pixelcnn"), build("vqvae_pixelcnn", Shape(1, 8, 3))
-    assert not isinstance(free, Conditional)
-    assert isinstance(tied, Conditional)
+    assert not has(free, Conditional)
+    assert has(tied, Conditional)
     assert (tied.classes, tied.needs) == (3, {"image", "label"})
     batch = images(4)
     nats = [tied.code_nats({**batch, "label": torch.full((4,), label)}) for label in range(3)]
@@ -149,8 +151,8 @@ def test_the_vae_s_distortion_is_at_the_likeliest_deviation_on_the_scale_that_it
 
 def test_the_vae_s_line_ends_at_the_images_it_leads_between():
     model = spread(build("vqvae_vae"))
-    assert isinstance(model, Interpolates)
-    assert isinstance(model, Decodes)
+    assert has(model, Interpolates)
+    assert has(model, Decodes)
     batch = images(5)
     line = model.interpolate(batch, 4)
     assert line.shape == (2, 4, 1, 8, 8)

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
-from gen.config import override
-from gen.models.vae import Dense
-from gen.objectives.likelihoods import FIT_DRAWS, LikelihoodConfig
-from gen.phase import Conditional, Decodes, Encodes, Fits, ImportanceWeighted, Interpolates, Shape
+from gen.capabilities import Conditional, Decodes, Encodes, Fits, ImportanceWeighted, Interpolates, has
+from gen.config import flat, override
+from gen.models.vae import VAE, Dense
+from gen.objectives.likelihoods import FIT_DRAWS, FixedVariance, Gaussian
+from gen.phase import Shape
 from gen.zoo import ZOO, tiny
 
 
@@ -42,13 +43,18 @@ def test_learned_numbers_are_the_issues(entry, shape, count):
     assert ZOO[entry].model.build(shape).learned() == count
 
 
-def test_every_entry_is_an_autoencoder_with_all_its_capabilities_and_only_the_cvae_is_conditional():
-    for entry in ("vae_mlp", "vae_deep", "cvae", "beta_vae", "vae_conv", "vae_conv_bn"):
-        model = build(entry)
-        for capability in (ImportanceWeighted, Interpolates, Decodes, Encodes, Fits):
-            assert isinstance(model, capability)
-        assert isinstance(model, Conditional) == (entry == "cvae")
-    assert ZOO["beta_vae"].model.beta != 1
+@pytest.mark.parametrize("entry", [entry for entry, config in ZOO.items() if isinstance(config.model, VAE.Config)])
+def test_every_entry_is_an_autoencoder_with_all_its_capabilities_and_conditional_where_its_settings_say_so(entry):
+    model, conditioned = build(entry), flat(ZOO[entry])["model.conditioning"] != "none"
+    for capability in (ImportanceWeighted, Interpolates, Decodes, Encodes, Fits):
+        assert has(model, capability)
+    assert has(model, Conditional) == conditioned
+    assert model.needs == {"image"} | ({"label"} if conditioned else set())
+
+
+def test_entries_are_values_of_one_class():
+    assert override(ZOO["vae_deep"].model, {"conditioning": "one_hot"}) == ZOO["cvae"].model
+    assert override(ZOO["vae_deep"].model, {"beta": 4}) == ZOO["beta_vae"].model
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,12 @@ def test_every_entry_is_an_autoencoder_with_all_its_capabilities_and_only_the_cv
 def test_images_that_do_not_fit_are_refused(entry, shape, message):
     with pytest.raises(ValueError, match=message):
         build(entry, shape)
+
+
+@pytest.mark.parametrize("entry", ["vae_conv", "vae_conv_bn"])
+def test_labels_join_flattened_images_only(entry):
+    with pytest.raises(ValueError, match=r"^model.conditioning=one_hot .*; allowed: model.networks=dense"):
+        build(entry, **{"model.conditioning": "one_hot"})
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
@@ -112,9 +124,9 @@ def test_the_bound_is_below_the_likelihood_and_importance_weights_tighten_it(pla
 def test_importance_weights_of_a_linear_gaussian_model_give_its_exact_evidence():
     """x = W z + c + noise: p(x) is a Gaussian, and so is the posterior; with it in the encoder's place every weight is
     log p(x), with a wider one their mean tends to it."""
-    likelihood = LikelihoodConfig("gaussian", "fixed", deviation=0.5)
+    config = VAE.Config(2, networks=Dense(width=2, depth=1), likelihood=Gaussian(FixedVariance(0.5)))
     torch.manual_seed(0)
-    model = Dense(latent=2, width=2, depth=1, likelihood=likelihood).build(Shape(1, 2)).double()
+    model = config.build(Shape(1, 2)).double()
     W, c = torch.randn(4, 2, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
     model.decoder = affine(W, c)
     image = torch.randn(3, 1, 2, 2, dtype=torch.float64)

@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
+from gen.capabilities import Likelihood, has
 from gen.config import override
-from gen.phase import Likelihood, Shape
+from gen.objectives.likelihoods import Variance
+from gen.phase import MicroBatch, Shape
 from gen.zoo import ZOO, tiny
 
 SMALL = Shape(1, 8)
@@ -49,12 +51,16 @@ def test_maps_that_are_no_codes_are_refused(size, dimensions):
         config.model.build(Shape(3, size))
 
 
-@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
-@pytest.mark.parametrize("variance", ["shared", "pixel"])
-def test_a_likelihood_gives_a_bound_whose_rate_is_log_k_a_code(kind, variance, play):
-    model = build(**{"model.likelihood.kind": kind, "model.likelihood.variance": variance}).eval()
-    assert isinstance(model, Likelihood)
-    assert not isinstance(build(), Likelihood)
+@pytest.mark.parametrize(
+    "likelihood",
+    [{"likelihood": "bernoulli"}]
+    + [{"likelihood": "gaussian", "likelihood.variance": variance} for variance in Variance.kinds],
+    ids=lambda likelihood: "-".join(likelihood.values()),
+)
+def test_a_likelihood_gives_a_bound_whose_rate_is_log_k_a_code(likelihood, play):
+    model = build(**{f"model.{key}": kind for key, kind in likelihood.items()}).eval()
+    assert has(model, Likelihood)
+    assert not has(build(), Likelihood)
     batch = play.batch(model)
     terms = model.bound_terms(batch)
     torch.testing.assert_close(terms["rate"], torch.full((8,), 4 * math.log(8)))  # 2 x 2 places, 8 codes
@@ -86,8 +92,9 @@ def test_sums_are_added_to_in_training_with_a_micro_batch_only(play):
     model = build()
     batch = play.batch(model)
     model.loss(batch)  # in evaluation
-    model.train().loss({"image": batch["image"]})  # statistics of averaged weights
+    model.train().loss(batch)  # statistics of averaged weights
     assert not any(buffer.any() for buffer in model.codebook.sums)
+    model.micro_batch = MicroBatch(0, 1)
     model.loss(batch)
     assert model.codebook.counts.sum() == 8 * 2 * 2
     torch.testing.assert_close(
@@ -98,11 +105,11 @@ def test_sums_are_added_to_in_training_with_a_micro_batch_only(play):
 @pytest.mark.parametrize("update", ["ema", "loss"])
 def test_it_learns_a_few_patterns_with_as_many_codes(update, play):
     """Four constant images: enough codes for each, so that reconstruction must become near exact."""
-    model = build(**{"model.codebook.update": update, "model.optimizer.rate": 3e-3, "model.hidden": 16})
+    model = build(**{"model.codebook.update": update, "model.optimizer.rate": 3e-3, "model.networks.hidden": 16})
     phase = model.phases()[0]
     optimizer = phase.optimizer.build(phase.player.parameters())
     shades = torch.tensor([-0.9, -0.3, 0.3, 0.9], dtype=torch.float64).repeat(4).view(16, 1, 1, 1)
-    batch = {"image": shades.expand(16, 1, 8, 8), "micro_batch": torch.tensor([0, 1])}
+    batch = {"image": shades.expand(16, 1, 8, 8)}
     for number in range(300):
         torch.manual_seed(number)
         play.step(model, phase, optimizer, batch)

@@ -7,19 +7,12 @@ import pytest
 import torch
 
 from gen.config import flat, override
-from gen.phase import Imitates, Likelihood, Model, Quantises, Reconstructs, Shape
+from gen.phase import Model, Shape
 from gen.zoo import ZOO, entry, tiny
+from tests.fixtures.variants import chosen, named
+from tests.models.contracts import check
 
 ENTRIES = sorted(ZOO)
-CAPABILITIES = {
-    "vae": {Imitates, Reconstructs, Likelihood},
-    "gan": {Imitates},
-    "vqvae": {Reconstructs, Quantises},
-    "prior_gmm": {Imitates},
-    "prior_pixelcnn": {Imitates},
-    "prior_vae": {Imitates},
-}
-MORE = {"vqvae_bn": {Likelihood}}  # what an entry can beside its family
 
 
 def size_of(name, size=8):
@@ -84,31 +77,10 @@ def test_noise_comes_from_the_default_generator_alone(name, play):
 
 @pytest.mark.parametrize("name", ENTRIES)
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 12)])
-def test_capabilities_give_images_in_range_as_many_as_rows(name, channels, size, play):
+def test_capabilities_keep_their_contracts(name, channels, size, play):
     shape = Shape(channels, size_of(name, size), 10)
     model = build(name, shape).eval()
-    batch = play.batch(model, 5, shape.size, shape.channels)
-    held = {kind for kind in (Imitates, Reconstructs, Likelihood, Quantises) if isinstance(model, kind)}
-    assert held == CAPABILITIES[ZOO[name].family] | MORE.get(name, set())
-    images = []
-    with torch.no_grad():
-        if isinstance(model, Imitates):
-            images.append(model.imitate(batch)["image"])
-        if isinstance(model, Reconstructs):
-            images.append(model.reconstruct(batch)["image"])
-        if isinstance(model, Likelihood):
-            terms = model.bound_terms(batch)
-            assert set(terms) == {"distortion", "rate"}
-            assert all(term.shape == (5,) and (term >= 0).all() for term in terms.values())
-        if isinstance(model, Quantises):
-            codes = model.codes(batch)
-            assert codes.shape[0] == 5
-            assert codes.dtype == torch.int64
-            assert codes.min() >= 0
-            assert codes.max() < model.codebook_size
-    for image in images:
-        assert image.shape == (5, shape.channels, shape.size, shape.size)
-        assert image.abs().max() <= 1
+    assert check(model, play.batch(model, 5, shape.size, shape.channels))
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -130,11 +102,32 @@ def test_what_it_needs_is_enough_and_evaluating_changes_no_buffer(name, play):
     assert "image" in model.needs
     before = copy.deepcopy(model.state_dict())
     columns = play.batch(model, size=size_of(name))
-    batch = {column: columns[column] for column in model.needs}
-    for kind, method in ((Imitates, "imitate"), (Reconstructs, "reconstruct"), (Likelihood, "bound_terms")):
-        if isinstance(model, kind):
-            getattr(model, method)(batch)
+    check(model, {column: columns[column] for column in sorted(model.needs)})
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "settings"), chosen(ZOO), ids=named)
+def test_every_kind_of_every_variant_trains_or_says_what_does(name, settings, play):
+    config, refused = tiny(override(ZOO[name], settings)), []
+    for size in (8, 32, 64):
+        torch.manual_seed(0)
+        try:
+            model = config.model.build(Shape(1, size, 10)).double()
+            break
+        except ValueError as error:
+            refused.append(str(error))
+    else:
+        assert all("allowed: model." in message for message in refused), "the kinds do not go together at any size"
+        return
+    assert all("data.size=" in message for message in refused)
+    for phase in model.phases():
+        batch = play.batch(model, size=size)
+        gradients = play.gradients(model, phase, batch)
+        zero = 1e-13 * largest(gradients)
+        moved = {key for key, gradient in gradients.items() if gradient is not None and gradient.abs().max() > zero}
+        assert moved == play.names(model, phase.player) - set(model.unmoved)
+        play.step(model, phase, phase.optimizer.build(phase.player.parameters()), batch)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -156,12 +149,16 @@ def test_unknown_entry_names_the_nearest():
     ("name", "settings", "message"),
     [
         ("vae_mlp", {"model.beta": "-1"}, r"^model.beta=-1 is out of range; allowed: at least 0"),
-        ("vae_mlp", {"model.width": 2}, r"^model.width=2 is out of range"),
+        ("vae_mlp", {"model.networks.width": 2}, r"^model.networks.width=2 is out of range"),
         ("gan_mlp", {"model.noise": "pink"}, r"^model.noise='pink'.*uniform, normal"),
-        ("gan_mlp", {"model.objective.a": 0}, r"unknown setting model.objective.a"),
+        ("gan_mlp", {"model.objective.a": 0}, r"^model.objective.a is a setting of least_squares, and model.objective"),
         ("lsgan_mlp", {"model.objective.d": 0}, r"nearest valid: .*model.objective"),
-        ("vae_mlp", {"model.likelihood.kind": "mse"}, r"^model.likelihood.kind='mse'.*bernoulli, gaussian"),
-        ("vae_deep", {"model.likelihood.variance": "mine"}, r"^model.likelihood.variance='mine'.*data, shared, pixel"),
+        ("vae_mlp", {"model.likelihood": "mse"}, r"^model.likelihood='mse'.*bernoulli, gaussian"),
+        (
+            "vae_deep",
+            {"model.likelihood": "gaussian", "model.likelihood.variance": "mine"},
+            r"^model.likelihood.variance='mine'.*data, shared, pixel",
+        ),
         ("vqvae", {"model.codebook.codes": 1}, r"^model.codebook.codes=1 is out of range"),
         ("vqvae", {"model.codebook.update": "sgd"}, r"^model.codebook.update='sgd'.*ema, loss"),
     ],

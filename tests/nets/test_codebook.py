@@ -8,8 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gen.nets import codebook as module
 from gen.nets.codebook import Codebook
-
-ALONE = torch.tensor([0, 1])
+from gen.phase import MicroBatch
+from tests.fixtures.examples import examples
 
 
 def make(**changes):
@@ -26,7 +26,7 @@ def step(book, *batches, seed=0):
     """One step of the engine: every micro-batch is observed, and the totals are projected."""
     for index, vectors in enumerate(batches):
         torch.manual_seed(seed * 1000 + index)
-        book.observe(vectors, book.nearest(vectors), torch.tensor([index, len(batches)]))
+        book.observe(vectors, book.nearest(vectors), MicroBatch(index, len(batches)))
     torch.manual_seed(seed)
     book.project()
 
@@ -118,7 +118,7 @@ def test_starts_from_encoder_outputs(update):
 
 
 @given(parts=st.integers(1, 5), seed=st.integers(0, 100))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_workers_learn_what_one_worker_learns_that_accumulates(parts, seed):
     """Each of several codebooks observes one micro-batch; the totals of their sums make the one that observed all."""
     changes = {"revival": 0.5, "codes": 12}
@@ -127,7 +127,7 @@ def test_workers_learn_what_one_worker_learns_that_accumulates(parts, seed):
         batches = [outputs(15, seed * 100 + number * 10 + part) for part in range(parts)]
         for part, (book, z) in enumerate(zip(workers, batches, strict=True)):
             torch.manual_seed(number * 1000 + part)
-            book.observe(z, book.nearest(z), torch.tensor([part, parts]))
+            book.observe(z, book.nearest(z), MicroBatch(part, parts))
         for tensors in zip(*(book.sums for book in workers), strict=True):
             total = torch.stack(tensors).sum(0)
             for tensor in tensors:
@@ -145,7 +145,7 @@ def test_every_code_has_exactly_one_candidate_whatever_the_micro_batches():
     book = make(codes=50)
     batches = [outputs(20, seed) for seed in range(7)]
     for index, z in enumerate(batches):
-        book.observe(z, book.nearest(z), torch.tensor([index, 7]))
+        book.observe(z, book.nearest(z), MicroBatch(index, 7))
     assert rows_of(book.candidates, torch.cat(batches)).all()
     assert len({int(pick) % 7 for pick in book.pick}) > 3  # and they come from all over
 

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.objectives.adversarial import LeastSquares, NonSaturating, Wasserstein
+from gen.objectives.adversarial import LeastSquares, NonSaturating, Objective, Wasserstein
 
-ALL = [NonSaturating(), LeastSquares(), LeastSquares(-1, 1, 0), Wasserstein()]
+ALL = [*(kind() for kind in Objective.kinds.values()), LeastSquares(-1, 1, 0)]
 TARGETS = st.floats(-2, 2)
 
 

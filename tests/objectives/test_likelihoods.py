@@ -8,20 +8,22 @@ from torch.distributions import Normal
 from gen.objectives.likelihoods import (
     FIT_DRAWS,
     Bernoulli,
-    LikelihoodConfig,
+    DataVariance,
+    Density,
+    Distortion,
+    Gaussian,
+    PixelVariance,
+    SharedVariance,
     SquaredError,
+    Variance,
     bernoulli,
     gaussian,
     softly_above,
     squared_error,
 )
 
-ALL = [
-    LikelihoodConfig(),
-    LikelihoodConfig("mse"),
-    *(LikelihoodConfig("gaussian", variance) for variance in ("fixed", "data", "shared", "pixel")),  # type: ignore[arg-type]
-    LikelihoodConfig("gaussian", "pixel", tanh=True),
-]
+GAUSSIANS = [Gaussian(kind()) for kind in Variance.kinds.values()]
+ALL = [*(kind() for kind in Distortion.kinds.values() if kind is not Gaussian), *GAUSSIANS, Gaussian(tanh=True)]
 
 
 def test_bernoulli_is_the_negative_log_likelihood_summed_over_pixels():
@@ -36,7 +38,7 @@ def test_bernoulli_of_grey_values_is_least_at_their_own_mean():
     logits = torch.logit((image + 1) / 2).requires_grad_()
     (slope,) = torch.autograd.grad(bernoulli(logits, image).sum(), logits)
     torch.testing.assert_close(slope, torch.zeros_like(slope))
-    torch.testing.assert_close(Bernoulli().mean(logits.detach()), image)
+    torch.testing.assert_close(Bernoulli().build().mean(logits.detach()), image)
 
 
 @pytest.mark.parametrize("shape", [(), (5, 12)])
@@ -62,8 +64,8 @@ def test_squared_error_is_on_the_scale_of_half_and_its_mean_inverts_it():
     image = torch.rand(4, 3, 2, 2) * 2 - 1
     torch.testing.assert_close(squared_error(image / 2, image), torch.zeros(4))
     torch.testing.assert_close(squared_error(image / 2 + 0.1, image), torch.full((4,), 12 * 0.01))
-    torch.testing.assert_close(SquaredError().mean(image / 2), image)
-    assert SquaredError().mean(torch.tensor([-3.0, 3.0])).tolist() == [-1, 1]
+    torch.testing.assert_close(SquaredError().build().mean(image / 2), image)
+    assert SquaredError().build().mean(torch.tensor([-3.0, 3.0])).tolist() == [-1, 1]
 
 
 def test_what_is_soft_stays_above_and_is_itself_far_from_the_least():
@@ -90,7 +92,7 @@ def test_all_take_images_or_rows_lift_low_precision_and_keep_double(config, flat
 
 
 def test_the_decoders_mean_comes_before_its_log_variances():
-    likelihood = LikelihoodConfig("gaussian", "pixel").build()
+    likelihood = Gaussian(PixelVariance()).build()
     image = torch.zeros(1, 3, 2, 2)
     output = torch.cat([torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), 1.0)], dim=1)
     torch.testing.assert_close(likelihood.mean(output), torch.full((1, 3, 2, 2), 0.5))
@@ -100,7 +102,7 @@ def test_the_decoders_mean_comes_before_its_log_variances():
 
 def test_a_learned_variance_finds_the_mean_squared_error():
     """Rybkin et al. 2021, eq. 5: the best shared variance is the mean squared error."""
-    likelihood = LikelihoodConfig("gaussian", "shared").build().double()
+    likelihood = Gaussian(SharedVariance()).build().double()
     image = torch.rand(50, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     output = torch.zeros_like(image)
     optimizer = torch.optim.LBFGS(likelihood.parameters(), max_iter=100, line_search_fn="strong_wolfe")
@@ -117,7 +119,7 @@ def test_a_learned_variance_finds_the_mean_squared_error():
 
 
 def test_a_fitted_variance_is_that_of_the_pixels_and_never_zero():
-    likelihood = LikelihoodConfig("gaussian", "data").build().double()
+    likelihood = Gaussian(DataVariance()).build().double()
     draws = [torch.rand(3, 1, 4, 4, dtype=torch.float64) for _ in range(FIT_DRAWS)]
     likelihood.fit(lambda number: {"image": draws[number]})
     torch.testing.assert_close(likelihood.log_variance.exp(), torch.cat(draws).var())
@@ -126,4 +128,20 @@ def test_a_fitted_variance_is_that_of_the_pixels_and_never_zero():
 
 
 def test_densities_are_named():
-    assert [config.build().density for config in ALL] == ["bernoulli", "mse", *["gaussian"] * 5]
+    """Bounds under two of a name compare; under others they do not."""
+    names = {"bernoulli": [Bernoulli()], "mse": [SquaredError()], "gaussian": [*GAUSSIANS, Gaussian(tanh=True)]}
+    for name, configs in names.items():
+        assert {config.build().density for config in configs} == {name}
+
+
+def test_a_density_is_a_distortion_in_nats():
+    assert Density.kinds.items() < Distortion.kinds.items()
+    for kind in Distortion.kinds.values():
+        assert kind.in_nats == issubclass(kind, Density)
+
+
+@pytest.mark.parametrize("variance", Variance.kinds.values())
+def test_a_variance_out_of_range_is_refused(variance):
+    (name,) = vars(variance())
+    with pytest.raises(ValueError, match=rf"^{name}=0 is out of range; allowed: at least"):
+        variance(0.0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from gen.objectives.penalties import gradient_penalty
+from gen.objectives.penalties import NoPenalty, OneCentred, gradient_penalty
 
 
 class Recorder(nn.Module):
@@ -75,3 +75,13 @@ def test_is_in_float32_under_autocast_from_bf16_fakes():
         inside = gradient_penalty(critic, real, fake.bfloat16())
     assert inside.dtype == torch.float32
     assert inside.item() == outside.item()
+
+
+def test_the_penalty_of_wgan_gp_is_the_one_centred_one_and_none_is_none():
+    critic, (real, fake) = linear(), images()
+    weight, penalty = OneCentred(3.0).of(critic, real, fake)
+    assert weight == 3
+    torch.testing.assert_close(penalty, gradient_penalty(critic, real, fake, 1.0))  # of a linear critic, at any points
+    assert NoPenalty().of(critic, real, fake) is None
+    with pytest.raises(ValueError, match=r"^weight=-1 is out of range; allowed: at least 0"):
+        OneCentred(-1.0)

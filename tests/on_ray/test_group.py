@@ -22,26 +22,39 @@ from gen.zoo import restore
 from jobs import tune
 from tests.conftest import ROOT, RayCluster
 
-SMALL = ["--entry", "vqvae", "--set", "model.hidden=8", "--epochs", 4, "--reduction", 2, "--samples", 3]
+SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--epochs", 4, "--reduction", 2, "--samples", 3]
 RATES = "model.optimizer.rate=0.01,0.003,0.000001"
-OTHERWISE = """model.beta=0.25 model.blocks=1 model.codebook.codes=64 model.codebook.decay=0.99
-model.codebook.dimensions=8 model.codebook.update=ema model.likelihood.kind=mse
-model.likelihood.variance=pixel train.batch=64"""
+OTHERWISE = """model.beta=0.25 model.networks.blocks=1 model.codebook.codes=64 model.codebook.decay=0.99
+model.codebook.dimensions=8 model.codebook.update=ema model.likelihood=mse train.batch=64"""
 ALIKE = [part for setting in OTHERWISE.split() for part in ("--set", setting)]  # nothing but the rate differs
 LAST_IS_WORST = 14  # a seed that draws the three rates in this order
 
 
 ASK = """
-import json, sys, ray
+import json, sys, time, ray
 from gen.config import Machine
 from gen.on_ray import preflight
 from gen.on_ray.group import places
+from gen.on_ray.placement import start_holder
 
 def refusal(*arguments):
     try:
         preflight.check_cluster(*arguments)
     except ValueError as error:
         return str(error)
+
+def states_of_a_group_that_is_held_and_freed():
+    holder, group = start_holder(), ray.util.placement_group([{"CPU": 1}])
+    state = lambda: ray.util.placement_group_table(group)["state"]
+    ray.get(group.ready())
+    ray.get(holder.hold.remote("run", group))
+    ray.get(holder.free.remote("another"))
+    yield state()
+    ray.get(holder.free.remote("run"))
+    while state() == "CREATED":
+        time.sleep(0.1)
+    yield state()
+    ray.get(holder.free.remote("run"))  # which has none any more
 
 ray.init("auto", log_to_driver=False)
 groups = ray.util.placement_group_table().values()
@@ -118,10 +131,16 @@ def test_what_a_worker_gets():
     assert preflight.worker_resources(Machine(workers=2), 2) == {"CPU": 1.0, "GPU": 1.0}
 
 
+def test_a_placement_group_is_held_and_freed(ask: Callable[[str], Any]):
+    assert ask("list(states_of_a_group_that_is_held_and_freed())") == ["CREATED", "REMOVED"]
+
+
 def test_what_the_cluster_can_give(ask: Callable[[str], Any]):
     refusals = ask("refusal(Machine(), 0.25), refusal(Machine(workers=5))")
     assert "gpus-per-trial=0.25, but the cluster has no GPU" in refusals[0]
-    assert "workers=5 with 1 CPU each do not fit" in refusals[1]
+    assert "workers=5 with 1 CPU each do not fit: the cluster has 4 CPU, room for 4" in refusals[1]
+    for refusal in refusals:
+        assert "where an autoscaler adds nodes, say how far by the variable GENFLEET_SCALE_TO" in refusal
     cases = {
         "1, {'CPU': 1.0}": 4,
         "1, {'CPU': 1.0}, 3": 3,
@@ -132,3 +151,22 @@ def test_what_the_cluster_can_give(ask: Callable[[str], Any]):
         "2, {'CPU': 1.5}": 1,  # one a node
     }
     assert ask(f"[{', '.join(f'places({case})' for case in cases)}]") == list(cases.values())
+
+
+def test_what_an_autoscaler_may_bring(ask: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch):
+    """As far as the variable says: "auto" is then a GPU, and as many runs are asked for as will fit."""
+    monkeypatch.setenv(preflight.SCALE_TO, "CPU=32,GPU=8")
+    needed = {"CPU": 1.0, "GPU": 1.0}
+    expected = [
+        needed,
+        {"CPU": 1.0, "GPU": 0.25},
+        [8, 4, 3],
+        "workers=9 with 1 CPU and 1 GPU each do not fit: the cluster has 4 CPU and 0 GPU and may grow to 32 CPU and "
+        "8 GPU by GENFLEET_SCALE_TO, room for 8; lower --workers or machine.threads, or add nodes",
+    ]
+    assert expected == ask(
+        "preflight.check_cluster(Machine(workers=8)), preflight.check_cluster(Machine(), 0.25), "
+        f"[places(1, {needed}), places(2, {needed}), places(1, {needed}, 3)], refusal(Machine(workers=9))"
+    )
+    monkeypatch.setenv(preflight.SCALE_TO, "CPU=2")  # less than there is
+    assert ask("preflight.check_cluster(Machine(workers=4))") == {"CPU": 1.0}

@@ -8,6 +8,7 @@ import pytest
 from gen.config import override
 from gen.on_ray import preflight
 from gen.on_ray.version import code_version, sources_hash
+from gen.record.names import note, write_note
 from gen.results import Storage
 from gen.zoo import ZOO
 
@@ -15,26 +16,24 @@ from gen.zoo import ZOO
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     storage = Storage(str(tmp_path))
-    preflight.write_note(storage, "name", preflight.note(ZOO["vqvae"], "hash", job="tune", samples=4))
+    write_note(storage, "name", note(ZOO["vqvae"], "hash", job="tune", samples=4))
     return storage
 
 
 def test_a_name_that_is_free_or_means_the_same(storage: Storage):
-    preflight.check_name(storage, "other", preflight.note(ZOO["vae_mlp"], "hash", job="train"))
+    preflight.check_name(storage, "other", note(ZOO["vae_mlp"], "hash", job="train"))
     grown = override(ZOO["vqvae"], {"budget.epochs": 50, "budget.patience": 3, "machine.threads": 4})
-    preflight.check_name(storage, "name", preflight.note(grown, "hash", job="tune", samples=8))
+    preflight.check_name(storage, "name", note(grown, "hash", job="tune", samples=8))
 
 
 def test_a_name_in_use(storage: Storage):
     def refused(config, data_hash="hash", **more):
         with pytest.raises(ValueError, match="name name is in use") as error:
-            preflight.check_name(
-                storage, "name", preflight.note(config, data_hash, **{"job": "tune", "samples": 4} | more)
-            )
+            preflight.check_name(storage, "name", note(config, data_hash, **{"job": "tune", "samples": 4} | more))
         return str(error.value)
 
     entry = ZOO["vqvae"]
-    assert "model.beta was 0.25, now 2.0" in refused(override(entry, {"model.beta": 2.0}))
+    assert "model.beta was its default, now 2.0" in refused(override(entry, {"model.beta": 2.0}))
     assert 'data_hash was "hash", now "else"' in refused(entry, "else")
     assert 'job was "tune", now "train"' in refused(entry, job="train")
     assert "epochs=20, now 5: it may only grow" in refused(override(entry, {"budget.epochs": 5}))
@@ -58,6 +57,15 @@ def test_code_version(monkeypatch: pytest.MonkeyPatch):
     assert len(sources_hash()) == 12
 
 
-def test_what_the_launcher_could_bring():
-    """The repository's own fleet: eight workers of 4 CPUs and a GPU, and nothing on the head."""
-    assert preflight.launched(Path(__file__).parents[3] / "cluster.yaml") == {"CPU": 32, "GPU": 8}
+def test_what_the_cluster_may_grow_to(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(preflight.SCALE_TO, raising=False)
+    assert preflight.scale_bound() == {}
+    monkeypatch.setenv(preflight.SCALE_TO, " CPU=32, GPU=0.5 ")
+    assert preflight.scale_bound() == {"CPU": 32, "GPU": 0.5}
+
+
+@pytest.mark.parametrize("said", ["32", "CPU", "CPU=", "CPU=many", "CPU=-1", "CPU=nan", "GPU=inf", "cpu=3", "CPU=3=4"])
+def test_a_bound_that_is_not_understood(said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(preflight.SCALE_TO, said)
+    with pytest.raises(ValueError, match="is not understood; write it as CPU=32,GPU=8"):
+        preflight.scale_bound()

@@ -7,15 +7,9 @@ import pytest
 from ray.tune.experiment import Trial
 
 from gen.on_ray import progress
-from gen.on_ray.progress import Standing, Teller, expected_epochs
+from gen.on_ray.progress import Standing, Teller
 from gen.on_ray.replay import End
 from jobs.progress import duration, line
-
-
-def test_epochs_that_halving_promises():
-    assert expected_epochs(9, 1, 3) == pytest.approx(1 + 2 / 3 + 6 / 9)
-    assert expected_epochs(10, 1, 3) == pytest.approx(1 + 2 / 3 + 6 / 9 + 1 / 27)
-    assert expected_epochs(4, 4, 3) == 4.0
 
 
 def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):

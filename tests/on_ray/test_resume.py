@@ -17,6 +17,7 @@ from gen.config import override
 from gen.on_ray.replay import decisions, ends
 from gen.on_ray.scheduler import RecordedHalving
 from gen.zoo import ZOO
+from tests.fixtures.examples import examples
 
 EPOCHS, RUNS = 9, 8
 CONFIG = override(ZOO["vqvae"], {"budget.epochs": EPOCHS})
@@ -104,7 +105,7 @@ ORDERS = st.permutations([f"run{run}" for run in range(RUNS) for _ in range(EPOC
 
 
 @given(order=ORDERS, seed=st.integers(0, 10**6), data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_an_interrupted_search_decides_as_one_that_never_was(
     tmp_path_factory: pytest.TempPathFactory, order: list[str], seed: int, data: st.DataObject
 ):

@@ -13,8 +13,8 @@ from gen.config import override
 from gen.data.dataset import Dataset
 from gen.distributed.workers import Workers
 from gen.engine import Home, fit, stage_one
-from gen.on_ray import preflight
 from gen.on_ray.worker import Order, open_same
+from gen.record.names import note, write_note
 from gen.results import Storage
 from gen.zoo import ZOO, tiny
 from jobs import sample, train, tune
@@ -37,7 +37,7 @@ def storage(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Storag
     storage = Storage(str(tmp_path_factory.mktemp("storage")))
     for name, entry in (("first", "vqvae"), ("other", "vae_mlp")):
         config = override(tiny(ZOO[entry]), SMALL).resolved()
-        preflight.write_note(storage, name, preflight.note(config, digits.hash, job="train"))
+        write_note(storage, name, note(config, digits.hash, job="train"))
         for _ in fit(config, digits, device=CPU, home=Home(storage, name, results.new_attempt())):
             pass
     return storage
@@ -73,7 +73,7 @@ def test_a_prior_s_run_on_two_workers_and_its_pictures(
 ) -> None:
     base = override(tiny(ZOO["vqvae_pixelcnn"]), {**SMALL, "machine.workers": 2})
     config = on_first_stage(base, storage, "first").resolved()
-    preflight.write_note(storage, "prior", preflight.note(config, digits.hash, job="train"))
+    write_note(storage, "prior", note(config, digits.hash, job="train"))
     facts = {"code_version": "", "packages": "{}"}
     order = Order(config, storage, "prior", results.new_attempt(), digits.hash, None, False, facts)
     pair.run(train_one, order, cache)
@@ -109,7 +109,7 @@ CASES = {
     "search, no first stage": (tune, ["--entry", "vqvae_gmm"], "a prior needs a trained first stage; name its run by"),
     "searched": (
         tune,
-        ["--entry", "vqvae_gmm", "--stage-one", "first", "--search", "model.stage_one.model.hidden=8,16"],
+        ["--entry", "vqvae_gmm", "--stage-one", "first", "--search", "model.stage_one.model.networks.hidden=8,16"],
         "name another run by --stage-one",
     ),
 }

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 from torch import Tensor
 
+from gen.capabilities import Conditional, Decodes, Embeds, Encodes, Imitates, Interpolates, Reconstructs, has
 from gen.config import override
 from gen.data.dataset import Dataset
 from gen.data.stream import mixed, to_uint8
-from gen.engine.fit import build_model
-from gen.phase import Batch, Encodes, Model, Phase, Shape
+from gen.engine.build import build_model
+from gen.phase import Batch, Model, Phase, Shape
 from gen.pictures import KINDS, Scene, allowed, grids, kinds, paint
 from gen.zoo import ZOO, tiny
 
@@ -27,7 +28,7 @@ SIZE, CLASSES = 4, 3
 CELL = SIZE + 1  # with the line on its left
 
 
-class Toy(Model):
+class Toy(Model, Conditional, Reconstructs, Encodes, Interpolates, Decodes, Embeds):
     """What it makes tells in its pixels what it was asked for."""
 
     codebook_size, latent_size, classes = 6, 2, CLASSES
@@ -68,6 +69,12 @@ class Toy(Model):
 
     def code_vectors(self) -> Tensor:
         return torch.eye(self.codebook_size, 5)
+
+    def nearest_codes(self, vectors: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def decode(self, codes: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 def flat(values: Tensor) -> Tensor:
@@ -137,10 +144,24 @@ def test_a_row_a_class_carries_its_label_and_shares_noise(dataset: Dataset, imag
     assert len({cell(picture, 0, column, left)[-1, 0] for column in range(10)}) > 5
 
 
-def test_a_model_without_classes_has_no_rows_of_them() -> None:
-    model = Toy()
-    model.classes = 0
-    assert "classes" not in [kind.name for kind in allowed(model)]
+class Plain(Toy):
+    """One whose settings took its conditioning away; its attribute stayed."""
+
+    without = frozenset({Conditional})
+
+
+class Counted(Model, Imitates):
+    """It has classes, and does not say that it imitates by them."""
+
+    classes = CLASSES
+    phases, imitate = Toy.phases, Toy.imitate
+
+
+@pytest.mark.parametrize("model", [Plain(), Counted()])
+def test_a_model_that_is_not_conditional_has_no_rows_of_classes(model: Model) -> None:
+    names = [kind.name for kind in allowed(model)]
+    assert "fakes" in names
+    assert "classes" not in names
 
 
 LEFT, RIGHT = CELL + 1 + 4, CELL + 1 + 4 + 10 * CELL + 1 + 4  # where lines and the originals at their ends begin
@@ -235,7 +256,21 @@ def test_a_small_split_has_the_pairs_that_it_has(dataset: Dataset) -> None:
 
 
 def test_training_stores_the_cheap_kinds_only(dataset: Dataset) -> None:
-    assert set(grids(Toy(), dataset, CPU)) == {"fakes", "reconstructions"}
+    drawn = dict(grids(Toy(), dataset, CPU))
+    assert set(drawn) == {"fakes", "reconstructions"}
+    scene = Scene(dataset, CPU)
+    assert drawn == {kind.name: paint(kind, Toy(), scene) for kind in allowed(Toy(), list(drawn))}
+
+
+def test_what_was_drawn_before_a_picture_that_fails_is_there(dataset: Dataset) -> None:
+    class Fails(Toy):
+        def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+            raise RuntimeError("no decoder")
+
+    drawn = grids(Fails(), dataset, CPU)
+    assert next(drawn)[0] == "fakes"
+    with pytest.raises(RuntimeError, match="no decoder"):
+        next(drawn)
 
 
 @pytest.mark.parametrize("entry", ZOO)
@@ -250,9 +285,9 @@ def test_every_kind_that_an_entry_allows_is_drawn(entry: str, fitting: Callable[
         assert Image.open(io.BytesIO(data)).format == kind.suffix.upper()
         if kind.name == "interpolation":  # with originals at the ends of whatever encodes
             side, picture = dataset.shape.size + 1, Image.open(io.BytesIO(data))
-            width = 10 * side + 1 + 2 * (side + 1 + 4) * isinstance(model, Encodes)
+            width = 10 * side + 1 + 2 * (side + 1 + 4) * has(model, Encodes)
             assert picture.width * (5 * side + 1) == picture.height * width
-            assert kind.paired(model) == isinstance(model, Encodes)
+            assert kind.paired(model) == has(model, Encodes)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 

@@ -14,8 +14,9 @@ from pyarrow import fs
 
 from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset
-from gen.engine.fit import Home, fit
+from gen.engine.fit import fit
 from gen.judge import Judge
+from gen.record.record import Home
 from gen.record.tensorboard import Board
 from gen.results import queries
 from gen.results.ledger import Slot
@@ -125,7 +126,7 @@ def test_same_as_the_tables_however_often_cut(
     assert len(samples) == 3  # two on the way, one of the best weights
     assert read.events.Tags()["tensors"] == ["settings/text_summary"]
     (settings,) = read.events.Tensors("settings/text_summary")
-    assert b"model.hidden = " in settings.tensor_proto.string_val[0]
+    assert b"model.networks.hidden = " in settings.tensor_proto.string_val[0]
 
 
 def test_a_killed_attempt_is_written_over(

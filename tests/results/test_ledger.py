@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gen.results import SCHEMAS, TABLES, Ledger, Slot, Storage, new_attempt, recorded
 from gen.results.ledger import SLOT_BYTES
 from gen.results.queries import read
+from tests.fixtures.examples import examples
 
 FIXED = ("experiment", "run", "attempt", "tick")
 OF_TYPE = {
@@ -42,7 +43,7 @@ def alike(a, b):
     return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(any_rows(), st.booleans())
 def test_rows_come_back_as_they_were(table_and_rows, through_slot):
     table, rows = table_and_rows
@@ -123,7 +124,7 @@ def test_restart_from_nothing_replaces_everything(storage, place):
     assert all_keys(place, "e") == {table: expected("run", 4, table) for table in TABLES}
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.data())
 def test_law_of_attempts(data):
     """Whatever the ticks of flushes and kills: at the end every row is there once."""

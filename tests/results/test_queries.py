@@ -10,6 +10,7 @@ from example_rows import TIME, begin, end, eval_row, go, outcome_row, plain, whe
 
 from gen import results
 from gen.results import SCHEMAS, Ledger
+from gen.results.schema import LATER_SECONDS
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)  # the rest holds for an object store too
 
@@ -52,8 +53,12 @@ def test_leaderboard(storage, place):
     assert board.attrs["protocol"]["n_real"] == 180
     assert board.attrs["protocol"]["resize"] is None
     assert board.attrs["code_versions"] == ["abc"]
-    largest = results.leaderboard(place, "e", "frechet_classifier", "reconstructions", mode="max")
-    assert list(largest["run"][:3]) == ["run0", "run2", "run1"]
+    with pytest.raises(
+        ValueError, match="mode=max contradicts the metric: of frechet_classifier small values are good"
+    ):
+        results.leaderboard(place, "e", "frechet_classifier", "reconstructions", mode="max")
+    with pytest.raises(ValueError, match="metric 'beauty' is not known; nearest valid: "):
+        results.leaderboard(place, "e", "beauty")
     assert results.leaderboard(place, "e", "frechet_classifier/reconstructions/image").to_csv() == board.to_csv()
 
 
@@ -65,7 +70,21 @@ def test_a_figure_of_which_large_is_good_is_ranked_so(storage, place):
     board = results.leaderboard(place, "e", "precision/fakes")
     assert list(board["run"][:3]) == ["run2", "run0", "run1"]
     assert board.attrs["protocol"]["mode"] == "max"
-    assert list(results.leaderboard(place, "e", "precision/fakes", mode="min")["run"][:1]) == ["run1"]
+    assert results.leaderboard(place, "e", "precision/fakes", mode="max").to_csv() == board.to_csv()
+    with pytest.raises(ValueError, match="mode=min contradicts the metric: of precision large values are good"):
+        results.leaderboard(place, "e", "precision/fakes", mode="min")
+
+
+@local
+def test_what_measuring_a_leader_took_is_in_its_seconds(storage, place):
+    search(storage)
+    before = results.leaderboard(place, "e").set_index("run")["seconds"]
+    ledger = Ledger(storage, "e", "run1", "a9", first=7)
+    ledger.add("metrics", 7, **when(7), seconds=2.5, name=LATER_SECONDS, value=2.5)
+    ledger.flush(7)
+    after = results.leaderboard(place, "e").set_index("run")["seconds"]
+    assert after["run1"] == before["run1"] + 2.5
+    assert after.drop("run1").to_list() == before.drop("run1").to_list()
 
 
 @local

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -6,10 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 
-from gen.config import flat, override
+from gen.config import flat, is_variant, nested, override
+from gen.metrics.table import direction
+from gen.optimizers import Optimizer
 from gen.phase import Shape
 from gen.zoo import ZOO, buildable
+from tests.fixtures.examples import examples
+from tests.fixtures.variants import variants
 from tune_spaces import Space, check_objective, draw, extend, pin, space_for
+from tune_spaces.space import covered
 
 ENTRIES = sorted(ZOO)
 SEEDS = st.integers(0, 2**32)
@@ -18,7 +24,7 @@ INDICES = st.integers(0, 10_000)
 
 @pytest.mark.parametrize("name", ENTRIES)
 @given(seed=SEEDS, index=INDICES)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_every_draw_is_a_valid_config_of_plain_values_and_a_pure_function(name, seed, index):
     space = space_for(ZOO[name])
     drawn = draw(space, seed, index)
@@ -37,9 +43,14 @@ def test_draws_differ_and_the_smallest_budget_reaches_a_rung(name):
     assert draw(space, 1, 0) != draws[0]
     phases = buildable(ZOO[name]).model.build(Shape(1, ZOO[name].data.size or 8, 10)).phases()
     assert 1 <= space.grace * space.reduction <= space.max_epochs or not phases  # one fit, which nothing stops early
-    assert space.mode == "min"
     for one in draws[:4]:
         override(buildable(ZOO[name]), one).model.build(Shape(1, ZOO[name].data.size or 8, 10))
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_small_is_good_of_what_ranks_and_the_metric_alone_says_so(name):
+    assert direction(space_for(ZOO[name]).metric) == "min"
+    assert not {"mode", "scales"} & {field.name for field in dataclasses.fields(Space)}
 
 
 def test_the_choices_that_the_project_compares_are_all_drawn():
@@ -51,16 +62,16 @@ def test_the_choices_that_the_project_compares_are_all_drawn():
     assert len(codings) > 20  # and free ones
     assert len(values("vqvae", "model.codebook.codes", "model.codebook.dimensions")) == 16
     assert len(values("vae_mlp", "model.beta")) == 200
-    assert len(values("wgan_gp_mlp", "model.penalty")) == 200
-    assert values("gan_mlp", "model.objective.a", "model.penalty") == {(None, None)}
-    likelihoods = values("vqvae", "model.likelihood.kind", "model.likelihood.variance")
+    assert len(values("wgan_gp_mlp", "model.penalty.weight")) == 200
+    assert values("gan_mlp", "model.objective.a", "model.penalty.weight") == {(None, None)}
+    likelihoods = values("vqvae", "model.likelihood", "model.likelihood.variance")
     assert likelihoods == {("mse", None), ("bernoulli", None), ("gaussian", "shared"), ("gaussian", "pixel")}
-    assert len(values("vae_deep", "model.depth", "model.width")) == 16
+    assert len(values("vae_deep", "model.networks.depth", "model.networks.width")) == 16
 
 
 @pytest.mark.parametrize("name", ["vae_deep", "vqvae"])
 def test_bounds_of_two_likelihoods_are_refused_and_reconstructions_are_not(name):
-    space = extend(space_for(ZOO[name]), {"model.likelihood.kind": "bernoulli,gaussian"})
+    space = extend(space_for(ZOO[name]), {"model.likelihood": "bernoulli,gaussian"})
     configs = [override(ZOO[name], draw(space, 0, index)) for index in range(8)]
     measured = ["bound/images", "distortion/images", "mse/reconstructions"]
 
@@ -69,7 +80,7 @@ def test_bounds_of_two_likelihoods_are_refused_and_reconstructions_are_not(name)
 
     check("mse/reconstructions")
     with pytest.raises(
-        ValueError, match=r"'bound/images' changes its scale with model.likelihood.kind.* which vary; use mse"
+        ValueError, match=r"'bound/images' changes its scale with model.likelihood, .* which vary; use mse"
     ):
         check("bound/images")
 
@@ -82,12 +93,13 @@ def test_the_codebooks_decay_is_drawn_only_where_it_means_something():
 
 @pytest.mark.parametrize("name", ENTRIES)
 @given(index=INDICES, data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_pinning_or_adding_a_key_leaves_the_other_draws_alone(name, index, data):
     space = space_for(ZOO[name])
     drawn = draw(space, 0, index)
     key = data.draw(st.sampled_from(sorted(drawn)))
-    assert draw(pin(space, [key]), 0, index) == {other: value for other, value in drawn.items() if other != key}
+    left = {other: value for other, value in drawn.items() if not covered(other, [key])}  # a kind goes with its fields
+    assert draw(pin(space, [key]), 0, index) == left
     added = draw(extend(space, {"train.batch": "32,64"}), 0, index)
     assert added.pop("train.batch") in (32, 64)
     assert added == {other: value for other, value in drawn.items() if other != "train.batch"}
@@ -107,6 +119,75 @@ def test_extending_replaces_a_key_even_inside_a_group():
     assert {one["model.beta"] for one in draws} == {1.0, 2.0}
 
 
+OPTIMIZERS = [
+    (name, key)
+    for name in ENTRIES
+    for key, kinds in variants(ZOO[name]).items()
+    if kinds == Optimizer.kinds and f"{key}.rate" in space_for(ZOO[name]).keys
+]
+
+
+@pytest.mark.parametrize(("name", "key"), OPTIMIZERS)
+def test_fields_that_all_chosen_kinds_have_are_still_searched(name, key):
+    space = space_for(ZOO[name])
+    draws = [draw(extend(space, {key: ", ".join(Optimizer.kinds)}), 0, index) for index in range(20)]
+    assert {one.pop(key) for one in draws} == set(Optimizer.kinds)
+    assert draws == [draw(space, 0, index) for index in range(20)], "their rate among them"
+
+
+def test_fields_that_one_of_the_chosen_kinds_lacks_are_not():
+    space = extend(space_for(ZOO["lsgan_mlp"]), {"model.objective": "wasserstein,least_squares"})
+    draws = [draw(space, 0, index) for index in range(20)]
+    assert {one["model.objective"] for one in draws} == {"wasserstein", "least_squares"}
+    assert not any(key.startswith("model.objective.") for one in draws for key in one)
+    penalised = extend(space_for(ZOO["wgan_gp_mlp"]), {"model.penalty": "none,one_centred"})
+    draws = [draw(penalised, 0, index) for index in range(20)]
+    assert {one["model.penalty"] for one in draws} == {"none", "one_centred"}
+    assert not any("model.penalty.weight" in one for one in draws)
+    kept = [draw(extend(space_for(ZOO["wgan_gp_mlp"]), {"model.penalty": "one_centred"}), 0, n) for n in range(20)]
+    assert len({one["model.penalty.weight"] for one in kept}) == 20
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_kind_of_every_variant_can_be_searched(name):
+    for key, kinds in variants(ZOO[name]).items():
+        space = extend(space_for(ZOO[name]), {key: ",".join(kinds)})
+        draws = [draw(space, 0, index) for index in range(60)]
+        assert {one[key] for one in draws} == set(kinds)
+        for one in draws:
+            config = override(ZOO[name], one)
+            assert {leaf: flat(config)[leaf] for leaf in one} == one, "no field of a kind that is not in force"
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_pinning_a_kind_alone_leaves_its_fields_to_the_search(name):
+    """As --set does that says what is in force; a field that is set by itself is no longer drawn."""
+    space = space_for(ZOO[name])
+    for key in variants(ZOO[name]):
+        fields = {other for other in space.keys if other.startswith(f"{key}.")}
+        assert fields <= set(pin(space, [key]).keys)
+        for field in fields:
+            pinned = draw(pin(space, [key, field]), 0, 0)
+            assert pinned.keys() & fields == fields - {field}
+
+
+def test_a_field_that_the_kind_in_force_lacks_is_no_longer_drawn():
+    """As --set model.penalty=none leaves nothing to weigh."""
+    space = space_for(ZOO["wgan_gp_mlp"])
+    plain = pin(replace(space, config=override(space.config, {"model.penalty": "none"})), ["model.penalty"])
+    assert "model.penalty.weight" in space.keys
+    assert "model.penalty.weight" not in plain.keys
+    assert override(plain.config, draw(plain, 0, 0)).model.penalty == plain.config.model.penalty
+
+
+def test_a_draw_may_be_of_the_form_that_json_has():
+    config = override(ZOO["vqvae"], {"model.likelihood": "gaussian", "model.likelihood.variance": "shared"})
+    likelihood = config.model.likelihood
+    assert is_variant(likelihood)
+    space = Space(ZOO["vqvae"], {"model.likelihood": tune.choice([nested(likelihood)])}, metric="mse/reconstructions")
+    assert override(ZOO["vqvae"], draw(space, 0, 0)) == config
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -116,6 +197,8 @@ def test_extending_replaces_a_key_even_inside_a_group():
         ({"train.batch": "32,0"}, r"train.batch=0 is out of range"),
         ({"entry": "vqvae"}, r"unknown setting entry"),
         ({"model": "3"}, r"model is a group of settings"),
+        ({"model.likelihood": "gaussian,mse"}, r"model.likelihood='mse' is not known; allowed: bernoulli, gaussian"),
+        ({"model.likelihood.tanh": "true,false"}, r"model.likelihood.tanh is a setting of gaussian, and model.likelih"),
     ],
 )
 def test_extending_by_what_is_not_there_is_refused(choices, message):
@@ -140,3 +223,56 @@ def test_draws_are_the_same_in_every_version_of_the_house():
     drawn = draw(space_for(ZOO["vae_mlp"]), 0, 1)
     assert drawn["model.latent"] == 64
     assert drawn["model.beta"] == pytest.approx(2.9939098739233074, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vae_mlp", {"model.networks.width": 512, "model.networks.depth": 1}),
+        ("vae_conv", {"model.networks.width": 32}),
+        ("gan_mlp", {"model.networks.generator_width": 256, "model.networks.critic_width": 256}),
+        ("lsgan_mlp", {"model.objective.a": -1.0, "model.objective.b": 1.0, "model.objective.c": 0.0}),
+        ("wgan_gp_mlp", {"model.penalty.weight": 11.797657609149075, "model.repeats": 2}),
+        (
+            "vqvae",
+            {
+                "model.likelihood": "gaussian",
+                "model.likelihood.variance": "pixel",
+                "model.networks.hidden": 64,
+                "model.networks.blocks": 1,
+                "model.codebook.decay": 0.9033049453790454,
+            },
+        ),
+        ("vqvae_vae", {"model.width": 512, "model.depth": 1}),
+    ],
+)
+def test_what_is_renamed_is_drawn_as_it_was_under_its_old_name(name, expected):
+    """The values are those that the names and forms of version 1 gave."""
+    drawn = draw(space_for(ZOO[name]), 0, 1)
+    assert {key: drawn[key] for key in expected} == pytest.approx(expected, rel=1e-12)
+
+
+def test_old_names_are_searched_and_pinned_as_the_present_ones():
+    space = space_for(ZOO["vae_mlp"])
+    draws = [draw(extend(space, {"model.width": "8,16"}), 0, index) for index in range(20)]
+    assert {one["model.networks.width"] for one in draws} == {8, 16}
+    assert "model.networks.width" not in pin(space, ["model.width"]).keys
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "expected"),
+    [
+        ("wgan_gp_mlp", {"model.penalty": "1,10"}, {("one_centred", 1.0), ("one_centred", 10.0)}),
+        ("gan_mlp", {"model.penalty": "0,5"}, {("none", None), ("one_centred", 5.0)}),
+    ],
+)
+def test_old_forms_are_searched_as_what_they_are_now(name, choices, expected):
+    space = extend(space_for(ZOO[name]), choices)
+    draws = [draw(space, 0, index) for index in range(20)]
+    assert {(one["model.penalty"], one.get("model.penalty.weight")) for one in draws} == expected
+    assert all(override(ZOO[name], one) for one in draws)
+
+
+def test_an_old_truth_value_is_searched_as_a_kind():
+    space = extend(space_for(ZOO["vae_mlp"]), {"model.conditional": "true,false"})
+    assert {draw(space, 0, index)["model.conditioning"] for index in range(20)} == {"one_hot", "none"}

@@ -60,11 +60,6 @@ def default_name(dataset: Dataset) -> str:
     return "classifier" if "label" in dataset.columns and dataset.shape.classes > 1 else "rotation"
 
 
-def frechet_name(extractor: Extractor) -> str:
-    """What the Frechet distance is called: "fid" for Inception's 2,048 features only, else "frechet_classifier" ..."""
-    return "fid" if extractor.name == "inception" else f"frechet_{extractor.name.partition(':')[0]}"
-
-
 def open_extractor(
     name: str,
     dataset: Dataset,

@@ -9,7 +9,6 @@ those of the TensorFlow graph of Heusel et al. 2017. Imports torchvision, so imp
 from __future__ import annotations
 
 import hashlib
-import pickle
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from torchvision.models.inception import inception_v3
 
 from gen.judge.networks.classifier import exact
+from gen.tensors import from_bytes, reading
 
 URL = original.FID_WEIGHTS_URL
 FILE = Path(URL).name
@@ -127,13 +127,11 @@ def open_inception(device: torch.device, width: int = 2048, path: str | None = N
     ValueError if there is no such file, or if it holds anything but this network's weights.
     """
     file = find_weights(path)
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+    with reading(f"{file} does not hold Inception's weights; delete it and fetch {URL}"):
+        state = from_bytes(file)
         with torch.random.fork_rng(devices=[]):
             whole = network()
         whole.load_state_dict(state)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} does not hold Inception's weights; delete it and fetch {URL}") from error
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
     return Inception(whole, width, digest).to(device)

@@ -15,9 +15,10 @@ from gen.data.dataset import Dataset, Table
 from gen.data.stream import scaled, to_uint8
 from gen.judge.networks import extractors
 from gen.judge.networks.classifier import Classifier
-from gen.judge.networks.extractors import Extractor, default_name, frechet_name, open_extractor
+from gen.judge.networks.extractors import Extractor, default_name, open_extractor
 from gen.metrics.frechet import frechet_distance
 from gen.metrics.moments import Moments
+from gen.metrics.table import frechet_name
 
 CPU = torch.device("cpu")
 WIDTHS = {"classifier": 64, "rotation": 64, "inception_64": 64}  # of those that the sanity tests judge
@@ -97,7 +98,9 @@ def test_the_distance_grows_with_what_is_wrong(extractor: Extractor, digits: Dat
 def test_names(digits: Dataset, extractor: Extractor) -> None:
     assert extractor.name in extractors.NAMES
     expected = {"classifier": "frechet_classifier", "rotation": "frechet_rotation"}
-    assert frechet_name(extractor) == expected.get(extractor.name, "frechet_inception_64"), "a fid has 2,048 dimensions"
+    assert frechet_name(extractor.name) == expected.get(extractor.name, "frechet_inception_64"), (
+        "a fid has 2,048 dimensions"
+    )
     assert default_name(digits) == "classifier"
 
 
@@ -147,7 +150,7 @@ def test_what_is_trained_is_kept_by_set_recipe_and_column(digits: Dataset) -> No
     borrowed = open_extractor("", dataclasses.replace(unlabelled(digits), hash="0" * 16), CPU, other=small, kept=store)
     assert len(made) == 1
     assert borrowed.name == "classifier:digits"
-    assert frechet_name(borrowed) == "frechet_classifier"
+    assert frechet_name(borrowed.name) == "frechet_classifier"
     open_extractor("rotation", small, CPU, kept=store)
     assert len(made) == 2
 

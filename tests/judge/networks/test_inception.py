@@ -12,8 +12,8 @@ from pytorch_fid.inception import InceptionV3
 
 from gen.judge.networks import inception
 from gen.judge.networks.classifier import weights_hash
-from gen.judge.networks.extractors import frechet_name
 from gen.judge.networks.inception import FILE, PUBLISHED, find_weights, open_inception
+from gen.metrics.table import frechet_name
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def test_features_of_every_block_are_pytorch_fid_s(inception_home: Path, monkeyp
         assert ours.width == width == expected.shape[1]
         torch.testing.assert_close(ours.features(images), expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
         assert ours.name == ("inception" if width == 2048 else f"inception_{width}")
-        assert (frechet_name(ours) == "fid") == (width == 2048)
+        assert (frechet_name(ours.name) == "fid") == (width == 2048)
     logits = ours.logits(images)
     assert logits.shape == (2, 1008)
     torch.testing.assert_close(logits, expected @ theirs_head(inception_home).mT, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,168 @@
+"""What else a model can do: abstract classes that a model names among its bases, so that an attribute which happens to
+bear the same name never turns one on. `has` asks; settings may take away what the class can do (`Model.without`)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TypeGuard, TypeVar
+
+from torch import Tensor
+
+from gen.phase import Batch, Model
+
+Ability = TypeVar("Ability")
+
+
+def has(model: object, capability: type[Ability]) -> TypeGuard[Ability]:
+    """Whether a model can do this under its settings."""
+    lost = model.without if isinstance(model, Model) else ()
+    return isinstance(model, capability) and not any(issubclass(capability, one) for one in lost)
+
+
+class Imitates(ABC):
+    """Makes images of its own."""
+
+    @abstractmethod
+    def imitate(self, batch: Batch) -> dict[str, Tensor]:
+        """Fakes (B, C, H, W) in [-1, 1] for every column that the model imitates, as many as `batch` has rows."""
+
+    @property
+    def imitated(self) -> tuple[str, ...]:
+        """The columns that `imitate` makes."""
+        return ("image",)
+
+
+class Conditional(Imitates):
+    """Imitates images of the class that the batch's "label" names."""
+
+    classes: int  # labels are 0 <= label < classes
+
+
+class Translates(Imitates):
+    """Imitates by turning each image of one column into one of another: a fake for each source, and no more."""
+
+    sources: Mapping[str, str]  # column of the fakes -> column of the images that they are made from
+
+    @property
+    def imitated(self) -> tuple[str, ...]:
+        return tuple(self.sources)
+
+
+class Reconstructs(ABC):
+    """Maps an image to itself through a bottleneck."""
+
+    @abstractmethod
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        """Reconstructions (B, C, H, W) in [-1, 1] for every column that the model reconstructs."""
+
+    @property
+    def reconstructed(self) -> tuple[str, ...]:
+        """The columns that `reconstruct` makes."""
+        return ("image",)
+
+
+class Likelihood(ABC):
+    """Bounds the log-likelihood of images."""
+
+    density: str  # name of p(x|z): bounds under different ones do not compare
+
+    @abstractmethod
+    def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Per image (B,), in nats: "distortion" (negative log-likelihood of the decoder) and "rate" (KL term), at the
+        model's unweighted evidence bound: their sum is the negative ELBO whatever beta trained it."""
+
+
+class ImportanceWeighted(Likelihood):
+    """A latent variable model whose marginal likelihood can be estimated by importance sampling. Its `density` says
+    whether bits compare: "bernoulli" on grey values is not a density."""
+
+    @abstractmethod
+    def log_weights(self, batch: Batch) -> Tensor:
+        """log p(x|z) + log p(z) - log q(z|x) (B,), in nats, at one z ~ q(z|x) an image, on the scale [-1, 1] of x."""
+
+
+class Interpolates(ABC):
+    """Has latents between which a line makes sense."""
+
+    @abstractmethod
+    def interpolate(self, batch: Batch, steps: int) -> Tensor:
+        """Images (P, steps, C, H, W) in [-1, 1] along the lines between the latents of rows 2 i and 2 i + 1 of `batch`,
+        P = B // 2; a model without an encoder draws the latents."""
+
+
+class Decodes(ABC):
+    """Turns latents of a standard normal prior into images."""
+
+    latent_size: int  # Z
+
+    @abstractmethod
+    def decode_latents(self, latents: Tensor, batch: Batch) -> Tensor:
+        """Images (B, C, H, W) in [-1, 1] of latents (B, Z); `batch` holds what they are conditioned on, if anything."""
+
+
+class Encodes(ABC):
+    """Maps images to a diagonal Gaussian over latents."""
+
+    latent_size: int  # Z
+
+    @abstractmethod
+    def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (B, Z) of q(z|x)."""
+
+
+class Classifies(ABC):
+    """Tells the classes of images."""
+
+    @abstractmethod
+    def classify(self, batch: Batch) -> Tensor:
+        """Logits (B, classes) of the images in "image"."""
+
+
+class Quantises(ABC):
+    """Maps an image to codes of a finite codebook."""
+
+    codebook_size: int  # K
+
+    @abstractmethod
+    def codes(self, batch: Batch) -> Tensor:
+        """Indices of codes, (B, ...), int64 in [0, K)."""
+
+
+class Embeds(Quantises):
+    """Quantises by vectors: code k stands for row k of a table, and an image can be made of codes."""
+
+    @abstractmethod
+    def code_vectors(self) -> Tensor:
+        """The codebook (K, D)."""
+
+    @abstractmethod
+    def nearest_codes(self, vectors: Tensor) -> Tensor:
+        """Index (N,) of the code nearest to each of `vectors` (N, D)."""
+
+    @abstractmethod
+    def decode(self, codes: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [-1, 1] of `codes` (B, ...)."""
+
+
+class PredictsCodes(ABC):
+    """Has a likelihood of an image's codes under a first stage."""
+
+    @abstractmethod
+    def code_nats(self, batch: Batch) -> Tensor:
+        """-log p(codes) / number of codes (B,), in nats a code."""
+
+
+class TwoStage(ABC):
+    """Holds a trained model, frozen; the engine gives it its weights before the first step."""
+
+    first: Model  # the first stage
+    stage_hash: str  # of its settings and weights: figures about codes of different ones do not compare
+
+
+class Fits(ABC):
+    """Has parts that are computed in closed form, before the first step, and live in buffers."""
+
+    @abstractmethod
+    def fit(self, draw: Callable[[int], Batch]) -> None:
+        """Sets the buffers from `draw(0)`, `draw(1)`, ...: batches of training images, the same on every worker."""

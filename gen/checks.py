@@ -1,0 +1,26 @@
+"""Settings that are out of range: one wording for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def at_least(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raises ValueError unless low <= value <= high."""
+    if not low <= value <= high:
+        allowed = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name}={value:g} is out of range; allowed: {allowed}")
+
+
+def below_one(name: str, value: float) -> None:
+    """Raises ValueError unless 0 <= value < 1: the weight of the past in a running mean."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value:g} is out of range; allowed: from 0 to below 1")
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raises ValueError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not known; allowed: {', '.join(map(str, allowed))}")

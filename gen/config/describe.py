@@ -1,0 +1,257 @@
+"""Settings in words, for the help texts and jobs.zoo: what there is, with its default and what its source says of it.
+
+All of it is read off the dataclasses: a field's trailing comment carries its unit and the paper's value, a kind's
+docstring its source, and the docstring of a model's module the paper and what deviates from it.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import io
+import re
+import sys
+import textwrap
+import tokenize
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gen.config.override import FIXED
+from gen.config.tree import RunConfig
+from gen.config.variants import default_of, hints, is_group, is_variant, kinds_of, name_of
+
+WIDTH = 80  # columns of a help text
+DEVIATIONS = re.compile(r"^Deviations from the papers?:\n", re.MULTILINE)
+CITATION = re.compile(r"(?:^|, )([^,;:()]+ (?:19|20)\d\d)\b")  # authors and year
+LINK = re.compile(r"https?://([^\s,;()]+)")
+
+
+def as_text(value: Any) -> str:
+    """A setting's value as --set takes it in a shell."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return '""' if value == "" else str(value)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting: its dotted key, its value, of a variant the kind's name, and the comment on its field."""
+
+    key: str
+    value: Any
+    comment: str
+    allowed: tuple[Any, ...] = ()  # the values that it can have, where these are few
+
+    @property
+    def text(self) -> str:
+        """The value, as --set takes it."""
+        return as_text(self.value)
+
+    @property
+    def line(self) -> tuple[str, str, str]:
+        """Key, value, and what is said of it."""
+        few = f"one of {', '.join(map(as_text, self.allowed))}" if self.allowed else ""
+        return self.key, self.text, "; ".join(part for part in (self.comment, few) if part)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that is one of several kinds."""
+
+    key: str
+    chosen: str  # the kind in force; below a kind that is not in force, the default
+    kinds: Mapping[str, type]
+
+    def fields(self, name: str) -> list[Setting]:
+        """The fields of a kind with their defaults."""
+        return list(settings(self.kinds[name](), inside=False))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the docstring of a model's module says."""
+
+    paper: str  # title, authors, link
+    deviations: tuple[str, ...]  # from the paper, as they are numbered
+
+
+def settings(group: Any, prefix: str = "", inside: bool = True) -> Iterator[Setting]:
+    """Every setting of a group, in the order of `flat`. `inside`: the fields of variants too."""
+    told = comments(type(group))
+    for entry in dataclasses.fields(group):
+        value, key = getattr(group, entry.name), prefix + entry.name
+        if is_variant(value):
+            yield Setting(key, name_of(value), told[entry.name], tuple(kinds_of(group, entry.name)))
+        elif not is_group(value):
+            hint = hints(type(group))[entry.name]
+            few = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+            yield Setting(key, value, told[entry.name], few)
+        if is_group(value) and (inside or not is_variant(value)):
+            yield from settings(value, f"{key}.", inside)
+
+
+def choices(group: Any, prefix: str = "") -> Iterator[Choice]:
+    """Every setting of a group that is one of several kinds, those inside of each kind too."""
+    for entry in dataclasses.fields(group):
+        value, key = getattr(group, entry.name), prefix + entry.name
+        if is_variant(value):
+            kinds = kinds_of(group, entry.name)
+            yield Choice(key, name_of(value), kinds)
+            for kind in kinds.values():
+                yield from choices(value if type(value) is kind else kind(), f"{key}.")
+        elif is_group(value):
+            yield from choices(value, f"{key}.")
+
+
+def alike(found: Iterable[Choice]) -> list[list[Choice]]:
+    """Choices among the same kinds together."""
+    groups: dict[int, list[Choice]] = {}
+    for choice in found:
+        groups.setdefault(id(choice.kinds), []).append(choice)
+    return list(groups.values())
+
+
+def comments(group: type) -> dict[str, str]:
+    """Field -> the comment behind it, "" where there is none, of a dataclass and those that it inherits from."""
+    found: dict[str, str] = {}
+    for base in reversed(group.__mro__):
+        if dataclasses.is_dataclass(base):
+            found |= comments_in(inspect.getsource(base))
+    return {entry.name: found.get(entry.name, "") for entry in dataclasses.fields(group)}
+
+
+def comments_in(source: str) -> dict[str, str]:
+    """Field -> the comment behind it, in the source of one class. Lines that hold a comment alone, right below one that
+    ends in a comment, continue it."""
+    source = textwrap.dedent(source)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    behind, alone = dict[int, str](), dict[int, str]()  # line -> comment
+    for token in tokens:
+        if token.type == tokenize.COMMENT:
+            (alone if token.line.lstrip().startswith("#") else behind)[token.start[0]] = token.string.lstrip("# ")
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for node in definition.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            line = node.end_lineno or node.lineno
+            parts = [behind[number] for number in range(node.lineno, line + 1) if number in behind]
+            while parts and (line := line + 1) in alone:
+                parts.append(alone[line])
+            found[node.target.id] = " ".join(parts)
+    return found
+
+
+def source_of(config: RunConfig) -> Source:
+    """Where an entry's model comes from."""
+    return parsed(sys.modules[type(config.model).__module__].__doc__ or "")
+
+
+def parsed(docstring: str) -> Source:
+    """A model's docstring: the paper first, then a numbered list of deviations, where there are any."""
+    paper, *rest = DEVIATIONS.split(inspect.cleandoc(docstring), 1)
+    items = [item for text in rest for item in re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:]]
+    return Source(unwrapped(paper), tuple(unwrapped(item.partition("\n\n")[0]) for item in items))
+
+
+def unwrapped(text: str) -> str:
+    """A text on one line."""
+    return " ".join(text.split())
+
+
+def citation(config: RunConfig) -> str:
+    """Authors and year of an entry's paper: that of the kinds by which it differs from its model's defaults, where they
+    cite one, else the model's own, or the link where it names no authors; "" where it has none."""
+    kinds = [unwrapped(inspect.getdoc(kind) or "") for kind in unusual(config.model)]
+    paper = source_of(config).paper
+    found = [match[1] for text in kinds if (match := CITATION.search(text))]
+    found = found or [match[1] for pattern in (CITATION, LINK) if (match := pattern.search(paper))][:1]
+    return " + ".join(dict.fromkeys(found))
+
+
+def unusual(group: Any) -> Iterator[type]:
+    """The kinds in force of a group's variants that are not the defaults."""
+    for entry in dataclasses.fields(group):
+        value = getattr(group, entry.name)
+        if is_variant(value) and type(value) is not type(default_of(entry)):
+            yield type(value)
+        if is_group(value):
+            yield from unusual(value)
+
+
+def kinds_text(configs: Iterable[RunConfig], width: int = WIDTH) -> str:
+    """The kinds that settings of these entries have, each with its fields and their defaults, `width` columns wide."""
+    found: dict[tuple[str, int], tuple[Choice, dict[str, None]]] = {}  # with the families that have it
+    for config in configs:
+        for choice in choices(config):
+            _, families = found.setdefault((choice.key, id(choice.kinds)), (choice, {}))
+            families[config.family] = None
+    lines = list[str]()
+    for group in alike(choice for choice, _ in found.values()):
+        keys = [f"{choice.key} ({', '.join(found[choice.key, id(choice.kinds)][1])})" for choice in group]
+        lines += folded(", ".join(keys), width, "  ")
+        for name in group[0].kinds:
+            fields = " ".join(f"{field.key}={field.text}" for field in group[0].fields(name))
+            lines += folded(fields, width, f"    {name:14}  ")
+    return "\n".join(lines)
+
+
+def folded(text: str, width: int, first: str) -> list[str]:
+    """A text in lines, the first of which begins with `first` and the others as far to the right."""
+    lines = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
+    return lines or [first.rstrip()]
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "", width: int = 0) -> list[str]:
+    """Rows of texts as lines, with their columns below one another. `width`: where the last column is folded."""
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    lines = list[str]()
+    for *texts, last in rows:
+        first = indent + "".join(f"{text:{length}}  " for text, length in zip(texts, widths, strict=True))
+        lines += folded(last, width, first) if width else [(first + last).rstrip()]
+    return lines
+
+
+def told(config: RunConfig) -> dict[str, Any]:
+    """All that is described of an entry, as JSON can hold it."""
+    groups = [
+        {"keys": {choice.key: choice.chosen for choice in group}, "kinds": kinds_told(group[0])}
+        for group in alike(choices(config))
+    ]
+    every = [dataclasses.asdict(setting) for setting in settings(config) if setting.key not in FIXED]
+    return {"source": dataclasses.asdict(source_of(config)), "settings": every, "choices": groups}
+
+
+def kinds_told(choice: Choice) -> list[dict[str, Any]]:
+    """Each kind's name, docstring and fields."""
+    return [
+        {
+            "kind": name,
+            "about": unwrapped(inspect.getdoc(kind) or ""),
+            "fields": [dataclasses.asdict(field) for field in choice.fields(name)],
+        }
+        for name, kind in choice.kinds.items()
+    ]
+
+
+def page(config: RunConfig, width: int) -> Iterator[str]:
+    """The same as lines."""
+    source = source_of(config)
+    yield from ("Paper:", *folded(source.paper, width, "  "), "")
+    if source.deviations:
+        yield "What deviates from it:"
+        for number, deviation in enumerate(source.deviations, 1):
+            yield from folded(deviation, width, f"  {number}. ")
+        yield ""
+    yield "Settings, by --set KEY=VALUE:"
+    yield from columns([one.line for one in settings(config) if one.key not in FIXED], "  ", width)
+    yield from ("", "Kinds: --set KEY=KIND takes one with its defaults, --set KEY.FIELD=VALUE changes a field of it.")
+    for group in alike(choices(config)):
+        yield from ("", "  " + ", ".join(f"{choice.key} (here {choice.chosen})" for choice in group))
+        for name, kind in group[0].kinds.items():
+            yield from folded(unwrapped(inspect.getdoc(kind) or ""), width, f"    {name}: ")
+            if fields := group[0].fields(name):
+                yield from columns([field.line for field in fields], "      ", width)

@@ -1,0 +1,46 @@
+"""What a run is known by, and its settings as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from gen.config.model import StageOne, TwoStageConfig
+from gen.config.tree import RunConfig
+from gen.config.variants import nested, uncommon
+from gen.results.renamed import VERSION
+
+FREE = ("budget", "machine", "evaluate.full", "evaluate.leaders")  # settings that are no part of a run's identity
+ALWAYS = ("entry", "family")  # parts of it even so
+
+
+def is_free(key: str) -> bool:
+    """Whether a setting may change while a run goes on."""
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+
+
+def essence(config: RunConfig) -> dict[str, Any]:
+    """The settings that make a run what it is: those that are not free and do not equal their fields' defaults."""
+    leaves = uncommon(config.resolved()) | {key: getattr(config, key) for key in ALWAYS}
+    return {key: value for key, value in leaves.items() if not is_free(key)}
+
+
+def identity(config: RunConfig, data_hash: str) -> str:
+    """16 hexadecimal digits that name a run: its essence, which tells its first stage and that one's hash too, and its
+    data. Settings that come later, with defaults that mean what was done before, leave it as it is."""
+    text = json.dumps([essence(config), data_hash], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def to_json(config: RunConfig) -> str:
+    """Lossless: `gen.zoo.restore` gives the config back. Keys are sorted, so equal configs are equal texts."""
+    return json.dumps({"version": VERSION, **nested(config)}, sort_keys=True)
+
+
+def on_stage(config: RunConfig, stage_one: StageOne | None) -> RunConfig:
+    """`config` on a first stage. ValueError if its model has none."""
+    if not isinstance(config.model, TwoStageConfig):
+        raise ValueError(f"{config.entry} has no first stage; leave --stage-one out")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, stage_one=stage_one))

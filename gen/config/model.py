@@ -1,0 +1,39 @@
+"""What a model's settings must be: something that builds a model, on a first stage where it has two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gen.phase import Model, Shape
+
+
+class ModelConfig(Protocol):
+    """A frozen dataclass that builds a model: every value of the zoo holds one."""
+
+    def build(self, shape: Shape) -> Model:
+        """The model for images of `shape`, freshly initialised from torch's global generator."""
+        ...
+
+
+@dataclass(frozen=True)
+class StageOne:
+    """Which trained model stands frozen inside a model of two stages: a setting, so a checkpoint restores it."""
+
+    experiment: str
+    run: str
+    entry: str
+    hash: str  # of its settings and weights
+    data_hash: str  # of the images that it was trained on
+    model: ModelConfig
+
+
+@dataclass(frozen=True)
+class TwoStageConfig:
+    """Settings of a model on a first stage."""
+
+    stage_one: StageOne | None = None  # from --stage-one
+
+    def build(self, shape: Shape) -> Model:
+        """As `ModelConfig`. ValueError without a first stage."""
+        raise NotImplementedError

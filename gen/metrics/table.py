@@ -1,0 +1,81 @@
+"""The one table of metrics: what each is called, which way is good, and what it takes. Steering, searches, leaderboards
+and pictures ask it; nobody repeats a direction."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric. A figure of it is called NAME/SUBJECT, such as mse/reconstructions, and NAME/SUBJECT/COLUMN of another
+    column than "image"."""
+
+    name: str
+    direction: Direction  # whether small or large values are good
+    unit: str
+    needs: tuple[str, ...]  # one of these capabilities of a model, by the names of the classes in `gen.capabilities`
+    cost: Literal["cheap", "features", "passes"]  # cheap: at every tick; of an extractor's features; of many passes
+    scale: tuple[str, ...] = ()  # settings, and groups of them, of which two values give figures that do not compare
+
+
+LIKELIHOOD, CODES, LATENT = "model.likelihood", "model.codebook.codes", "model.latent"
+MADE = ("Imitates", "Reconstructs")
+FRECHET = "frechet"  # the Frechet distance in whatever features are compared; "frechet_classifier" in those of one
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("bound", "min", "nats an image", ("Likelihood",), "cheap", (LIKELIHOOD,)),
+        Metric("distortion", "min", "nats an image", ("Likelihood",), "cheap", (LIKELIHOOD,)),
+        Metric("rate", "min", "nats an image", ("Likelihood",), "cheap", (LIKELIHOOD, CODES)),
+        Metric("importance_bound", "min", "nats an image", ("ImportanceWeighted",), "passes", (LIKELIHOOD,)),
+        Metric("bits_per_dimension", "min", "bits a number", ("ImportanceWeighted",), "passes", (LIKELIHOOD,)),
+        Metric("active_units", "max", "units", ("Encodes",), "cheap", (LATENT,)),
+        Metric("unit_rate", "max", "nats an image", ("Encodes",), "passes", (LATENT,)),
+        Metric("mse", "min", "squared, on the scale [-0.5, 0.5]", ("Reconstructs",), "cheap"),
+        Metric("psnr", "max", "dB", ("Reconstructs",), "passes"),
+        Metric("ssim", "max", "of 1", ("Reconstructs",), "passes"),
+        Metric("perplexity", "max", "codes", ("Quantises",), "cheap", (CODES,)),
+        Metric("used", "max", "share of the codes", ("Quantises",), "cheap", (CODES,)),
+        Metric("code_nats", "min", "nats a code", ("PredictsCodes",), "cheap"),
+        Metric("accuracy", "max", "share of the images", ("Classifies",), "cheap"),
+        Metric(FRECHET, "min", "squared, in features", MADE, "features"),
+        Metric("fid", "min", "squared, in Inception's features", MADE, "features"),
+        Metric("kid", "min", "squared, in features", ("Imitates",), "features"),
+        Metric("kid_spread", "min", "squared, in features", ("Imitates",), "features"),
+        Metric("precision", "max", "share of the fakes", ("Imitates",), "features"),
+        Metric("recall", "max", "share of the real images", ("Imitates",), "features"),
+        Metric("density", "max", "real neighbourhoods a fake", ("Imitates",), "features"),
+        Metric("coverage", "max", "share of the real images", ("Imitates",), "features"),
+        Metric("inception_score", "max", "classes", ("Imitates",), "features"),
+    )
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric of a figure's name, or of its own. ValueError for another (names the nearest)."""
+    own = name.partition("/")[0]
+    kind = FRECHET if own.startswith(f"{FRECHET}_") else own
+    if kind not in METRICS:
+        near = difflib.get_close_matches(own, METRICS, n=3, cutoff=0.4) or list(METRICS)
+        raise ValueError(f"metric {own!r} is not known; nearest valid: {', '.join(near)}")
+    return METRICS[kind]
+
+
+def direction(name: str, said: str | None = None) -> Direction:
+    """Whether small or large values of a figure are good. ValueError where something else is `said` of it."""
+    found = metric(name).direction
+    if said and said != found:
+        size = {"min": "small", "max": "large"}[found]
+        raise ValueError(f"mode={said} contradicts the metric: of {name} {size} values are good; leave the mode out")
+    return found
+
+
+def frechet_name(features: str) -> str:
+    """What the Frechet distance in an extractor's features is called: "fid" in Inception's 2,048 only."""
+    return "fid" if features == "inception" else f"{FRECHET}_{features.partition(':')[0]}"

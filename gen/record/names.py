@@ -1,0 +1,71 @@
+"""Runs that an earlier version named: they keep their names, for what is recorded is found by them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gen.config import RunConfig, essence, identity
+from gen.results import queries
+from gen.results.renamed import VERSION, space_key
+from gen.results.storage import Storage
+from gen.zoo import restore
+
+NOTE = "_experiment.json"  # what an experiment was first used for
+
+
+def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
+    """What the name of an experiment stands for: the settings that make runs what they are, and the budget, which may
+    grow."""
+    about = {"version": VERSION, "settings": essence(config), "data_hash": data_hash}
+    return {**about, "epochs": config.budget.epochs, **more}
+
+
+def read_note(storage: Storage, experiment: str) -> dict[str, Any] | None:
+    """The note of an experiment in its present form, whatever version wrote it; None where there is none."""
+    text = storage.get(f"{experiment}/{NOTE}")
+    if text is None:
+        return None
+    found: dict[str, Any] = json.loads(text)
+    if found.get("version", 1) < VERSION:
+        config = restore(json.dumps(nested(found["settings"])))
+        found |= {"version": VERSION, "settings": essence(config)}
+        if search := found.get("search"):
+            search["space"] = {space_key(config.family, key): value for key, value in search["space"].items()}
+    return found
+
+
+def write_note(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> None:
+    """Records what `experiment` stands for. The caller holds its lease."""
+    storage.put(f"{experiment}/{NOTE}", json.dumps(wanted, indent=1, sort_keys=True).encode())
+
+
+class Names:
+    """The names of an experiment's runs: their identities, but for runs that an earlier version began."""
+
+    def __init__(self, storage: Storage, experiment: str) -> None:
+        self.begun: dict[str, str] = {}  # identity -> the name that an earlier version gave
+        if experiment not in storage.folders(""):
+            return
+        recorded = queries.runs(storage, experiment)
+        for run, config, data_hash in zip(recorded["run"], recorded["config"], recorded["data_hash"], strict=True):
+            if json.loads(config).get("version", 1) < VERSION:
+                self.begun[identity(restore(config), data_hash)] = run
+
+    def of(self, config: RunConfig, data_hash: str) -> str:
+        """The name of a run."""
+        own = identity(config, data_hash)
+        return self.begun.get(own, own)
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as a tree."""
+    tree: dict[str, Any] = {}
+    for key, value in settings.items():
+        *above, leaf = key.split(".")
+        group = tree
+        for name in above:
+            group = group.setdefault(name, {})
+        group[leaf] = value
+    return tree

@@ -1,0 +1,30 @@
+"""The run of an experiment that people mean when they name none."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from gen.metrics.table import direction
+from gen.results.queries import outcomes, runs
+from gen.results.storage import Storage
+
+
+def ranked(storage: Storage, name: str) -> pd.DataFrame:
+    """Runs with their `best` value and `checkpoint`, the best first and those without one last."""
+    begun = runs(storage, name)
+    if begun.empty:
+        raise ValueError(f"experiment {name} at {storage} has no runs yet")
+    ends = outcomes(storage, name)
+    if len(kinds := sorted(ends["metric"].dropna().unique())) > 1:
+        raise ValueError(f"runs of {name} were steered by {', '.join(kinds)}, which do not compare; name the run")
+    small = not kinds or direction(kinds[0]) == "min"
+    frame = begun[["run"]].merge(ends[["run", "best", "checkpoint"]], on="run", how="left")
+    return pd.DataFrame(frame).sort_values("best", ascending=small, kind="stable")
+
+
+def best_run(storage: Storage, name: str) -> str:
+    """The run that is ranked first, or the only one that has weights. ValueError if none has."""
+    best = ranked(storage, name).dropna(subset=["best", "checkpoint"])
+    if best.empty:
+        raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")
+    return str(best["run"].iloc[0])

@@ -1,0 +1,117 @@
+"""Shows the zoo: python -m jobs.zoo
+
+With an entry, python -m jobs.zoo lsgan_mlp, all of it: the paper and what deviates from it, the settings, the kinds
+that some of them choose among, and what a search tries.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+import torch
+
+from gen import capabilities
+from gen.config import RunConfig, StageOne, TwoStageConfig, describe, on_stage
+from gen.data.dataset import open_dataset
+from gen.phase import Model, Shape
+from gen.zoo import ZOO, entry
+from jobs.options import Job, refusing
+
+LINE = 120  # columns of a page
+FIRST = "vqvae"  # the entry whose model, untrained, stands in for the first stage of a prior
+
+
+@click.command(cls=Job, help=__doc__)
+@click.argument("name", metavar="[ENTRY]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(name: str | None, as_json: bool) -> None:
+    """Prints the table, or one entry."""
+    with refusing():
+        configs = [entry(name)] if name else list(ZOO.values())
+        rows = [row(config) for config in configs]
+    if as_json:
+        told = rows[0] | describe.told(configs[0]) | {"search": search(configs[0])} if name else rows
+        print(json.dumps(told, indent=2))
+    elif name:
+        print("\n".join(page(configs[0], rows[0])))
+    else:
+        texts = [[text(value) for value in one.values()] for one in rows]
+        print("\n".join(describe.columns([list(rows[0]), *texts])))
+
+
+def row(config: RunConfig) -> dict[str, Any]:
+    """An entry in the table, on the images that it trains on if nothing else is said."""
+    shape = open_dataset(config.data).shape
+    model = built(config, shape)
+    return {
+        "entry": config.entry,
+        "family": config.family,
+        "paper": describe.citation(config),
+        "data": f"{config.data.name} {shape.size}x{shape.size}x{shape.channels}",
+        "parameters": model.learned(),
+        "epochs": config.budget.epochs,
+        "capabilities": abilities(model),
+    }
+
+
+def built(config: RunConfig, shape: Shape) -> Model:
+    """The entry's model, and no numbers where it can do without: a prior runs its first stage once."""
+    if isinstance(config.model, TwoStageConfig):
+        return on_stage(config, StageOne("", "", FIRST, "", "", entry(FIRST).model)).model.build(shape)
+    with torch.device("meta"):
+        return config.model.build(shape)
+
+
+def abilities(model: Model) -> list[str]:
+    """The capabilities of a model, without those that others of them include."""
+    known = [kind for _, kind in inspect.getmembers(capabilities, inspect.isclass)]
+    have = [one for one in known if one.__module__ == capabilities.__name__ and capabilities.has(model, one)]
+    return [one.__name__ for one in have if not any(issubclass(more, one) for more in have if more is not one)]
+
+
+def search(config: RunConfig) -> dict[str, Any]:
+    """What jobs.tune searches of an entry, and its budget; empty where its family has no space."""
+    from jobs.plan import words  # so late, for it needs Ray
+    from tune_spaces.spaces import SPACES, space_for
+
+    if config.family not in SPACES:
+        return {}
+    space = space_for(config)
+    keys = {key: words(domain) for key, domain in space.keys.items()}
+    return {"keys": keys, "budget": {name: getattr(space, name) for name in BUDGET}}
+
+
+BUDGET = {  # of a search
+    "metric": "ranks the runs",
+    "samples": "configurations",
+    "max_epochs": "of a run that is never stopped",
+    "grace": "epochs before which none is stopped",
+    "reduction": "of the runs at a rung, one in so many goes on",
+}
+
+
+def page(config: RunConfig, facts: Mapping[str, Any]) -> Iterator[str]:
+    """All of an entry, as lines."""
+    yield from describe.columns([[key, text(value)] for key, value in facts.items()], width=LINE)
+    yield from ("", *describe.page(config, LINE), "")
+    if not (told := search(config)):
+        yield "jobs.tune has no search space for its family."
+        return
+    yield "What jobs.tune searches if nothing else is said, and its budget:"
+    yield from describe.columns([[key, text(value)] for key, value in told["keys"].items()], "  ", LINE)
+    yield from describe.columns([[key, text(told["budget"][key]), what] for key, what in BUDGET.items()], "  ", LINE)
+
+
+def text(value: Any) -> str:
+    """A value in a table."""
+    if isinstance(value, list):
+        return ", ".join(map(text, value))
+    return value or "-" if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What must not change unseen: the identities of the zoo's entries, the meaning of their settings, and their losses.
+
+`tests/fixtures/golden.json` holds what each entry logged in its second epoch before settings became variants (tiny, on
+digits, one thread). If a test here fails, runs that users have on record would be strangers, or train differently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gen.config import flat, identity, override
+from gen.config.variants import uncommon
+from gen.data.dataset import Dataset
+from gen.engine.fit import fit
+from gen.judge import Judge
+from gen.zoo import ZOO, tiny
+
+GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[1] / "fixtures" / "golden.json").read_text())
+
+
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_an_entry_is_the_run_that_it_was(entry: str) -> None:
+    assert identity(ZOO[entry], "data") == GOLDEN[entry]["identity"]
+
+
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_settings_mean_what_they_meant(entry: str) -> None:
+    """Defaults are left out of an identity, so they may not change; new settings may come, at their defaults."""
+    settings, golden = flat(ZOO[entry]), GOLDEN[entry]["settings"]
+    assert {key: settings[key] for key in golden} == golden
+    assert not (settings.keys() - golden.keys()) & uncommon(ZOO[entry]).keys()
+
+
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_losses_are_what_they_were(
+    entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    """To round-off: other processors add in other orders."""
+    settings = {"budget.epochs": 2, "evaluate.images": 60, "evaluate.full": "none", "train.batch": 32}
+    dataset = fitting(entry)
+    ticks = list(fit(override(tiny(ZOO[entry]), settings), dataset, device=torch.device("cpu"), judge=judging(dataset)))
+    found = {name: value for name, value in ticks[-1].metrics.items() if not name.startswith("engine/")}
+    assert found == pytest.approx(GOLDEN[entry]["metrics"], rel=1e-4, abs=1e-6)

@@ -1,0 +1,93 @@
+"""The tests of a device, with the CPU as the device: so they do not rot where there is no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.gpu import bodies
+from tests.seams.house import ALL, CPU, data_of, small, stepper
+
+SOME = ["cycle", "semi_supervised", "gan_mlp", "vqvae", "vqvae_gmm"]  # with noise of every kind
+
+
+class Watched(bodies.SameNoise):
+    """Fails where something draws that the mode does not know."""
+
+    drawn = 0
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        before = torch.get_rng_state()
+        made = super().__torch_function__(function, types, args, kwargs)
+        moved = not torch.equal(before, torch.get_rng_state())
+        assert function in bodies.DRAWS or not moved, f"{function} draws: name it in tests/gpu/bodies.py"
+        self.drawn += moved
+        return made
+
+
+@pytest.mark.parametrize("entry", ALL)
+def test_every_draw_is_the_cpu_s_and_the_same(entry: str) -> None:
+    """Otherwise two devices would be compared at unlike noise."""
+    logs, weights = [], []
+    for mode in (Watched(), bodies.whole()):
+        run = stepper(small(entry), data_of(entry))
+        with mode:
+            run.fit()
+            run.advance()
+            with run.shown() as model, torch.no_grad():
+                bodies.images_of(model, run.stream.rows(0, 0, 8))
+        if isinstance(mode, Watched):
+            assert mode.drawn
+        logs.append(run.take_logs())
+        weights.append(run.model.state_dict())
+    assert logs[0] == logs[1]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.parametrize("entry", SOME)
+def test_bodies_about_entries(entry: str, tmp_path: Path) -> None:
+    bodies.losses_agree(entry, CPU)
+    bodies.a_tick_agrees(small(entry), entry, CPU)
+    bodies.own_noise_is_seeded(entry, CPU)
+    bodies.steps_do_not_wait(entry, CPU)
+    bodies.bf16_is_close(entry, CPU)
+    bodies.figures_agree(entry, CPU)
+
+
+@pytest.mark.parametrize("entry", ["cycle", "vqvae_bn"])
+def test_bodies_about_averages(entry: str) -> None:
+    bodies.averages_agree(entry, CPU)
+
+
+@pytest.mark.parametrize("entry", ["cycle", "vqvae"])
+def test_bodies_about_checkpoints(entry: str, tmp_path: Path) -> None:
+    bodies.a_checkpoint_travels(entry, CPU, tmp_path)
+
+
+def test_bodies_about_one_thing(tmp_path: Path) -> None:
+    bodies.rows_agree(CPU, resident=True)
+    bodies.rows_agree(CPU, resident=False)
+    bodies.statistics_over_workers(CPU, tmp_path)
+    bodies.a_run_with_sync_batchnorm(CPU, tmp_path)
+    bodies.what_is_not_finite_is_named(CPU, tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["cycle", "vqvae_vae"])
+def test_bodies_about_time(entry: str) -> None:
+    dataset = bodies.usual_data(entry, 300)
+    config = bodies.usual(entry, dataset, **{"train.batch": 4})
+    assert all(rate > 0 for rate in bodies.images_a_second(config, dataset, CPU, 1))
+
+
+@pytest.mark.parametrize("entry", ALL)
+def test_usual_widths_fit_usual_data(entry: str) -> None:
+    dataset = bodies.usual_data(entry, 64)
+    model = bodies.usual(entry, dataset).model.build(dataset.shape)
+    assert model.needs <= dataset.columns
+    assert all(phase.name for phase in model.phases())

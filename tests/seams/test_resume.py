@@ -1,0 +1,50 @@
+"""A game that is closed and begun again computes what it would have computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+import torch
+from torch import Tensor
+
+from gen.config import RunConfig, identity
+from gen.engine.fit import fit
+from gen.record import checkpoint
+from gen.results.storage import Storage
+from tests.fixtures.games import GAMES
+from tests.seams.house import CPU, EXPERIMENT, data_of, home, judge_of, rows, small, trained
+
+SETTINGS = ({}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2, "train.precision": "bf16"})
+
+
+def weights(place: Path, entry: str, config: RunConfig) -> dict[str, Tensor]:
+    run = identity(config, data_of(entry).hash)
+    state = checkpoint.load(Storage(str(place)), f"{checkpoint.folder(EXPERIMENT, run)}/last.pt", CPU)
+    assert state is not None
+    return state["stepper"]["model"]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("entry", GAMES)
+def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
+    entry: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    config = small(entry, **{"budget.epochs": 4, "evaluate.full": "none", "evaluate.pictures": 2, **settings})
+    whole, cut = trained(entry, config, tmp_path / "whole"), []
+    for stop in (1, 2, 9):  # closed after the first tick, then after two more, then left to end
+        ticks = fit(config, data_of(entry), device=CPU, judge=judge_of(entry), home=home(tmp_path / "cut"))
+        for count, tick in enumerate(ticks, 1):
+            cut.append(tick)
+            torch.randn(3)  # others use the generator too
+            if count == stop:
+                ticks.close()
+    assert [tick.tick for tick in cut] == [tick.tick for tick in whole] == [1, 2, 3, 4]
+    assert [tick.evals for tick in cut] == [tick.evals for tick in whole]
+    for table in ("metrics", "evals", "samples", "runs", "settings"):
+        pandas.testing.assert_frame_equal(rows(tmp_path / "whole", table), rows(tmp_path / "cut", table))
+    one, other = (weights(tmp_path / side, entry, config) for side in ("whole", "cut"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())

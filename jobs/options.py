@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -90,10 +90,15 @@ class Asked:
         steering(self.config, self.described(dataset), model)
         return dataset
 
+    def submission(self, attempt: str, data_hash: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What every process of the job is sent: the fields of `gen.on_ray.submission.Submission`."""
+        where = {"storage": self.storage, "experiment": self.name, "attempt": attempt, "facts": facts}
+        data = {"data_hash": data_hash, "data_root": self.data_root, "download": self.download}
+        return {**where, **data, "tensorboard": self.tensorboard}
+
     def features(self) -> Features:
         """The extractor that is asked for."""
-        machine, evaluate = self.config.machine, self.config.evaluate
-        return Features(evaluate.features, machine.inception_weights, self.data_root, self.download)
+        return Features.of(self.config, self.data_root, self.download)
 
     def described(self, dataset: Dataset) -> Judge:
         """A judge that can name the figures of a model. ValueError where there is no extractor for the data set."""

@@ -71,8 +71,8 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
     for one in wanted.stored:
         config, dataset = one.config, wanted.dataset(one)
         if (key := (config.data, config.evaluate)) not in judges:
-            place = (config.machine.inception_weights, wanted.data_root, wanted.download)
-            extractor = Features(config.evaluate.features, *place).found(dataset, wanted.storage)
+            features = Features.of(config, wanted.data_root, wanted.download)
+            extractor = features.found(dataset, wanted.storage)
             judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"))
         model = build_model(config, dataset, torch.device("cpu"))
         for split in wanted.splits:

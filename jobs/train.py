@@ -41,7 +41,8 @@ def train(asked: Asked, data_hash: str) -> int:
     from ray.util.queue import Queue
 
     from gen.on_ray import preflight
-    from gen.on_ray.worker import Order, train_worker
+    from gen.on_ray.submission import Order
+    from gen.on_ray.worker import train_worker
 
     config, name, lease = asked.config, asked.name, Lease(asked.storage, asked.name)
     wanted = names.note(config, data_hash, job="train")
@@ -53,9 +54,8 @@ def train(asked: Asked, data_hash: str) -> int:
         lease.acquire()
     try:
         names.write_note(asked.storage, name, wanted)
-        data = (data_hash, asked.data_root, asked.download)
         run = names.Names(asked.storage, name).of(config, data_hash)
-        order = Order(config, asked.storage, name, lease.attempt, *data, facts(), asked.tensorboard, run)
+        order = Order(config=config, run=run, **asked.submission(lease.attempt, data_hash, facts()))
         each = preflight.described(needed)
         print(f"{name}: run {run}, {config.machine.workers} workers, {each} each", flush=True)
         queue, ticks = Queue(actor_options={"num_cpus": 0}), list[Tick]()

@@ -52,7 +52,7 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     """Drives the trials and prints the leaderboard; 0 if no run broke, 1 if one did."""
     from gen.on_ray import preflight, search
     from gen.on_ray.replay import ends
-    from gen.on_ray.trainable import Search
+    from gen.on_ray.submission import Search
 
     asked, space = wanted.asked, wanted.space
     config, name, storage = space.config, asked.name, asked.storage
@@ -74,11 +74,10 @@ def search(wanted: Plan, dataset: Dataset) -> int:
         named = names.Names(storage, name)
         by_run = {named.of(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
-        where = (storage, name, lease.attempt, dataset.hash, asked.data_root, asked.download, facts())
         print(f"{name}: {len(by_run)} runs, {done} on record; {preflight.described(needed)} each", flush=True)
         with shown(len(by_run), done) as hear:
             found = search.search(
-                Search(by_run, *where, tensorboard=asked.tensorboard),
+                Search(runs=by_run, **asked.submission(lease.attempt, dataset.hash, facts())),
                 lease,
                 needed,
                 hear,

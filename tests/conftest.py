@@ -35,6 +35,8 @@ settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHE
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
 
+OWN_RAY = {"ray_cluster", "head"}  # fixtures that start one
+
 HIDDEN = """\
 import sys
 sys.meta_path[:] = [finder for finder in sys.meta_path if "genfleet" not in getattr(finder, "__module__", "")]
@@ -55,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"jobs", "on_ray"} & set(item.path.parts) or "ray_cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("ray"))
-        if "ray_cluster" in getattr(item, "fixturenames", ()):  # what another fixture needs is among them
+        if OWN_RAY & set(getattr(item, "fixturenames", ())):  # what another fixture needs is among them
             item.add_marker(pytest.mark.ray)
 
 

@@ -105,8 +105,7 @@ class Run:
         stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype)
         self.stepper = Stepper(model, config.train, config.seed, stream, device, workers)
         if judge is None:
-            storage, weights = home.storage if home else None, config.machine.inception_weights
-            judge = open_judge(dataset, config.evaluate, device, workers, storage, inception_weights=weights)
+            judge = open_judge(dataset, config, device, workers, home.storage if home else None)
         self.judge = judge
         self.metric = steering(config, judge, model)
         self.cheap = [self.metric, config.evaluate.floor, *judge.cheap(model)]

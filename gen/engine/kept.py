@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 
-from gen.config import DataConfig, EvaluateConfig
+from gen.config import DataConfig, EvaluateConfig, RunConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE, Workers
-from gen.judge import Judge, open_judge
+from gen.judge import Features, Judge, judge_by
 from gen.results.storage import Storage
 
 
@@ -20,18 +19,28 @@ def opened(config: DataConfig, root: str | None, download: bool) -> Dataset:
     return open_dataset(config, root, download)
 
 
-@functools.lru_cache(maxsize=2)
 def judge_of(
-    config: DataConfig,
-    evaluate: EvaluateConfig,
-    inception_weights: str,
+    config: RunConfig,
     root: str | None,
     download: bool,
-    place: str,
+    storage: Storage,
     device: torch.device,
     workers: Workers = ALONE,
 ) -> Judge:
-    """The judge of a data set, once a process: its extractor and the statistics of the real images."""
-    dataset, storage = opened(config, root, download), Storage(place)
-    more: dict[str, Any] = {"inception_weights": inception_weights, "data_root": root, "download": download}
-    return open_judge(dataset, evaluate, device, workers, storage, **more)
+    """The judge of a run's data set, once a process: its extractor and the statistics of the real images."""
+    features = Features.of(config, root, download)
+    return _judge(config.data, config.evaluate, features, storage.place, device, workers)
+
+
+@functools.lru_cache(maxsize=2)
+def _judge(
+    data: DataConfig,
+    evaluate: EvaluateConfig,
+    features: Features,
+    place: str,
+    device: torch.device,
+    workers: Workers,
+) -> Judge:
+    dataset, storage = opened(data, features.data_root, features.download), Storage(place)
+    extractor = features.open(dataset, device, workers, storage)
+    return judge_by(extractor, dataset, evaluate, device, storage)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gen.config import DataConfig, EvaluateConfig
+from gen.config import DataConfig, EvaluateConfig, RunConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE, Workers
 from gen.judge.judge import Judge
@@ -42,6 +42,11 @@ class Features:
     inception_weights: str = ""  # path
     data_root: str | None = None
     download: bool = False
+
+    @classmethod
+    def of(cls, config: RunConfig, root: str | None = None, download: bool = False) -> Features:
+        """Those that a run's settings name."""
+        return cls(config.evaluate.features, config.machine.inception_weights, root, download)
 
     def open(
         self, dataset: Dataset, device: torch.device, workers: Workers = ALONE, storage: Storage | None = None
@@ -146,18 +151,14 @@ def shared_classifier(
 
 def open_judge(
     dataset: Dataset,
-    evaluate: EvaluateConfig,
+    config: RunConfig,
     device: torch.device,
     workers: Workers = ALONE,
     storage: Storage | None = None,
-    *,
-    inception_weights: str = "",
-    data_root: str | None = None,
-    download: bool = False,
 ) -> Judge:
-    """The judge of `dataset` as `evaluate` wants it."""
-    features = Features(evaluate.features, inception_weights, data_root, download)
-    return judge_by(features.open(dataset, device, workers, storage), dataset, evaluate, device, storage)
+    """The judge of `dataset` as a run's settings want it."""
+    extractor = Features.of(config).open(dataset, device, workers, storage)
+    return judge_by(extractor, dataset, config.evaluate, device, storage)
 
 
 def judge_by(

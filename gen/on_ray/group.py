@@ -26,16 +26,17 @@ from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
 from gen.engine.fit import Tick, fit
 from gen.on_ray import preflight
-from gen.on_ray.trainable import Resident, Search
-from gen.on_ray.worker import Order, every_host, judge_for, open_same
+from gen.on_ray.submission import Order, Search
+from gen.on_ray.trainable import Resident
+from gen.on_ray.worker import every_host
 from gen.record.record import Home
 
 GO, LEAVE = "", "\0leave"  # what a trial answers to a tick, beside a reason to stop
 POLL = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"  # how soon Train sees that its workers returned; 2 s unless set
 DRIVER = {"memory": 1.0}
-"""What Tune sets aside for the process of a trial whose run trains in a group of workers: one byte of memory, for Tune
-demands something. The process only drives the group; even a small share of a CPU would cost the group a whole place on
-a node whose CPUs are all for workers."""
+"""What Tune sets aside for a trial's own process where its run trains in a group of workers: one byte of memory. The
+process only drives the group, but Tune wants it to take something; a share of a CPU, however small, would cost a worker
+its place on a node whose CPUs are all for workers."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,7 @@ class Grouped(Resident):
         search = self.search
         self.line.clear()
         ray.get(search.holder.free.remote(self.run))  # what a process left that was killed as it drove this run
-        order = Order(
-            config,
-            search.storage,
-            search.experiment,
-            search.attempt,
-            search.data_hash,
-            search.data_root,
-            search.download,
-            home.facts,
-            run=self.run,
-        )
+        order = search.order(self.run)
         return drive(order, search.needed, dataclasses.replace(home, slot=None), self.line, search.holder)
 
 
@@ -162,8 +153,7 @@ def train_in_trial(sent: Mapping[str, Any]) -> None:
     workers, device = Workers.joined(), ray.train.torch.get_device()
     if workers.rank == 0:
         ray.get(sent["holder"].hold.remote(order.run, get_current_placement_group()))
-    dataset = open_same(order, device)
-    judge = judge_for(order, dataset, device, workers)
+    dataset, judge = order.dataset(order.config, device), order.judge(order.config, device, workers)
     hosts = sorted(set(every_host(workers)))
     home = dataclasses.replace(sent["home"], facts={**order.facts, "hosts": hosts})
     run = fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge)

@@ -134,16 +134,7 @@ def score(
     Empty if nothing is missing."""
     start = time.perf_counter()
     config, dataset = one.config, wanted.dataset(one)
-    judge = judge_of(
-        config.data,
-        config.evaluate,
-        config.machine.inception_weights,
-        wanted.data_root,
-        wanted.download,
-        wanted.storage.place,
-        device,
-        workers,
-    )
+    judge = judge_of(config, wanted.data_root, wanted.download, wanted.storage, device, workers)
     state = checkpoint.load_best(wanted.storage, wanted.experiment, one.run, device)
     model = build_model(config, dataset, device)
     model.load_state_dict(state["weights"])

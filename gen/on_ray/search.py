@@ -18,7 +18,8 @@ from gen.on_ray.placement import start_holder
 from gen.on_ray.progress import Standing, Teller
 from gen.on_ray.replay import decisions, ends
 from gen.on_ray.scheduler import RecordedHalving
-from gen.on_ray.trainable import TRIAL, Search
+from gen.on_ray.submission import Search
+from gen.on_ray.trainable import TRIAL
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.search.halving import expected_epochs

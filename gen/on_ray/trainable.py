@@ -8,7 +8,7 @@ import math
 import socket
 import uuid
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -17,39 +17,15 @@ from ray import tune
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
-from gen.engine.kept import judge_of, opened
-from gen.engine.stage_one import with_codes
 from gen.on_ray.replay import KIND, End, ends
 from gen.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
+from gen.on_ray.submission import Search
 from gen.record import checkpoint
 from gen.record.record import Home
 from gen.results.ledger import Slot, recorded
-from gen.results.storage import Storage
 
 SCHEDULER = "-scheduler-"  # in the names of the files that hold decisions
 TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.runs`
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a driver sends to the processes of its trials. Picklable."""
-
-    runs: Mapping[str, RunConfig]  # name -> config; drawn up front: a search submitted again has the same trials
-    storage: Storage
-    experiment: str
-    attempt: str
-    data_hash: str
-    data_root: str | None
-    download: bool
-    facts: Mapping[str, Any]  # columns of `runs` that the driver knows
-    needed: Mapping[str, float] = field(default_factory=dict)  # what Ray sets aside for each worker of a trial
-    tensorboard: bool = False  # write TensorBoard's event files too
-    holder: Any = None  # the actor that knows their placement groups, where trials have several workers
-
-    @property
-    def workers(self) -> int:
-        """Processes that train one run together."""
-        return next(iter(self.runs.values())).machine.workers
 
 
 class Resident(tune.Trainable):
@@ -87,35 +63,16 @@ class Resident(tune.Trainable):
             return
         known = recorded(search.storage, search.experiment).get(self.run, {}) if again else {}
         known.pop("outcomes", None)  # one that is no end under this budget: the next is the last word
-        home = Home(
-            search.storage,
-            search.experiment,
-            search.attempt,
-            slot=self.slot,
-            recorded=known,
-            keep_last=False,
-            report_again=True,
-            tensorboard=search.tensorboard,
-            facts=search.facts,
-            run=self.run,
-        )
+        home = search.home(self.run, slot=self.slot, recorded=known, keep_last=False, report_again=True)
         self.ticks = self.launch(chosen, home)
 
     def launch(self, config: RunConfig, home: Home) -> Generator[Tick, str | None, None]:
         """The run's ticks, in this process. ValueError if this host has other data."""
         search = self.search
         set_threads(config.machine.threads)
-        dataset = opened(config.data, search.data_root, search.download)
-        if dataset.hash != search.data_hash:
-            raise ValueError(
-                f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
-                f"{search.data_hash}; bring the same files to every host"
-            )
         home = replace(home, facts={**home.facts, "hosts": [socket.gethostname()]})
         device = resolve_device(config.machine.device)
-        weights, root = config.machine.inception_weights, search.data_root
-        judge = judge_of(config.data, config.evaluate, weights, root, search.download, search.storage.place, device)
-        dataset = with_codes(config, dataset, search.storage, device)
+        dataset, judge = search.dataset(config, device), search.judge(config, device)
         return fit(config, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:

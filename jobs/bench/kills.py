@@ -22,11 +22,13 @@ import psutil
 
 from gen.on_ray.version import ROOT
 from gen.results.queries import outcomes, read
+from gen.results.schema import LATER_SECONDS
 from jobs.demo import free_port
 
 SLOTS = ("ray::Resident", "ray::ResourceTrainable")  # what Ray calls their processes: idle, and at work
 KINDS = ("driver", "slot", "ray")
 SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
+ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # names that a run has of its end alone
 CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between them: every tick, some ticks, and never in so short a run
 SUBMISSIONS = 4  # of one search, at most
 KEYS = {  # what names a row: there is one of each
@@ -157,7 +159,9 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
     for end in tables["outcomes"].drop_duplicates("run").to_dict("records"):
         run, of_run = end["run"], {name: table[table["run"] == end["run"]] for name, table in tables.items()}
         evals = of_run["evals"].assign(name=of_run["evals"]["metric"] + "/" + of_run["evals"]["subject"])
-        for table, rows in {"metrics": of_run["metrics"], "evals": evals[evals["scope"] == "tick"]}.items():
+        logged = of_run["metrics"]
+        logged = logged[~logged["name"].isin(ONCE)]
+        for table, rows in {"metrics": logged, "evals": evals[evals["scope"] == "tick"]}.items():
             for name, ticks in rows.groupby("name")["tick"]:
                 absent = sorted(set(range(1, int(end["epochs"]) + 1)) - set(ticks))  # a tick an epoch
                 lost += [f"{table}: {name} of run {run} at tick {tick}" for tick in absent]

@@ -93,18 +93,18 @@ def functions(series: Series, body: Callable[..., None], cpus: float) -> None:
 def residents(series: Series, dataset: Dataset) -> None:
     """The series as jobs.tune runs it: on slots, under successive halving that stops none."""
     from gen.on_ray.search import search
-    from gen.on_ray.trainable import Search
+    from gen.on_ray.submission import Search
 
     with results.Lease(series.storage, series.experiment) as lease:
         plan = Search(
-            {identity(one, dataset.hash): one for one in series.configs},
-            series.storage,
-            series.experiment,
-            lease.attempt,
-            dataset.hash,
-            None,
-            False,
-            facts(),
+            runs={identity(one, dataset.hash): one for one in series.configs},
+            storage=series.storage,
+            experiment=series.experiment,
+            attempt=lease.attempt,
+            data_hash=dataset.hash,
+            data_root=None,
+            download=False,
+            facts=facts(),
         )
         ask = {"mode": "min", "grace": TINY["budget.epochs"], "reduction": 2, "most": series.at_once}
         found = search(plan, lease, {"CPU": 1.0}, lambda standing: None, **ask)  # type: ignore[arg-type]

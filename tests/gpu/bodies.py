@@ -124,7 +124,7 @@ def a_tick_agrees(config: RunConfig, entry: str, device: torch.device) -> None:
 
 
 def own_noise_is_seeded(entry: str, device: torch.device) -> None:
-    """With the device's own generator a tick's losses are finite, the same again, and others from another seed."""
+    """With the device's own generator the logs of three steps are the same again, and others from another seed."""
 
     def losses(seed: int) -> dict[str, float]:
         with whole():

@@ -87,7 +87,7 @@ def test_two_workers_killed_and_begun_again(
 def as_one_worker_measures(storage: results.Storage, frame: pd.DataFrame) -> None:
     """The rows of each run are its figures and say which weights they are of."""
     dataset = open_dataset(DataConfig("digits"))
-    rotation = override(ZOO["gan_mlp"].evaluate, {"features": "rotation"})
+    rotation = override(ZOO["gan_mlp"], {"evaluate.features": "rotation"})
     judge = open_judge(dataset, rotation, CPU, storage=storage)
     configs = results.runs(storage, NAME).set_index("run")["config"]
     for run, rows in frame.groupby("run"):

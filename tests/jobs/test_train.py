@@ -22,7 +22,7 @@ def rows(storage: Path, name: str, table: str) -> pd.DataFrame:
     """A table without what two attempts at the same numbers may differ in."""
     frame = pd.read_parquet(storage / name / table, dtype_backend="pyarrow")
     if table == "metrics":
-        frame = frame[~frame["name"].str.startswith("engine/")]
+        frame = frame[~frame["name"].str.startswith(("engine/", "evaluate/"))]  # times, which differ
     dropped = ["experiment", "attempt", "seconds"]
     return frame.drop(columns=[column for column in dropped if column in frame]).reset_index(drop=True)
 

@@ -157,16 +157,12 @@ def test_what_an_autoscaler_may_bring(ask: Callable[[str], Any], monkeypatch: py
     """As far as the variable says: "auto" is then a GPU, and as many runs are asked for as will fit."""
     monkeypatch.setenv(preflight.SCALE_TO, "CPU=32,GPU=8")
     needed = {"CPU": 1.0, "GPU": 1.0}
-    expected = [
-        needed,
-        {"CPU": 1.0, "GPU": 0.25},
-        [8, 4, 3],
+    assert ask(f"places(1, {needed}), places(2, {needed}), places(1, {needed}, 3)") == [8, 4, 3]
+    checks = "preflight.check_cluster(Machine(workers=8)), preflight.check_cluster(Machine(), 0.25)"
+    assert ask(checks) == [needed, {"CPU": 1.0, "GPU": 0.25}]
+    assert ask("refusal(Machine(workers=9))") == (
         "workers=9 with 1 CPU and 1 GPU each do not fit: the cluster has 4 CPU and 0 GPU and may grow to 32 CPU and "
-        "8 GPU by GENFLEET_SCALE_TO, room for 8; lower --workers or machine.threads, or add nodes",
-    ]
-    assert expected == ask(
-        "preflight.check_cluster(Machine(workers=8)), preflight.check_cluster(Machine(), 0.25), "
-        f"[places(1, {needed}), places(2, {needed}), places(1, {needed}, 3)], refusal(Machine(workers=9))"
+        "8 GPU by GENFLEET_SCALE_TO, room for 8; lower --workers or machine.threads, or add nodes"
     )
     monkeypatch.setenv(preflight.SCALE_TO, "CPU=2")  # less than there is
     assert ask("preflight.check_cluster(Machine(workers=4))") == {"CPU": 1.0}

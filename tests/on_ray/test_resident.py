@@ -17,7 +17,8 @@ from gen.data.dataset import Dataset
 from gen.engine.fit import fit
 from gen.judge import shared_classifier
 from gen.on_ray.replay import ends
-from gen.on_ray.trainable import Resident, Search
+from gen.on_ray.submission import Search
+from gen.on_ray.trainable import Resident
 from gen.record import checkpoint
 from gen.record.record import Home
 from gen.results import Storage
@@ -45,7 +46,16 @@ class Slot:
     def __init__(self, storage: Storage, experiment: str, runs: list[RunConfig], data_hash: str) -> None:
         facts = {"code_version": "", "packages": "{}"}
         by_name = {identity(config, data_hash): config for config in runs}
-        self.search = Search(by_name, storage, experiment, results.new_attempt(), data_hash, None, False, facts)
+        self.search = Search(
+            runs=by_name,
+            storage=storage,
+            experiment=experiment,
+            attempt=results.new_attempt(),
+            data_hash=data_hash,
+            data_root=None,
+            download=False,
+            facts=facts,
+        )
         self.decisions = results.Slot(storage, experiment, f"{self.search.attempt}-scheduler")
         self.resident: Resident | None = None
 
@@ -77,7 +87,7 @@ class Slot:
 def rows(storage: Storage, experiment: str, table: str, run: str) -> pd.DataFrame:
     frame = results.queries.read(storage, experiment, table, {"run": run})
     if table == "metrics":
-        frame = frame[~frame["name"].str.startswith("engine/")]
+        frame = frame[~frame["name"].str.startswith(("engine/", "evaluate/"))]  # times, which differ
     frame = frame.drop(columns=[name for name in OWN if name in frame])
     return frame.sort_values(list(frame.columns), ignore_index=True)
 
@@ -180,7 +190,8 @@ def on_slots(storage: Path, experiment: str) -> Iterator[tuple[str, list[str]]]:
 
 def test_slots_of_a_search(run_job: Callable, tmp_path: Path, data: Dataset):
     """Two processes serve all eight runs, at the same time; a slot's last run is what it is alone."""
-    arguments = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--epochs", 6, "--grace", 6, "--samples", 8]
+    arguments = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--set", "evaluate.full=all"]
+    arguments += ["--epochs", 6, "--grace", 6, "--samples", 8]
     done = run_job("tune", *arguments, "--max-concurrent", 2, "--storage", tmp_path, "--name", "search")
     assert done.returncode == 0, done.stderr
     slots = dict(on_slots(tmp_path, "search"))

@@ -9,11 +9,11 @@ import torch
 from click.testing import CliRunner
 
 from gen import results
-from gen.config import override
+from gen.config import identity, override
 from gen.data.dataset import Dataset
 from gen.distributed.workers import Workers
 from gen.engine import Home, fit, stage_one
-from gen.on_ray.worker import Order, open_same
+from gen.on_ray.submission import Order
 from gen.record.names import note, write_note
 from gen.results import Storage
 from gen.zoo import ZOO, tiny
@@ -64,7 +64,7 @@ def train_one(workers: Workers, order: Order, cache: str) -> None:
     home = Home(order.storage, order.experiment, order.attempt)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENFLEET_CACHE", cache)
-        for _ in fit(order.config, open_same(order, CPU), device=CPU, workers=workers, home=home):
+        for _ in fit(order.config, order.dataset(order.config, CPU), device=CPU, workers=workers, home=home):
             pass
 
 
@@ -75,7 +75,17 @@ def test_a_prior_s_run_on_two_workers_and_its_pictures(
     config = on_first_stage(base, storage, "first").resolved()
     write_note(storage, "prior", note(config, digits.hash, job="train"))
     facts = {"code_version": "", "packages": "{}"}
-    order = Order(config, storage, "prior", results.new_attempt(), digits.hash, None, False, facts)
+    order = Order(
+        config=config,
+        run=identity(config, digits.hash),
+        storage=storage,
+        experiment="prior",
+        attempt=results.new_attempt(),
+        data_hash=digits.hash,
+        data_root=None,
+        download=False,
+        facts=facts,
+    )
     pair.run(train_one, order, cache)
     (end,) = results.outcomes(storage, "prior").to_dict("records")
     assert end["status"] == "finished"

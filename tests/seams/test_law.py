@@ -54,7 +54,7 @@ def test_two_workers_compute_what_one_accumulates(entry: str, micro_batches: int
     assert max(value.abs().max() for name, value in alone.items() if not name.startswith("buffer/")) > 1e-6
 
 
-def test_the_pool_is_full_of_true_fakes_of_several_steps(pair: Pair) -> None:
+def test_the_pool_is_full_of_true_fakes_of_several_steps() -> None:
     """Otherwise the law above was not about the pool."""
     found = gradients(ALONE, "cycle", data_of("cycle"), 2)
     for column in "ab":

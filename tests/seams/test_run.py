@@ -123,6 +123,13 @@ def test_a_game_is_steered_and_ranked_by_its_figures(entry: str, ended: Callable
     assert curves[curves["split"] == "validation"]["epoch"].to_list() == [1.0, 2.0]
 
 
+def test_a_translator_is_steered_by_its_other_column_if_that_is_asked_for(tmp_path: Path) -> None:
+    config = small("cycle", **{"evaluate.metric": "frechet/translations/b", "evaluate.full": "none"})
+    ticks = trained("cycle", config, tmp_path)
+    assert [list(tick.evals) for tick in ticks] == [["frechet_rotation/translations/b"]] * 2
+    assert rows(tmp_path, "outcomes")["best"].item() == min(tick.value for tick in ticks)
+
+
 @pytest.mark.parametrize("entry", ALL)
 def test_each_tick_stores_the_pictures_that_fit(entry: str, ended: Callable[[str], Ended]) -> None:
     run = ended(entry)

@@ -1,0 +1,81 @@
+"""What a driver sends to every process that works for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gen.config import RunConfig
+from gen.data.dataset import Dataset
+from gen.distributed.workers import ALONE, Workers
+from gen.engine.kept import judge_of, opened
+from gen.engine.stage_one import with_codes
+from gen.judge import Judge
+from gen.record.record import Home
+from gen.results.storage import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """Where a job's rows go, and on which images it trains. Picklable."""
+
+    storage: Storage
+    experiment: str
+    attempt: str
+    data_hash: str  # of the driver's images
+    data_root: str | None
+    download: bool
+    facts: Mapping[str, Any]  # columns of `runs` that the driver knows
+    tensorboard: bool = False  # write TensorBoard's event files too
+
+    def dataset(self, config: RunConfig, device: torch.device) -> Dataset:
+        """A run's data set as this host has it, with codes if there is a first stage to make them on `device`.
+        ValueError if it is not what the driver has."""
+        dataset = opened(config.data, self.data_root, self.download)
+        if dataset.hash != self.data_hash:
+            raise ValueError(
+                f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
+                f"{self.data_hash}; bring the same files to every host"
+            )
+        return with_codes(config, dataset, self.storage, device)
+
+    def judge(self, config: RunConfig, device: torch.device, workers: Workers = ALONE) -> Judge:
+        """The judge of a run's data set, which this process keeps."""
+        return judge_of(config, self.data_root, self.download, self.storage, device, workers)
+
+    def home(self, run: str, **more: Any) -> Home:
+        """Where a run's rows and checkpoints go."""
+        here = {"tensorboard": self.tensorboard, "facts": self.facts, "run": run}
+        return Home(self.storage, self.experiment, self.attempt, **{**here, **more})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order(Submission):
+    """One run, for the processes that train it together."""
+
+    config: RunConfig
+    run: str  # its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Submission):
+    """Many runs, for the processes of their trials."""
+
+    runs: Mapping[str, RunConfig]  # name -> config; drawn up front: a search submitted again has the same trials
+    needed: Mapping[str, float] = dataclasses.field(default_factory=dict)  # what Ray sets aside for a worker of a trial
+    holder: Any = None  # the actor that knows their placement groups, where trials have several workers
+
+    @property
+    def workers(self) -> int:
+        """Processes that train one run together."""
+        return next(iter(self.runs.values())).machine.workers
+
+    def order(self, run: str) -> Order:
+        """One of the runs."""
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(Submission)}
+        return Order(**shared, config=self.runs[run], run=run)

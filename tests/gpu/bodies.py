@@ -8,10 +8,7 @@ is round-off and the order of sums. Where a GPU draws its own noise, only that r
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import functools
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +22,6 @@ from torch.overrides import TorchFunctionMode
 
 from gen.capabilities import Imitates, Reconstructs, has
 from gen.config import RunConfig, TwoStageConfig, identity, on_stage, override
-from gen.data.columns import is_image
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream, to_uint8
 from gen.engine.build import build_model
@@ -35,11 +31,11 @@ from gen.engine.step import Stepper
 from gen.judge import Judge
 from gen.judge.networks import classifier
 from gen.optimizers import Adam
-from gen.phase import Batch, Logs, MicroBatch, Model, Phase, Shape
+from gen.phase import Batch, Logs, Model, Phase, Shape
 from gen.record import checkpoint
 from gen.results.storage import Storage
 from tests.fixtures import tables
-from tests.seams.house import ALL, CPU, EXPERIMENT, data_of, exact, home, judge_of, needs_of, small, stepper
+from tests.seams.house import ALL, CPU, EXPERIMENT, data_of, exact, home, judge_of, small, stepper
 
 FRESH = (torch.rand, torch.randn, torch.randint, torch.rand_like, torch.randn_like, torch.multinomial, torch.bernoulli)
 FILLS = (Tensor.uniform_, Tensor.normal_, Tensor.random_, Tensor.bernoulli_)
@@ -69,18 +65,6 @@ def usual(entry: str, dataset: Dataset, **settings: Any) -> RunConfig:
         assert isinstance(dataset, Staged)
         config = on_stage(config, dataset.stage_one)
     return override(config, settings)
-
-
-def usual_data(entry: str, rows: int) -> Dataset:
-    """As many training images as are wanted, the same few again and again, of the entry's own size, or of MNIST's."""
-    size = ALL[entry].data.size or 28
-    dataset = tables.fitting(needs_of(entry), size)
-    train = tuple(
-        {name: column[torch.arange(rows) % len(column)] for name, column in table.items()}
-        for table in dataset.splits["train"]
-    )
-    dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": train})
-    return tables.coded(dataset) if isinstance(ALL[entry].model, TwoStageConfig) else dataset
 
 
 def logs_of(config: RunConfig, dataset: Dataset, device: torch.device, steps: int) -> dict[str, float]:
@@ -349,55 +333,3 @@ def steps_do_not_wait(entry: str, device: torch.device) -> None:
     finally:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")
-
-
-def images_a_second(config: RunConfig, dataset: Dataset, device: torch.device, steps: int) -> tuple[float, float]:
-    """Of the engine's steps, and of a plain loop over the same networks, losses and optimisers in float32."""
-    run = stepper(config, dataset, device=device)
-    run.fit()
-    plain = plain_step(copy.deepcopy(run.model), run, dataset)
-    return run.images_at(1) * a_second(run.advance, device, steps), run.images_at(1) * a_second(plain, device, steps)
-
-
-def plain_step(model: Model, run: Stepper, dataset: Dataset) -> Callable[[], None]:
-    """A step as a tutorial writes it: random rows of columns that lie on the device, then each player's moves."""
-    device, size = run.device, run.config.batch * run.config.micro_batches
-    held = [{name: column.to(device) for name, column in table.items()} for table in dataset.splits["train"]]
-    phases, model.micro_batch = list(model.phases()), MicroBatch(0, 1)
-    optimizers = [phase.optimizer.build(phase.player.parameters()) for phase in phases]
-
-    def drawn() -> Batch:
-        batch = dict[str, Tensor]()
-        for table in held:
-            rows = torch.randint(len(next(iter(table.values()))), (size,), device=device)
-            picked = {name: column[rows] for name, column in table.items()}
-            batch |= {name: rows / 127.5 - 1 if is_image(name) else rows for name, rows in picked.items()}
-        with torch.no_grad():
-            return model.prepare(batch)
-
-    def step() -> None:
-        first = drawn()
-        for phase, optimizer in zip(phases, optimizers, strict=True):
-            model.requires_grad_(False)
-            phase.player.requires_grad_(True)
-            for repeat in range(phase.repeats):
-                optimizer.zero_grad()
-                phase.loss(drawn() if repeat else first)[0].backward()
-                optimizer.step()
-                with torch.no_grad():
-                    phase.project()
-
-    return step
-
-
-def a_second(step: Callable[[], None], device: torch.device, steps: int) -> float:
-    """How often a second, after a few that warm up."""
-    for _ in range(3):
-        step()
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    start = time.perf_counter()
-    for _ in range(steps):
-        step()
-    wait()
-    return steps / (time.perf_counter() - start)

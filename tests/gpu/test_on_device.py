@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.gpu import bodies
+from tests.gpu import bodies, rates
 from tests.seams.house import ALL, data_of, small
 
 pytestmark = [
@@ -92,11 +92,11 @@ def test_images_a_second_are_told(request: pytest.FixtureRequest, capsys: pytest
         writer.line(f"\nimages a second on {torch.cuda.get_device_name(DEVICE)}, torch {torch.__version__}")
         writer.line(f"{'entry':16} {'batch':>6} {'engine':>12} {'plain loop':>12} {'engine, bf16':>13}")
     for entry in ALL:
-        dataset = bodies.usual_data(entry, ROWS)
+        dataset = rates.usual_data(entry, ROWS)
         config, half = (bodies.usual(entry, dataset, **{"train.precision": name}) for name in ("float32", "bf16"))
         if not config.model.build(dataset.shape).phases():
             continue
-        engine, plain = bodies.images_a_second(config, dataset, DEVICE, STEPS)
-        faster, _ = bodies.images_a_second(half, dataset, DEVICE, STEPS)
+        engine, plain = rates.images_a_second(config, dataset, DEVICE, STEPS)
+        faster, _ = rates.images_a_second(half, dataset, DEVICE, STEPS)
         with capsys.disabled():
             writer.line(f"{entry:16} {config.train.batch:6} {engine:12,.0f} {plain:12,.0f} {faster:13,.0f}")

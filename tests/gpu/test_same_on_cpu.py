@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.gpu import bodies
+from tests.gpu import bodies, rates
 from tests.seams.house import ALL, CPU, data_of, small, stepper
 
 SOME = ["cycle", "semi_supervised", "gan_mlp", "vqvae", "vqvae_gmm"]  # with noise of every kind
@@ -80,14 +80,14 @@ def test_bodies_about_one_thing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("entry", ["cycle", "vqvae_vae"])
 def test_bodies_about_time(entry: str) -> None:
-    dataset = bodies.usual_data(entry, 300)
+    dataset = rates.usual_data(entry, 300)
     config = bodies.usual(entry, dataset, **{"train.batch": 4})
-    assert all(rate > 0 for rate in bodies.images_a_second(config, dataset, CPU, 1))
+    assert all(rate > 0 for rate in rates.images_a_second(config, dataset, CPU, 1))
 
 
 @pytest.mark.parametrize("entry", ALL)
 def test_usual_widths_fit_usual_data(entry: str) -> None:
-    dataset = bodies.usual_data(entry, 64)
+    dataset = rates.usual_data(entry, 64)
     model = bodies.usual(entry, dataset).model.build(dataset.shape)
     assert model.needs <= dataset.columns
     assert all(phase.name for phase in model.phases())

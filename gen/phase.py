@@ -39,6 +39,11 @@ class MicroBatch:
     index: int  # of this micro-batch within the draw, over all workers
     count: int  # micro-batches of a draw
 
+    def owns(self, numbers: Tensor) -> Tensor:
+        """Truth values, like `numbers` (whole ones): whether this micro-batch, and no other of the draw, offers what
+        goes to each place, so that the sum over micro-batches and workers is one true offer a place."""
+        return numbers % self.count == self.index
+
 
 def nothing() -> None:
     """The projection of a phase that has none."""

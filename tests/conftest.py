@@ -3,6 +3,7 @@
 And an object store in a process of its own.
 """
 
+import importlib.util
 import os
 import secrets
 import socket
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from pyarrow import fs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,10 +29,13 @@ SETTINGS = {
 }
 pytest_plugins = ["tests.fixtures.runs"]
 
-settings.register_profile("same", derandomize=True, deadline=None)  # a gate must not depend on luck or on load
-settings.register_profile("quick", derandomize=True, deadline=None, max_examples=5)
-settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lack it, and tests/gpu does without
+    from hypothesis import settings
+
+    settings.register_profile("same", derandomize=True, deadline=None)  # a gate must not depend on luck or on load
+    settings.register_profile("quick", derandomize=True, deadline=None, max_examples=5)
+    settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
 
 OWN_RAY = {"ray_cluster", "head"}  # fixtures that start one

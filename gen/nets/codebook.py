@@ -107,7 +107,7 @@ class Codebook(nn.Module):
         vectors = vectors.to(self.totals.dtype)
         self.counts.index_add_(0, indices, torch.ones_like(vectors[:, 0]))
         self.totals.index_add_(0, indices, vectors)
-        offers = (self.pick % micro_batch.count == micro_batch.index).unsqueeze(1)  # (K, 1)
+        offers = micro_batch.owns(self.pick).unsqueeze(1)  # (K, 1)
         chosen = vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)]  # (K, D)
         self.candidates += chosen * offers
 

@@ -15,7 +15,7 @@ from gen.checks import at_least
 from gen.config import Machine, RunConfig, TwoStageConfig, override
 from gen.data.dataset import Dataset
 from gen.engine.build import build_model
-from gen.metrics.table import direction
+from gen.metrics.table import direction, is_known
 from jobs.options import Asked, check_ticks, pair, resolve
 from tune_spaces import Space, check_objective, check_searchable, draw, extend, pin, space_for
 
@@ -78,7 +78,8 @@ def plan(options: dict[str, Any]) -> Plan:
     check_ticks(config)
     full = "evaluate.full" in asked.pinned
     metric = metric or config.evaluate.metric or space.metric
-    direction(metric, mode)
+    if is_known(metric):  # what is no metric is refused with the figures that the entry has
+        direction(metric, mode)
     config = override(config, {"evaluate.metric": metric} | ({} if full else {"evaluate.full": "leaders"}))
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     if changes["grace"] is None:

@@ -57,11 +57,17 @@ METRICS = {
 }
 
 
+def is_known(name: str) -> bool:
+    """Whether a figure's name, or a metric's own, is of a metric in the table."""
+    own = name.partition("/")[0]
+    return own in METRICS or own.startswith(f"{FRECHET}_")
+
+
 def metric(name: str) -> Metric:
     """The metric of a figure's name, or of its own. ValueError for another (names the nearest)."""
     own = name.partition("/")[0]
     kind = FRECHET if own.startswith(f"{FRECHET}_") else own
-    if kind not in METRICS:
+    if not is_known(name):
         near = difflib.get_close_matches(own, METRICS, n=3, cutoff=0.4) or list(METRICS)
         raise ValueError(f"metric {own!r} is not known; nearest valid: {', '.join(near)}")
     return METRICS[kind]

@@ -20,9 +20,11 @@ from pathlib import Path
 import click
 import psutil
 
+from gen.config import flat
 from gen.on_ray.version import ROOT
 from gen.results.queries import outcomes, read
 from gen.results.schema import LATER_SECONDS
+from gen.zoo import restore
 from jobs.demo import free_port
 
 SLOTS = ("ray::Resident", "ray::ResourceTrainable")  # what Ray calls their processes: idle, and at work
@@ -169,12 +171,10 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
             splits = {"validation", "test"} - set(evals[evals["scope"] == "best"]["split"])
             lost += [f"evals: the {split} figures of run {run}" for split in sorted(splits)]
             lost += [] if len(of_run["samples"]) else [f"samples: of run {run}"]
-    settings = tables["settings"].groupby("run")["key"].nunique()
-    lost += [
-        f"settings: {int(settings.max() - count)} of run {run}"
-        for run, count in settings.items()
-        if count < settings.max()
-    ]
+    recorded = tables["settings"].groupby("run")["key"].agg(set).to_dict()
+    for row in tables["runs"].drop_duplicates("run").to_dict("records"):
+        if absent := flat(restore(row["config"])).keys() - recorded.get(row["run"], set()):
+            lost.append(f"settings: {len(absent)} of run {row['run']}")
     return lost, doubled
 
 

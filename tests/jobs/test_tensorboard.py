@@ -33,7 +33,9 @@ def test_every_run_has_its_files(job: str, run_job: Callable, tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     arguments = [*SMALL, "--storage", tmp_path, "--name", job]
-    done = run_job(job, *arguments, *(["--samples", 2, "--grace", 2] if job == "tune" else []))
+    done = run_job(
+        job, *arguments, *(["--samples", 2, "--grace", 2, "--set", "evaluate.full=all"] if job == "tune" else [])
+    )
     assert done.returncode == 0, done.stderr
     runs = set(results.runs(str(tmp_path), job)["run"])
     assert len(runs) == (2 if job == "tune" else 1)

@@ -96,7 +96,7 @@ def test_an_entry_is_told_whole(name: str):
 def test_the_page_has_comments_kinds_deviations_and_the_space():
     text = printed(zoo, "lsgan_mlp")
     assert "model.latent                            96             dimensions of z (papers: 100, 1024, 128)" in text
-    assert "least_squares  one of non_saturating, least_squares, wasserstein" in text
+    assert "least_squares  what the two minimise; one of non_saturating, least_squares" in text
     assert "      weight  10.0  lambda (10)" in text  # of a kind that is not in force
     assert "  4. Uniform noise for all" in text
     assert "frechet/fakes" in text
@@ -114,7 +114,7 @@ def test_kinds_inside_of_kinds_are_told():
 def test_comments_are_those_behind_the_fields():
     assert comments(Dense)["width"] == "units of the encoder's first layer (paper: 500)"
     assert comments(VAE.Config)["beta"].startswith("weight of the rate")
-    assert comments(VAE.Config)["networks"] == ""
+    assert comments(VAE.Config)["networks"] == "of encoder and decoder"
     assert comments(Adam)["decay_start"] == "epoch"  # inherited
     assert comments(EvaluateConfig)["every"] == "epochs a tick"
 
@@ -165,7 +165,7 @@ def test_an_entry_is_cited_by_the_kind_that_makes_it_another():
     assert citation(entry("gan_mlp")) == "Goodfellow et al. 2014"
     assert citation(entry("lsgan_mlp")) == "Mao et al. 2016"
     assert citation(entry("vqvae")) == "van den Oord et al. 2017"
-    assert citation(entry("vqvae_vae")) == "arxiv.org/abs/1312.6114"  # its text names no authors
+    assert citation(entry("vqvae_vae")) == "arxiv.org/abs/1312.6114"
     assert citation(entry("vqvae_gmm")) == ""
 
 

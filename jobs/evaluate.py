@@ -63,7 +63,7 @@ def measure(wanted: Wanted, count: int) -> int:
         preflight.check_shared(storage)
         lease.acquire()
     try:
-        each = preflight.described(needed)
+        each = preflight.in_words(needed)
         print(f"{name}: {count} figures, {machine.workers} workers, {each} each", flush=True)
         lines = Queue(actor_options={"num_cpus": 0})
         listener = threading.Thread(target=listen, args=(lines, lease), daemon=True)

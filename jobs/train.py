@@ -56,7 +56,7 @@ def train(asked: Asked, data_hash: str) -> int:
         names.write_note(asked.storage, name, wanted)
         run = names.Names(asked.storage, name).of(config, data_hash)
         order = Order(config=config, run=run, **asked.submission(lease.attempt, data_hash, facts()))
-        each = preflight.described(needed)
+        each = preflight.in_words(needed)
         print(f"{name}: run {run}, {config.machine.workers} workers, {each} each", flush=True)
         queue, ticks = Queue(actor_options={"num_cpus": 0}), list[Tick]()
         listener = threading.Thread(target=listen, args=(queue, ticks, lease), daemon=True)

@@ -56,9 +56,9 @@ def extend(space: Space, choices: Mapping[str, str]) -> Space:
 
 
 def pin(space: Space, keys: Iterable[str]) -> Space:
-    """`space` without `keys`, which keep the values of the config that draws are laid over, and without all below them:
-    but of a variant whose kind alone is pinned the fields are still searched. Where a key is drawn by the dict of one
-    above it, the rest of that dict still is."""
+    """`space` without `keys`, which keep the values of the config that draws are laid over, and without all below them.
+    Of a variant whose kind alone is pinned, the fields that have keys of their own are still searched. Where a key is
+    drawn by the dict of one above it, the rest of that dict still is."""
     return _shut(space, [present_key(space.config.family, key) for key in keys], [space.config])
 
 

@@ -173,6 +173,3 @@ def part_in_words(parts: Mapping[str, Any], key: str) -> str:
 def in_words(resources: Mapping[str, float]) -> str:
     """Resources in words: "1 CPU and 1 GPU"."""
     return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
-
-
-described = in_words  # until the jobs call it by its new name

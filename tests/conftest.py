@@ -38,8 +38,6 @@ if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lac
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
 
-OWN_RAY = {"ray_cluster", "head"}  # fixtures that start one
-
 HIDDEN = """\
 import sys
 sys.meta_path[:] = [finder for finder in sys.meta_path if "genfleet" not in getattr(finder, "__module__", "")]
@@ -56,12 +54,19 @@ class RayCluster:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes (`make test` has two) one has all tests on Ray, which mostly wait; so there is one Ray."""
+    """Of several processes (`make test` has two) one has all tests on the session's Ray, which mostly wait; so there is
+    one such Ray. Tests that start a Ray of their own are another group, which another process may take meanwhile."""
     for item in items:
-        if {"jobs", "on_ray"} & set(item.path.parts) or "ray_cluster" in getattr(item, "fixturenames", ()):
+        fixtures = set(getattr(item, "fixturenames", ()))  # what another fixture needs is among them
+        own = "head" in fixtures or item.get_closest_marker("own_ray") is not None
+        if own:
+            item.add_marker(pytest.mark.xdist_group("own ray"))
+        elif {"jobs", "on_ray"} & set(item.path.parts) or "ray_cluster" in fixtures:
             item.add_marker(pytest.mark.xdist_group("ray"))
-        if OWN_RAY & set(getattr(item, "fixturenames", ())):  # what another fixture needs is among them
+        if own or "ray_cluster" in fixtures:
             item.add_marker(pytest.mark.ray)
+        if {"pair", "s3"} & fixtures:  # which start processes
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -133,6 +133,7 @@ open_dataset(DataConfig("digits"), cache=sys.argv[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "path"), [("open", "validation-0-image"), ("open", "manifest.json"), ("os.rename", "fresh")]
 )
@@ -167,6 +168,7 @@ print(open_dataset(DataConfig("digits"), cache=str(Path(sys.argv[1]) / "cache"))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_build_one_cache(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TOGETHER, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -61,6 +61,7 @@ def weights(place: Path, config: RunConfig, dataset: Dataset, name: str = "last.
     return state["stepper"]["model"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2}])
 @pytest.mark.parametrize(
     "entry",
@@ -356,6 +357,7 @@ def test_where_weights_lie_is_no_part_of_a_run(digits: Dataset) -> None:
     assert identity(override(config, {"evaluate.features": "rotation"}), digits.hash) != identity(config, digits.hash)
 
 
+@pytest.mark.slow
 def test_gen_trains_without_ray(tmp_path: Path) -> None:
     """In a process where Ray cannot be imported."""
     program = """

@@ -76,6 +76,7 @@ def test_the_best_run_is_the_one_that_steered_best(digits: Dataset, judge: Judge
         best.reconstruct(torch.zeros(2, 3, 8, 8))
 
 
+@pytest.mark.slow
 def test_it_needs_no_ray(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
     train("vae_mlp", digits, judge, tmp_path)
     program = """

@@ -36,6 +36,7 @@ assert "ray" not in sys.modules
 """
 
 
+@pytest.mark.own_ray
 @pytest.mark.parametrize(
     ("code", "printed"),
     [(LISTENING, "127.0.0.1\n"), (TOO_LATE, ""), (WITHOUT_RAY, "")],

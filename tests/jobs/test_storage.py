@@ -38,6 +38,7 @@ def test_train_tune_and_sample_on_object_storage(run_job: Callable, s3: str, tmp
     assert {path.name.rsplit("-", 1)[1] for path in tmp_path.iterdir()} == {"fakes.png", "reconstructions.png"}
 
 
+@pytest.mark.own_ray
 def test_a_local_path_that_a_host_does_not_share(tmp_path: Path):
     """Two Ray nodes on this machine; the second has a mount namespace of its own, where another folder lies there."""
     storage = tmp_path / "storage"

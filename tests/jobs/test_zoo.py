@@ -58,6 +58,7 @@ def test_capabilities_are_those_under_the_entrys_settings():
     assert "TwoStage" in have["vqvae_pixelcnn"]
 
 
+@pytest.mark.slow
 def test_the_table_needs_no_ray():
     hidden = "import sys; sys.modules['ray'] = None; from jobs.zoo import main; main([])"
     told = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, check=False)

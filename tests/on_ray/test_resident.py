@@ -149,6 +149,7 @@ def test_the_reason_of_a_stop_is_found_among_many_and_is_of_this_epoch(tmp_path:
     assert slot.resident.reason_of_stop() == ""
 
 
+@pytest.mark.slow
 def test_a_larger_budget_may_stop_at_its_old_end_what_finished_there(tmp_path: Path, data: Dataset):
     """A short run leaves nothing to go on from: it is trained again, and its new end is the last word."""
     storage = Storage(str(tmp_path))

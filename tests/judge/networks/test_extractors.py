@@ -66,6 +66,7 @@ def test_features_and_logits(extractor: Extractor, digits: Dataset) -> None:
     torch.testing.assert_close(features, alone, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_distance_grows_with_what_is_wrong(extractor: Extractor, digits: Dataset) -> None:
     """Near zero between halves of the real set; monotone in noise, in blur and in the number of classes lost."""
     tables = [digits.splits[split][0] for split in ("train", "validation", "test")]

@@ -18,6 +18,7 @@ from gen.metrics.table import frechet_name
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_features_of_every_block_are_pytorch_fid_s(inception_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(inception_home))
     images = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1

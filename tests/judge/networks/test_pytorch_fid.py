@@ -41,6 +41,7 @@ def check(sets: list[NDArray[np.uint8]], home: Path, folder: Path) -> None:
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_digits_clean_against_noisy(digits: Dataset, inception_home: Path, tmp_path: Path) -> None:
     check([digits.splits["train"][0]["image"][:144].numpy()], inception_home, tmp_path)
 

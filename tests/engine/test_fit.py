@@ -273,6 +273,7 @@ def test_large_is_good_where_the_metric_says_so(digits: Dataset, judge: Judge, t
     assert ticks[-1].value < ticks[0].value == ticks[-1].best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ZOO)
 def test_a_tick_measures_what_steers_and_what_is_cheap_and_the_end_everything(
     entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge], tmp_path: Path

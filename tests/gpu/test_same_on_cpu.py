@@ -12,6 +12,8 @@ import torch
 from tests.gpu import bodies, rates
 from tests.seams.house import ALL, CPU, data_of, small, stepper
 
+pytestmark = pytest.mark.slow
+
 SOME = ["cycle", "semi_supervised", "gan_mlp", "vqvae", "vqvae_gmm"]  # with noise of every kind
 
 

@@ -11,6 +11,8 @@ from example_rows import all_keys, expected, keys, plain
 from gen import results
 from gen.results import TABLES
 
+pytestmark = pytest.mark.slow
+
 WATCHED = ("runs", "metrics", "evals", "outcomes")
 RUNS = {"local": 16, "s3": 3}  # a process
 TICKS = 5

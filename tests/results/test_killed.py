@@ -10,6 +10,8 @@ from example_rows import all_keys, begin, end, expected, go, keys, whole_run
 from gen import results
 from gen.results import TABLES, Ledger, Slot, Storage, recorded
 
+pytestmark = pytest.mark.slow
+
 
 def places(tmp_path, work):
     """A storage for each system call before which its writer was killed; the last one's got through."""

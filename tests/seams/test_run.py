@@ -27,6 +27,8 @@ from tests.fixtures import tables
 from tests.fixtures.games import GAMES
 from tests.seams.house import ALL, CPU, EXPERIMENT, data_of, home, judge_of, needs_of, rows, size_of, small, trained
 
+pytestmark = pytest.mark.slow
+
 FIGURES = {  # game -> figures that a run of it must have; the first one steers it
     "cycle": ("frechet_rotation/translations/a", "frechet_rotation/translations/b", "kid/translations/b"),
     "semi_supervised": ("frechet_classifier/fakes", "accuracy/images", "inception_score/fakes"),

@@ -20,6 +20,8 @@ from gen.metrics.frechet import frechet_distance
 from gen.metrics.moments import Moments
 from gen.metrics.table import frechet_name
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 WIDTHS = {"classifier": 64, "rotation": 64, "inception_64": 64}  # of those that the sanity tests judge
 IMAGES = {"classifier": 1797, "rotation": 1797, "inception_64": 160}  # digits at most: Inception takes 20 ms an image

@@ -30,6 +30,7 @@ def train(entry: str, dataset: Dataset, judge: Judge, place: Path, seed: int = 0
     assert list(fit(config, dataset, device=CPU, judge=judge, home=home))[-1].ended == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ZOO)
 def test_a_stored_run_does_what_its_model_can(
     entry: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge], tmp_path: Path

@@ -25,6 +25,8 @@ from gen.zoo import ZOO
 from tests.fixtures.pair import Pair
 from tests.judge.test_judge import CPU, built
 
+pytestmark = pytest.mark.slow
+
 
 class Still(Model):
     """A model that is never trained."""

@@ -21,6 +21,8 @@ from gen.results.ledger import Slot
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SMALL = {"budget.epochs": 2, "evaluate.images": 60, "evaluate.full_images": 80, "evaluate.importance_samples": 2}
 

@@ -23,6 +23,8 @@ from gen.results.ledger import Slot
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 
+pytestmark = pytest.mark.slow
+
 accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="the extra `tensorboard` is not installed"
 )

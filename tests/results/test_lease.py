@@ -12,6 +12,8 @@ import pytest
 from gen.results import Lease
 from gen.results.lease import boot_id
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys, time
 from gen.results import Lease, Storage

@@ -17,6 +17,8 @@ from tests.fixtures.games import GAMES
 from tests.fixtures.pair import Pair
 from tests.seams.house import CPU, data_of, exact, judge_of, small, stepper
 
+pytestmark = pytest.mark.slow
+
 STILL = {  # rates of zero: only what `project` learns and what is counted moves, and no round-off is amplified
     "cycle": {"model.optimizer.rate": 0.0, "model.places": 7},
     "semi_supervised": {"model.optimizer.rate": 0.0},

@@ -17,6 +17,8 @@ from gen.results.storage import Storage
 from tests.fixtures.games import GAMES
 from tests.seams.house import CPU, EXPERIMENT, data_of, home, judge_of, rows, small, trained
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ({}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2, "train.precision": "bf16"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,11 +30,11 @@ class StageOne:
 
 
 @dataclass(frozen=True)
-class TwoStageConfig:
+class TwoStageConfig(ABC):
     """Settings of a model on a first stage."""
 
     stage_one: StageOne | None = None  # from --stage-one
 
+    @abstractmethod
     def build(self, shape: Shape) -> Model:
         """As `ModelConfig`. ValueError without a first stage."""
-        raise NotImplementedError

@@ -80,7 +80,10 @@ def plan(options: dict[str, Any]) -> Plan:
     metric = metric or config.evaluate.metric or space.metric
     if is_known(metric):  # what is no metric is refused with the figures that the entry has
         direction(metric, mode)
-    config = override(config, {"evaluate.metric": metric} | ({} if full else {"evaluate.full": "leaders"}))
+        direction(metric, config.evaluate.mode)
+    config = override(
+        config, {"evaluate.metric": metric, "evaluate.mode": ""} | ({} if full else {"evaluate.full": "leaders"})
+    )
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     if changes["grace"] is None:
         space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)

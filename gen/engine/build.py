@@ -38,4 +38,9 @@ def steering(config: RunConfig, judge: Judge, model: Model) -> str:
             f"evaluate.floor={config.evaluate.floor!r} is not measured for {config.entry}; allowed: {', '.join(names)}"
         )
     direction(metric, config.evaluate.mode)
+    if config.evaluate.floor and direction(config.evaluate.floor) == "min":
+        raise ValueError(
+            f"evaluate.floor={config.evaluate.floor!r}: of it small values are good, and a floor is to be reached; "
+            "allowed: figures of which large values are good"
+        )
     return metric

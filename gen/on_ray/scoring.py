@@ -132,9 +132,9 @@ def score(
 ) -> Rows:
     """The rows of a run's missing figures, and of what they cost, but for their attempt; with its grids if `pictures`.
     Empty if nothing is missing."""
-    start = time.perf_counter()
     config, dataset = one.config, wanted.dataset(one)
     judge = judge_of(config, wanted.data_root, wanted.download, wanted.storage, device, workers)
+    start = time.perf_counter()  # a process opens data and judge once, for whichever run comes first
     state = checkpoint.load_best(wanted.storage, wanted.experiment, one.run, device)
     model = build_model(config, dataset, device)
     model.load_state_dict(state["weights"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import fields as fields_of
 from typing import Any
 
 from ray import tune
@@ -63,17 +65,27 @@ def pin(space: Space, keys: Iterable[str]) -> Space:
 
 
 def _shut(space: Space, keys: Iterable[str], configs: Sequence[RunConfig]) -> Space:
-    """`space` without `keys`; of the fields of variants at these keys those that all of `configs` have stay."""
+    """`space` without `keys`. Of the fields of a variant at one of these keys there stay those that the kinds in all of
+    `configs` share by a common base: a field of the same name means another thing in another kind (units, channels)."""
     shut = frozenset(keys)
     fields = set.intersection(*(set(flat(config)) for config in configs))
     variants = {key for key in shut if key in fields and any(name.startswith(f"{key}.") for name in fields)}
 
     def stays(key: str) -> bool:
-        return key not in shut and (not covered(key, shut - variants)) and (not covered(key, variants) or key in fields)
+        above = [variant for variant in variants if covered(key, [variant])]
+        shared = all(key.removeprefix(f"{one}.").partition(".")[0] in shared_fields(one, configs) for one in above)
+        return key not in shut and not covered(key, shut - variants) and (not above or (key in fields and shared))
 
     return replace(
         space, keys={key: domain for key, domain in space.keys.items() if stays(key)}, fixed=space.fixed | shut
     )
+
+
+def shared_fields(key: str, configs: Sequence[RunConfig]) -> set[str]:
+    """Names of the fields that the kinds at a variant's key have from a class that all of them are of."""
+    kinds = [type(functools.reduce(getattr, key.split("."), config)) for config in configs]
+    bases = [base for base in kinds[0].__mro__ if is_dataclass(base) and all(issubclass(kind, base) for kind in kinds)]
+    return {entry.name for base in bases for entry in fields_of(base)}
 
 
 def covered(key: str, keys: Iterable[str]) -> bool:

@@ -107,10 +107,12 @@ def grids(
     to `failed`, with its reason, and the others are drawn: nobody's run ends for a picture. Without it the error is
     raised."""
     scene = Scene(dataset, device, next(model.parameters()).dtype, split)
-    for kind in allowed(model):
-        if not kind.cheap:
+    for kind in KINDS:
+        if not kind.cheap or not has(model, kind.capability):
             continue
         try:
+            if not kind.fits(model):
+                continue
             png = paint(kind, model, scene)
         except Exception as error:
             if failed is None:

@@ -81,6 +81,6 @@ class Model(nn.Module, ABC):
         """Columns made once a draw, without gradient (latents, fakes, codes). As it stands: none."""
         return batch
 
-    def learned(self) -> int:
+    def count_learned(self) -> int:
         """Numbers that training sets: the parameters, and buffers that `project` learns in their place."""
         return sum(parameter.numel() for parameter in self.parameters())

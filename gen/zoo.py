@@ -14,10 +14,10 @@ from gen.config import (
     StageOne,
     TrainConfig,
     TwoStageConfig,
-    dotted,
     flat,
     on_stage,
     override,
+    to_dotted,
 )
 from gen.models import vae, vqvae
 from gen.models.gan import GAN
@@ -30,7 +30,7 @@ from gen.objectives.adversarial import LeastSquares, Wasserstein
 from gen.objectives.likelihoods import Bernoulli, DataVariance, Gaussian
 from gen.objectives.penalties import OneCentred
 from gen.optimizers import Adam
-from gen.results.renamed import upgraded
+from gen.results.renamed import upgrade
 
 RECONSTRUCTED = EvaluateConfig(metric="mse/reconstructions", floor="used/images", least=0.05)  # collapsed below it
 DEEP = vae.VAE.Config(latent=15, networks=vae.Dense(width=400, depth=3, halving=False))
@@ -175,9 +175,9 @@ def restore(text: str) -> RunConfig:
     settings.pop("family")
     if stage := settings["model"].get("stage_one"):
         first = entry(stage["entry"])
-        model = upgraded(first.family, dotted({"model": stage["model"]}), version)
+        model = upgrade(first.family, to_dotted({"model": stage["model"]}), version)
         config = on_stage(config, StageOne(**{**stage, "model": override(first, model).model}))
         settings["model"]["stage_one"] = None
-    leaves = upgraded(config.family, dotted(settings), version)
+    leaves = upgrade(config.family, to_dotted(settings), version)
     leaves.pop("model.stage_one", None)
     return override(config, leaves)

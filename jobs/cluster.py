@@ -38,7 +38,7 @@ IN_TIME = keep_to_loopback()
 
 
 @contextmanager
-def connected() -> Iterator[None]:
+def connection() -> Iterator[None]:
     """Inside, a Ray cluster: that of $RAY_ADDRESS, else one that runs on this machine, else one started here."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # five files a trial
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -66,7 +66,7 @@ def connected() -> Iterator[None]:
         ray.shutdown()
 
 
-def fitted(trainer: Any, name: str) -> bool:
+def run_trainer(trainer: Any, name: str) -> bool:
     """Runs a Ray Train trainer; whether it went well, else its error is told. KeyboardInterrupt for Ctrl-C."""
     import ray.train
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gen import results
-from gen.pictures.files import plotted
+from gen.pictures.files import plot_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,12 +25,12 @@ def curves(
     """Quantity, PNG file and description of one plot a quantity, of `runs`, the best first."""
     frame = results.curves(storage, name, asked, runs[0] if len(runs) == 1 else None)
     frame = frame[frame["run"].isin(runs)]
-    labels = labelled(results.settings(storage, name), runs)
+    labels = legend_of(results.settings(storage, name), runs)
     for quantity, lines in frame.groupby("quantity"):
         names = lines[["name", "split"]].drop_duplicates()
         shown = ", ".join(f"{line} ({split})" for line, split in names.itertuples(index=False))
         figure = plot(lines, labels, f"{name}: {quantity}")
-        yield str(quantity), plotted(figure), f"{shown} by epoch; runs: {lines['run'].nunique()}"
+        yield str(quantity), plot_png(figure), f"{shown} by epoch; runs: {lines['run'].nunique()}"
 
 
 def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
@@ -69,7 +69,7 @@ def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     return figure
 
 
-def labelled(settings: pd.DataFrame, runs: Sequence[str]) -> dict[str, str]:
+def legend_of(settings: pd.DataFrame, runs: Sequence[str]) -> dict[str, str]:
     """Run -> what a legend calls it: the settings in which the runs differ, behind the beginning of its id."""
     rows = settings[settings["run"].isin(runs)].set_index("run").drop(columns="experiment")
     keys = [str(key) for key in rows if rows[key].nunique() > 1][:NAMED]

@@ -12,7 +12,7 @@ import click
 
 from gen import results
 from gen.on_ray.scoring import Wanted, score_worker
-from jobs.cluster import connected, fitted
+from jobs.cluster import connection, run_trainer
 from jobs.options import Job, refusing
 from jobs.stored import find, missing
 
@@ -43,7 +43,7 @@ def main(dry_run: bool, **options: Any) -> int:
             print(f"{run}  {figure.split}  {figure.name}  {figure.n_fake} images  {figure.features or '-'}")
         print(f"{wanted.experiment}: {len(todo)} figures of {len(wanted.stored)} runs are missing")
         return 0
-    with connected():
+    with connection():
         return measure(wanted, len(todo))
 
 
@@ -82,7 +82,7 @@ def measure(wanted: Wanted, count: int) -> int:
             ),
         )
         try:
-            if not fitted(trainer, name):
+            if not run_trainer(trainer, name):
                 return 1
         finally:
             lines.put(None)

@@ -21,7 +21,7 @@ from gen.engine.build import build_model, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
 from gen.record.tensorboard import check_installed
-from gen.results.renamed import present
+from gen.results.renamed import to_present
 from gen.results.storage import Storage, check_name
 from gen.zoo import ZOO, entry
 from jobs.runs import on_first_stage
@@ -85,9 +85,9 @@ class Asked:
         """The data set. ValueError where it is missing or damaged, or where the entry or the features do not fit it."""
         dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
         check_stage(self.config, dataset)
-        self.features().found(dataset)  # the weights that it needs are there, and the labels to learn from
+        self.features().find(dataset)  # the weights that it needs are there, and the labels to learn from
         model = build_model(self.config, dataset, cpu)
-        steering(self.config, self.described(dataset), model)
+        steering(self.config, self.naming_judge(dataset), model)
         return dataset
 
     def submission(self, attempt: str, data_hash: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,9 +100,9 @@ class Asked:
         """The extractor that is asked for."""
         return Features.of(self.config, self.data_root, self.download)
 
-    def described(self, dataset: Dataset) -> Judge:
+    def naming_judge(self, dataset: Dataset) -> Judge:
         """A judge that can name the figures of a model. ValueError where there is no extractor for the data set."""
-        return judge_by(self.features().described(dataset), dataset, self.config.evaluate, torch.device("cpu"))
+        return judge_by(self.features().describe(dataset), dataset, self.config.evaluate, torch.device("cpu"))
 
 
 DATA_OPTIONS: Sequence[Callable[..., Any]] = (
@@ -132,7 +132,7 @@ OPTIONS: Sequence[Callable[..., Any]] = (
 )
 
 
-def shared(command: Callable[..., Any]) -> Callable[..., Any]:
+def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the shared options to a job."""
     for option in reversed(OPTIONS):
         command = option(command)
@@ -153,8 +153,8 @@ def resolve(options: dict[str, Any]) -> Asked:
     if (stage := options.pop("stage_one")) is not None:
         config = on_first_stage(config, storage, stage)
     said = {keys[key]: value for key, value in taken.items() if value is not None} | data_settings(options)
-    pairs = present(config.family, pairs)
-    config = agreed(config, pairs, said)
+    pairs = to_present(config.family, pairs)
+    config = configure(config, pairs, said)
     places = {"data.name": config.data.name, "evaluate.features": config.evaluate.features}
     config = override(config, {key: everywhere(name) for key, name in places.items()})
     if weights := config.machine.inception_weights:
@@ -165,7 +165,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     if tensorboard:
         check_installed()
     return Asked(
-        config.resolved(),
+        config.resolve(),
         storage,
         name,
         absolute(root),
@@ -176,7 +176,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     )
 
 
-def agreed(config: Config, pairs: dict[str, str], said: dict[str, Any], prefix: str = "") -> Config:
+def configure(config: Config, pairs: dict[str, str], said: dict[str, Any], prefix: str = "") -> Config:
     """`config` with the settings `pairs` of --set and those `said` by options of their own, whose dotted keys begin
     with `prefix`. ValueError where the two say different things."""
 
@@ -192,7 +192,7 @@ def agreed(config: Config, pairs: dict[str, str], said: dict[str, Any], prefix: 
     return found
 
 
-def named(option: str, text: str | None) -> list[str]:
+def split_names(option: str, text: str | None) -> list[str]:
     """The names in A,B,C; none of None. ValueError if an option is there and names none."""
     found = [part.strip() for part in (text or "").split(",") if part.strip()]
     if text is not None and not found:

@@ -34,7 +34,7 @@ class Plan:
     seconds: float  # after which it ends, to go on another time
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
 
-    def described(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
         """What it is beside its settings: part of what its name stands for."""
         space = self.space
         keys = {key: words(domain) for key, domain in sorted(space.keys.items())}
@@ -50,7 +50,7 @@ class Plan:
         with torch.device("cpu" if looks else "meta"):
             for one in {repr(one.model): one.model for one in self.configs}.values():
                 one.build(dataset.shape)  # each draw fits the images
-        model, judge = build_model(config, dataset, torch.device("cpu")), self.asked.described(dataset)
+        model, judge = build_model(config, dataset, torch.device("cpu")), self.asked.naming_judge(dataset)
         measured, metric = judge.steers(model), judge.full_name(config.evaluate.metric)
         check_objective(self.space, metric, self.configs, measured, [phase.name for phase in model.phases()])
         return dataset
@@ -96,7 +96,7 @@ def plan(options: dict[str, Any]) -> Plan:
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
     drawn = [override(config, draw(space, config.seed, index)) for index in range(space.samples)]
-    configs = [override(one, {"seed": one.seed + more}).resolved() for one in drawn for more in range(seeds)]
+    configs = [override(one, {"seed": one.seed + more}).resolve() for one in drawn for more in range(seeds)]
     asked = dataclasses.replace(asked, config=config)
     return Plan(asked, space, configs, seeds, most, seconds(time) if time else math.inf, gpus)
 

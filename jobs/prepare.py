@@ -15,8 +15,8 @@ import click
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.parts import Part, Runner
-from jobs.cluster import connected
-from jobs.options import DATA_OPTIONS, Job, absolute, agreed, data_settings, pair, refusing
+from jobs.cluster import connection
+from jobs.options import DATA_OPTIONS, Job, absolute, configure, data_settings, pair, refusing
 from jobs.progress import duration
 
 SECONDS = 1.0  # between two lines
@@ -44,11 +44,11 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
         wrong = next((key for key in keys if not key.startswith("data.")), None)
         if wrong:
             raise ValueError(f"setting {wrong} is not about data; allowed here: data.*")
-        config = agreed(DataConfig(), keys, said, "data.")
+        config = configure(DataConfig(), keys, said, "data.")
         dataset = open_dataset(
             config, absolute(data_root), download, verify=True, parts=absolute(parts), runner=reporting(over_cluster)
         )
-    print(described(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
+    print(describe(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
     skipped = dataset.manifest["skipped"]
     for image in skipped[:LISTED]:
         print(f"left out: {image['image']!a}: {image['why']}")
@@ -58,10 +58,10 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
 
 def over_cluster(parts: Sequence[Part]) -> Iterator[int]:
     """Makes parts on a Ray cluster, to which it connects only if there is something to make."""
-    with connected():
-        from gen.on_ray.prepare import spread
+    with connection():
+        from gen.on_ray.prepare import make_parts
 
-        yield from spread(parts)
+        yield from make_parts(parts)
 
 
 def reporting(runner: Runner) -> Runner:
@@ -87,7 +87,7 @@ def reporting(runner: Runner) -> Runner:
     return run
 
 
-def described(dataset: Dataset) -> str:
+def describe(dataset: Dataset) -> str:
     """One line: what there is."""
     counts = ", ".join(
         f"{'+'.join(f'{count:,}' for count in dataset.manifest['counts'][split])} {split}" for split in dataset.splits

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def shown(runs: int, done: int) -> Iterator[Callable[[Standing], None]]:
+def show_progress(runs: int, done: int) -> Iterator[Callable[[Standing], None]]:
     """Inside, what to tell where a search of `runs` runs stands, `done` of which ended before."""
     if not sys.stdout.isatty():
         yield lambda standing: print(line(standing), flush=True)

@@ -14,7 +14,7 @@ from gen.zoo import restore
 SOME = 10  # runs that a refusal names
 
 
-def known(storage: results.Storage) -> list[str]:
+def experiments_of(storage: results.Storage) -> list[str]:
     """Names of the experiments in a storage."""
     return [name for name in storage.folders("") if not name.startswith("_")]
 
@@ -23,7 +23,7 @@ def find_run(storage: results.Storage, text: str) -> tuple[str, str]:
     """Experiment and run that `text` names: EXPERIMENT/RUN, EXPERIMENT (its best run), or RUN of any experiment.
     ValueError if there is none, or more than one."""
     experiment, sign, run = text.partition("/")
-    experiments = known(storage)
+    experiments = experiments_of(storage)
     if sign:
         with_weights = storage.folders(f"{experiment}/_checkpoints") if experiment in experiments else []
         if run not in with_weights:

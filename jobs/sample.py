@@ -17,12 +17,12 @@ from gen import results
 from gen.data.dataset import check_trained_on, open_dataset
 from gen.distributed.machine import resolve_device
 from gen.engine.build import build_model
-from gen.pictures import KINDS, Scene, allowed, paint
+from gen.pictures import KINDS, Scene, choose_kinds, paint
 from gen.record import checkpoint
-from gen.results.best import best_run, ranked
+from gen.results.best import best_run, rank_runs
 from gen.zoo import restore
 from jobs.curves import curves
-from jobs.options import Job, named, refusing, show
+from jobs.options import Job, refusing, show, split_names
 
 
 @click.command(cls=Job, help=__doc__)
@@ -43,8 +43,8 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
     with refusing():
         storage, device = results.Storage(options["storage"]), resolve_device(options["device"])
         if asked is not None:
-            runs = [wanted] if wanted else list(ranked(storage, name)["run"])
-            for quantity, png, text in list(curves(storage, name, named("curves", asked), runs)):
+            runs = [wanted] if wanted else list(rank_runs(storage, name)["run"])
+            for quantity, png, text in list(curves(storage, name, split_names("curves", asked), runs)):
                 write(out / "-".join([name, *([wanted] if wanted else []), "curves", f"{quantity}.png"]), png, text)
             return
         run = wanted or best_run(storage, name)
@@ -58,8 +58,8 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
         model = build_model(config, dataset, torch.device("cpu"))
         dtype, split = next(model.parameters()).dtype, options["split"]
         scene = Scene(dataset, device, dtype, split, [pair(text) for text in options["pairs"]])
-        kinds = allowed(model, named("kinds", options["kinds"]))
-        if scene.pairs and not any(kind.paired(model) for kind in kinds):
+        kinds = choose_kinds(model, split_names("kinds", options["kinds"]))
+        if scene.pairs and not any(kind.has_pairs(model) for kind in kinds):
             raise ValueError(
                 f"pair={options['pairs'][0]}: no picture here joins two images of {config.entry}; leave it out"
             )

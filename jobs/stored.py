@@ -17,9 +17,9 @@ from gen.judge import Features, Figure, Judge, judge_by
 from gen.metrics.table import METRICS
 from gen.on_ray.scoring import Stored, Wanted, on_record
 from gen.record import checkpoint
-from gen.results.best import ranked
+from gen.results.best import rank_runs
 from gen.zoo import restore
-from jobs.options import named
+from jobs.options import split_names
 
 
 def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:
@@ -31,14 +31,14 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         at_least("best", best, 1)
         if runs:
             raise ValueError("run and best both choose runs; say one of them")
-        runs = list(ranked(place, name).dropna(subset=["best", "checkpoint"])["run"])[:best]
+        runs = list(rank_runs(place, name).dropna(subset=["best", "checkpoint"])["run"])[:best]
     for run in runs:
         if run not in ticks:
             known = ", ".join(ticks) or "none"
             raise ValueError(f"run {run!r} of {name} has no stored weights; those that have: {known}")
     if not ticks:
         raise ValueError(f"no run of {name} in {place} has stored weights")
-    metrics = named("metrics", options["metrics"])
+    metrics = split_names("metrics", options["metrics"])
     images = options["images"] or 0
     if options["images"] is not None:
         at_least("images", images, 2)
@@ -53,7 +53,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         place,
         name,
         [
-            Stored(run, ticks[run], begun["data_hash"][run], judged(begun["config"][run], settings))
+            Stored(run, ticks[run], begun["data_hash"][run], judged_as(begun["config"][run], settings))
             for run in dict.fromkeys(runs or ticks)
         ],
         tuple(dict.fromkeys(options["splits"])) or ("validation", "test"),
@@ -72,7 +72,7 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
         config, dataset = one.config, wanted.dataset(one)
         if (key := (config.data, config.evaluate)) not in judges:
             features = Features.of(config, wanted.data_root, wanted.download)
-            extractor = features.found(dataset, wanted.storage)
+            extractor = features.find(dataset, wanted.storage)
             judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"))
         model = build_model(config, dataset, torch.device("cpu"))
         for split in wanted.splits:
@@ -85,6 +85,6 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
         raise ValueError(f"metrics={','.join(absent)}: not measured for these runs; allowed: {allowed}{more}")
 
 
-def judged(text: str, settings: dict[str, Any]) -> RunConfig:
+def judged_as(text: str, settings: dict[str, Any]) -> RunConfig:
     """A run's config with other features and another machine."""
     return override(restore(text), settings)

@@ -14,12 +14,12 @@ import click
 from gen.engine.fit import Tick
 from gen.record import names
 from gen.results import Lease
-from jobs.cluster import connected, facts, fitted
-from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared, show
+from jobs.cluster import connection, facts, run_trainer
+from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
 
 
 @click.command(cls=Job, help=__doc__)
-@shared
+@shared_options
 def main(**options: Any) -> int:
     """Checks everything that can be checked before anything starts, then trains."""
     with refusing():
@@ -30,7 +30,7 @@ def main(**options: Any) -> int:
             return 0
         dataset = asked.open()
         asked.storage.check_writable()
-    with connected():
+    with connection():
         return train(asked, dataset.hash)
 
 
@@ -75,7 +75,7 @@ def train(asked: Asked, data_hash: str) -> int:
             ),
         )
         try:
-            if not fitted(trainer, name):
+            if not run_trainer(trainer, name):
                 return 1
         finally:
             queue.put(None)

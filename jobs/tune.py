@@ -15,14 +15,14 @@ from gen.data.dataset import Dataset
 from gen.distributed.machine import resolve_device, set_threads
 from gen.metrics.table import direction
 from gen.record import names
-from jobs.cluster import connected, facts
-from jobs.options import Job, refusing, shared, show
+from jobs.cluster import connection, facts
+from jobs.options import Job, refusing, shared_options, show
 from jobs.plan import Plan, plan
-from jobs.progress import shown
+from jobs.progress import show_progress
 
 
 @click.command(cls=Job, help=__doc__)
-@shared
+@shared_options
 @click.option("--max-epochs", type=int, help="Another name of --epochs: those of a run that is never stopped.")
 @click.option("--samples", type=int, help="Configurations to draw; default: what suits the family.")
 @click.option("--seeds", type=int, default=1, show_default=True, help="Runs of each configuration, from --seed up.")
@@ -40,11 +40,11 @@ def main(**options: Any) -> int:
     with refusing():
         wanted = plan(options)
         if wanted.asked.dry_run:
-            show(wanted.space.config, search=wanted.described())
+            show(wanted.space.config, search=wanted.about())
             return 0
         dataset = wanted.open()
         wanted.asked.storage.check_writable()
-    with connected():
+    with connection():
         return search(wanted, dataset)
 
 
@@ -57,7 +57,7 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     asked, space = wanted.asked, wanted.space
     config, name, storage = space.config, asked.name, asked.storage
     lease = results.Lease(storage, name)
-    about = wanted.described()
+    about = wanted.about()
     grows = {key: about.pop(key) for key in ("samples", "seeds")}
     note = names.note(config, dataset.hash, job="tune", search=about, **grows)
     with refusing():
@@ -75,7 +75,7 @@ def search(wanted: Plan, dataset: Dataset) -> int:
         by_run = {named.of(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
         print(f"{name}: {len(by_run)} runs, {done} on record; {preflight.in_words(needed)} each", flush=True)
-        with shown(len(by_run), done) as hear:
+        with show_progress(len(by_run), done) as hear:
             found = search.search(
                 Search(runs=by_run, **asked.submission(lease.attempt, dataset.hash, facts())),
                 lease,
@@ -104,13 +104,13 @@ def search(wanted: Plan, dataset: Dataset) -> int:
 
 def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
     """Measures the leaders in full, where that is asked for; gives what went wrong."""
-    from gen.on_ray.leaders import SPLITS, leaders, measure_leaders, stored
+    from gen.on_ray.leaders import SPLITS, best_weights, leaders, measure_leaders
     from gen.on_ray.scoring import Wanted
 
     asked = wanted.asked
     if wanted.space.config.evaluate.full != "leaders":
         return []
-    best = stored(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
+    best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
     where = (asked.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
     return measure_leaders(
         Wanted(*where),

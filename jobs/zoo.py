@@ -34,7 +34,7 @@ def main(name: str | None, as_json: bool) -> None:
         configs = [entry(name)] if name else list(ZOO.values())
         rows = [row(config) for config in configs]
     if as_json:
-        told = rows[0] | describe.told(configs[0]) | {"search": search(configs[0])} if name else rows
+        told = rows[0] | describe.describe_entry(configs[0]) | {"search": search(configs[0])} if name else rows
         print(json.dumps(told, indent=2))
     elif name:
         print("\n".join(page(configs[0], rows[0])))
@@ -46,19 +46,19 @@ def main(name: str | None, as_json: bool) -> None:
 def row(config: RunConfig) -> dict[str, Any]:
     """An entry in the table, on the images that it trains on if nothing else is said."""
     shape = open_dataset(config.data).shape
-    model = built(config, shape)
+    model = build_bare(config, shape)
     return {
         "entry": config.entry,
         "family": config.family,
         "paper": describe.citation(config),
         "data": f"{config.data.name} {shape.size}x{shape.size}x{shape.channels}",
-        "parameters": model.learned(),
+        "parameters": model.count_learned(),
         "epochs": config.budget.epochs,
         "capabilities": abilities(model),
     }
 
 
-def built(config: RunConfig, shape: Shape) -> Model:
+def build_bare(config: RunConfig, shape: Shape) -> Model:
     """The entry's model, and no numbers where it can do without: a prior runs its first stage once."""
     if isinstance(config.model, TwoStageConfig):
         return on_stage(config, StageOne("", "", FIRST, "", "", entry(FIRST).model)).model.build(shape)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from ray.tune.search.sample import Domain
 
-from gen.config import dotted
+from gen.config import to_dotted
 from gen.results.renamed import first_key
-from tune_spaces.space import Space, covered
+from tune_spaces.space import Space, is_covered
 
 
 def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
@@ -21,9 +21,9 @@ def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
     for key, domain in space.keys.items():
         first = first_key(space.config.family, key)  # so that a setting that is renamed is drawn as it was before
         generator = np.random.default_rng([seed, index, zlib.crc32(first.encode())])
-        drawn = dotted(dict(_leaves(key, domain, generator)))
+        drawn = to_dotted(dict(_leaves(key, domain, generator)))
         below = [fixed for fixed in space.fixed if fixed.startswith(f"{key}.")]
-        settings |= {leaf: value for leaf, value in drawn.items() if not covered(leaf, below)}
+        settings |= {leaf: value for leaf, value in drawn.items() if not is_covered(leaf, below)}
     return settings
 
 

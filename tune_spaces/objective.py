@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from gen.config import RunConfig, flat
 from gen.metrics.table import metric
-from tune_spaces.space import Space, covered
+from tune_spaces.space import Space, is_covered
 
 PROTOCOL = ("data", "evaluate", "budget", "machine")  # groups whose settings say how, where or how long is measured
 
@@ -19,8 +19,8 @@ def check_objective(
     `measured` are the held-out figures of the entry, `phases` the names of its phases, which begin those of its
     training figures.
     """
-    varying = varied(configs)
-    works = [name for name in (space.metric, *measured) if name in measured and not scaled(name, varying)]
+    varying = varying_settings(configs)
+    works = [name for name in (space.metric, *measured) if name in measured and not settings_of_scale(name, varying)]
     advice = f"use {works[0]}" if works else "measured: " + ", ".join(measured)
     if figure.partition("/")[0] in (*phases, "engine"):
         raise ValueError(f"metric={figure!r} is measured on training images: runs do not compare by it; {advice}")
@@ -29,7 +29,7 @@ def check_objective(
             f"metric={figure!r} is no figure of {space.config.entry} to search by; allowed: {', '.join(measured)}; "
             f"{advice}"
         )
-    if scaling := scaled(figure, varying):
+    if scaling := settings_of_scale(figure, varying):
         raise ValueError(f"metric={figure!r} changes its scale with {', '.join(scaling)}, which vary; {advice}")
     if len({bool(config.train.ema) for config in configs}) > 1:
         raise ValueError(
@@ -47,12 +47,12 @@ def check_searchable(space: Space) -> None:
             raise ValueError(f"{key} cannot be searched: figures of runs that differ by it do not compare; use --set")
 
 
-def scaled(figure: str, varying: Sequence[str]) -> list[str]:
+def settings_of_scale(figure: str, varying: Sequence[str]) -> list[str]:
     """Those of the settings `varying` that change the scale of a figure."""
-    return [key for key in varying if covered(key, metric(figure).scale)]
+    return [key for key in varying if is_covered(key, metric(figure).scale)]
 
 
-def varied(configs: Sequence[RunConfig]) -> list[str]:
+def varying_settings(configs: Sequence[RunConfig]) -> list[str]:
     """The settings that differ among runs, the seed apart."""
     rows = [flat(config) for config in configs]
     keys = dict.fromkeys(key for row in rows for key in row)

@@ -12,7 +12,7 @@ from ray import tune
 
 from gen.config import RunConfig, flat, override
 from gen.config.variants import KIND
-from gen.results.renamed import present, present_key
+from gen.results.renamed import present_key, to_present
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def extend(space: Space, choices: Mapping[str, str]) -> Space:
     keys: dict[str, Any] = {}
     configs = [space.config]
     for name, values in choices.items():
-        forms = [present(space.config.family, {name: value.strip()}) for value in values.split(",")]
+        forms = [to_present(space.config.family, {name: value.strip()}) for value in values.split(",")]
         overridden = [override(space.config, form) for form in forms]
         key = min(forms[0], key=len)  # an old form may be several settings now: a kind and a field of it
         found = [
@@ -72,9 +72,9 @@ def _shut(space: Space, keys: Iterable[str], configs: Sequence[RunConfig]) -> Sp
     variants = {key for key in shut if key in fields and any(name.startswith(f"{key}.") for name in fields)}
 
     def stays(key: str) -> bool:
-        above = [variant for variant in variants if covered(key, [variant])]
+        above = [variant for variant in variants if is_covered(key, [variant])]
         shared = all(key.removeprefix(f"{one}.").partition(".")[0] in shared_fields(one, configs) for one in above)
-        return key not in shut and not covered(key, shut - variants) and (not above or (key in fields and shared))
+        return key not in shut and not is_covered(key, shut - variants) and (not above or (key in fields and shared))
 
     return replace(
         space, keys={key: domain for key, domain in space.keys.items() if stays(key)}, fixed=space.fixed | shut
@@ -88,6 +88,6 @@ def shared_fields(key: str, configs: Sequence[RunConfig]) -> set[str]:
     return {entry.name for base in bases for entry in fields_of(base)}
 
 
-def covered(key: str, keys: Iterable[str]) -> bool:
+def is_covered(key: str, keys: Iterable[str]) -> bool:
     """Whether `key` is one of `keys` or below one."""
     return any(key == above or key.startswith(f"{above}.") for above in keys)

@@ -4,7 +4,7 @@ from gen.config.identity import FREE, essence, identity, is_free, on_stage, to_j
 from gen.config.model import ModelConfig, StageOne, TwoStageConfig
 from gen.config.override import Config, override
 from gen.config.tree import Budget, DataConfig, EvaluateConfig, Machine, RunConfig, TrainConfig
-from gen.config.variants import dotted, flat, is_variant, name_of, nested
+from gen.config.variants import flat, is_variant, name_of, to_dotted, to_tree
 
 __all__ = [
     "FREE",
@@ -18,15 +18,15 @@ __all__ = [
     "StageOne",
     "TrainConfig",
     "TwoStageConfig",
-    "dotted",
     "essence",
     "flat",
     "identity",
     "is_free",
     "is_variant",
     "name_of",
-    "nested",
     "on_stage",
     "override",
+    "to_dotted",
     "to_json",
+    "to_tree",
 ]

@@ -147,17 +147,17 @@ def comments_in(source: str) -> dict[str, str]:
 
 def source_of(config: RunConfig) -> Source:
     """Where an entry's model comes from."""
-    return parsed(sys.modules[type(config.model).__module__].__doc__ or "")
+    return parse_docstring(sys.modules[type(config.model).__module__].__doc__ or "")
 
 
-def parsed(docstring: str) -> Source:
+def parse_docstring(docstring: str) -> Source:
     """A model's docstring: the paper first, then a numbered list of deviations, where there are any."""
     paper, *rest = DEVIATIONS.split(inspect.cleandoc(docstring), 1)
     items = [item for text in rest for item in re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:]]
-    return Source(unwrapped(paper), tuple(unwrapped(item.partition("\n\n")[0]) for item in items))
+    return Source(unwrap(paper), tuple(unwrap(item.partition("\n\n")[0]) for item in items))
 
 
-def unwrapped(text: str) -> str:
+def unwrap(text: str) -> str:
     """A text on one line."""
     return " ".join(text.split())
 
@@ -165,7 +165,7 @@ def unwrapped(text: str) -> str:
 def citation(config: RunConfig) -> str:
     """Authors and year of an entry's paper: that of the kinds by which it differs from its model's defaults, where they
     cite one, else the model's own, or the link where it names no authors; "" where it has none."""
-    kinds = [unwrapped(inspect.getdoc(kind) or "") for kind in unusual(config.model)]
+    kinds = [unwrap(inspect.getdoc(kind) or "") for kind in unusual(config.model)]
     paper = source_of(config).paper
     found = [match[1] for text in kinds if (match := CITATION.search(text))]
     found = found or [match[1] for pattern in (CITATION, LINK) if (match := pattern.search(paper))][:1]
@@ -192,14 +192,14 @@ def kinds_text(configs: Iterable[RunConfig], width: int = WIDTH) -> str:
     lines = list[str]()
     for group in alike(choice for choice, _ in found.values()):
         keys = [f"{choice.key} ({', '.join(found[choice.key, id(choice.kinds)][1])})" for choice in group]
-        lines += folded(", ".join(keys), width, "  ")
+        lines += fold(", ".join(keys), width, "  ")
         for name in group[0].kinds:
             fields = " ".join(f"{field.key}={field.text}" for field in group[0].fields(name))
-            lines += folded(fields, width, f"    {name:14}  ")
+            lines += fold(fields, width, f"    {name:14}  ")
     return "\n".join(lines)
 
 
-def folded(text: str, width: int, first: str) -> list[str]:
+def fold(text: str, width: int, first: str) -> list[str]:
     """A text in lines, the first of which begins with `first` and the others as far to the right."""
     lines = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
     return lines or [first.rstrip()]
@@ -211,26 +211,26 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "", width: int = 0) -> 
     lines = list[str]()
     for *texts, last in rows:
         first = indent + "".join(f"{text:{length}}  " for text, length in zip(texts, widths, strict=True))
-        lines += folded(last, width, first) if width else [(first + last).rstrip()]
+        lines += fold(last, width, first) if width else [(first + last).rstrip()]
     return lines
 
 
-def told(config: RunConfig) -> dict[str, Any]:
+def describe_entry(config: RunConfig) -> dict[str, Any]:
     """All that is described of an entry, as JSON can hold it."""
     groups = [
-        {"keys": {choice.key: choice.chosen for choice in group}, "kinds": kinds_told(group[0])}
+        {"keys": {choice.key: choice.chosen for choice in group}, "kinds": describe_kinds(group[0])}
         for group in alike(choices(config))
     ]
     every = [dataclasses.asdict(setting) for setting in settings(config) if setting.key not in FIXED]
     return {"source": dataclasses.asdict(source_of(config)), "settings": every, "choices": groups}
 
 
-def kinds_told(choice: Choice) -> list[dict[str, Any]]:
+def describe_kinds(choice: Choice) -> list[dict[str, Any]]:
     """Each kind's name, docstring and fields."""
     return [
         {
             "kind": name,
-            "about": unwrapped(inspect.getdoc(kind) or ""),
+            "about": unwrap(inspect.getdoc(kind) or ""),
             "fields": [dataclasses.asdict(field) for field in choice.fields(name)],
         }
         for name, kind in choice.kinds.items()
@@ -240,11 +240,11 @@ def kinds_told(choice: Choice) -> list[dict[str, Any]]:
 def page(config: RunConfig, width: int) -> Iterator[str]:
     """The same as lines."""
     source = source_of(config)
-    yield from ("Paper:", *folded(source.paper, width, "  "), "")
+    yield from ("Paper:", *fold(source.paper, width, "  "), "")
     if source.deviations:
         yield "What deviates from it:"
         for number, deviation in enumerate(source.deviations, 1):
-            yield from folded(deviation, width, f"  {number}. ")
+            yield from fold(deviation, width, f"  {number}. ")
         yield ""
     yield "Settings, by --set KEY=VALUE:"
     yield from columns([one.line for one in settings(config) if one.key not in FIXED], "  ", width)
@@ -252,6 +252,6 @@ def page(config: RunConfig, width: int) -> Iterator[str]:
     for group in alike(choices(config)):
         yield from ("", "  " + ", ".join(f"{choice.key} (here {choice.chosen})" for choice in group))
         for name, kind in group[0].kinds.items():
-            yield from folded(unwrapped(inspect.getdoc(kind) or ""), width, f"    {name}: ")
+            yield from fold(unwrap(inspect.getdoc(kind) or ""), width, f"    {name}: ")
             if fields := group[0].fields(name):
                 yield from columns([field.line for field in fields], "      ", width)

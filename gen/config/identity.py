@@ -9,7 +9,7 @@ from typing import Any
 
 from gen.config.model import StageOne, TwoStageConfig
 from gen.config.tree import RunConfig
-from gen.config.variants import nested, uncommon
+from gen.config.variants import to_tree, uncommon
 from gen.results.renamed import VERSION
 
 FREE = ("budget", "machine", "evaluate.full", "evaluate.leaders")  # settings that are no part of a run's identity
@@ -23,7 +23,7 @@ def is_free(key: str) -> bool:
 
 def essence(config: RunConfig) -> dict[str, Any]:
     """The settings that make a run what it is: those that are not free and do not equal their fields' defaults."""
-    leaves = uncommon(config.resolved()) | {key: getattr(config, key) for key in ALWAYS}
+    leaves = uncommon(config.resolve()) | {key: getattr(config, key) for key in ALWAYS}
     return {key: value for key, value in leaves.items() if not is_free(key)}
 
 
@@ -36,7 +36,7 @@ def identity(config: RunConfig, data_hash: str) -> str:
 
 def to_json(config: RunConfig) -> str:
     """Lossless: `gen.zoo.restore` gives the config back. Keys are sorted, so equal configs are equal texts."""
-    return json.dumps({"version": VERSION, **nested(config)}, sort_keys=True)
+    return json.dumps({"version": VERSION, **to_tree(config)}, sort_keys=True)
 
 
 def on_stage(config: RunConfig, stage_one: StageOne | None) -> RunConfig:

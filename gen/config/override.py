@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 from gen.checks import one_of
 from gen.config.tree import RunConfig
-from gen.config.variants import dotted, flat, hints, is_group, is_variant, kinds_of, name_of
-from gen.results.renamed import present
+from gen.config.variants import flat, hints, is_group, is_variant, kinds_of, name_of, to_dotted
+from gen.results.renamed import to_present
 
 Config = TypeVar("Config")
 FIXED = ("entry", "family")  # chosen by the entry, not overridden
@@ -26,9 +26,9 @@ def override(config: Config, settings: Mapping[str, Any], prefix: str = "") -> C
     it is another than the one in force. ValueError for an unknown key (names the nearest valid ones), a field of
     another kind (names the kinds that have it), a value of the wrong type, or one out of range.
     """
-    leaves = dotted(settings)
+    leaves = to_dotted(settings)
     if isinstance(config, RunConfig):
-        leaves = present(config.family, leaves)
+        leaves = to_present(config.family, leaves)
         if fixed := [key for key in leaves if key.partition(".")[0] in FIXED]:
             raise unknown(config, fixed[0], prefix)
     return _override(config, leaves, prefix)

@@ -138,7 +138,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0, MOST_SEED)
 
-    def resolved(self) -> RunConfig:
+    def resolve(self) -> RunConfig:
         """With `train.micro_batches` set, from the number of workers where it is 0. ValueError if workers and
         micro-batches do not fit."""
         count = self.train.micro_batches or self.machine.workers

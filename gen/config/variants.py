@@ -60,21 +60,21 @@ def flat(group: Any, prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def nested(group: Any) -> dict[str, Any]:
+def to_tree(group: Any) -> dict[str, Any]:
     """The same as a tree, for JSON."""
     tree: dict[str, Any] = {KIND: name_of(group)} if is_variant(group) else {}
     for entry in dataclasses.fields(group):
         value = getattr(group, entry.name)
-        tree[entry.name] = nested(value) if is_group(value) else value
+        tree[entry.name] = to_tree(value) if is_group(value) else value
     return tree
 
 
-def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def to_dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A tree of settings by dotted keys, as `flat` has them; what is dotted already stays."""
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
         key = prefix.removesuffix(".") if prefix and name == KIND else prefix + name.removesuffix(f".{KIND}")
-        leaves |= dotted(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+        leaves |= to_dotted(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
     return leaves
 
 

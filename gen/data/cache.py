@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from gen.config import DataConfig
 from gen.data.columns import is_image
-from gen.data.decode import resized
-from gen.data.parts import Made, Part, Runner, array_of, cut, digest, made, refuse_damaged, unlike
-from gen.data.places import OUT_OF_REACH, shown
+from gen.data.decode import resize
+from gen.data.parts import Made, Part, Runner, array_of, cut, digest, note_of, refuse_damaged, unlike
+from gen.data.places import OUT_OF_REACH, without_secrets
 from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
 from gen.phase import Shape
 from gen.results.storage import Storage
@@ -46,11 +46,11 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
     """Writes the arrays of `raw` into the folder; gives the manifest. ValueError for bad images or a bad layout."""
     check(config.name, raw)
     picks = split_up(raw, config.validation)
-    orders = ordered(picks, config, shelf)
-    notes = finished(orders, runner)
+    orders = order_parts(picks, config, shelf)
+    notes = finish_parts(orders, runner)
     skipped = faults(orders, notes)
     if skipped and not config.skip_bad:
-        where = shown(source.place) if source.place else config.name
+        where = without_secrets(source.place) if source.place else config.name
         raise refuse_damaged(where, [name for name, _ in skipped], [why for _, why in skipped])
     channels, side = common(config, picks, orders, notes)
     written: dict[str, list[dict[str, NDArray[Any]]]] = {}
@@ -58,26 +58,26 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
         written[split] = []
         for index, pick in enumerate(tables):
             parts = orders.get((split, index), [])
-            rows = pick.rows[kept(parts, notes)] if parts else pick.rows
+            rows = pick.rows[sound_mask(parts, notes)] if parts else pick.rows
             if not len(rows):
                 raise ValueError(f"data set {config.name}: {split} has no images; each split needs at least 1")
             columns = {}
             for name, column in pick.columns.items():
                 path = folder / file_name(split, index, name)
                 if isinstance(column, Pictures):
-                    columns[name] = joined(path, parts, notes, (len(rows), channels, side, side))
+                    columns[name] = join_parts(path, parts, notes, (len(rows), channels, side, side))
                 else:
-                    columns[name] = copied(path, name, column, rows, config)
+                    columns[name] = copy_rows(path, name, column, rows, config)
             written[split].append(columns)
     return {
         "shape": dataclasses.asdict(Shape(channels, side, raw.classes)),
         "classes": list(raw.names),
         "listing": listing(raw),
         "skipped": [{"image": name, "why": why} for name, why in skipped],
-    } | described(written)
+    } | describe_arrays(written)
 
 
-def described(written: Written) -> dict[str, Any]:
+def describe_arrays(written: Written) -> dict[str, Any]:
     """What a manifest says of arrays: their hash, counts, shapes and types."""
     return {
         "hash": content_hash(written),
@@ -148,7 +148,7 @@ def split_up(raw: Raw, share: float) -> Picks:
 Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]
 
 
-def ordered(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
+def order_parts(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
     """(split, table index) -> the orders for its images, where they are files."""
     return {
         (split, index): cut(column, pick.rows, config.size, config.filter, shelf, f"{split}-{index}-{name}")
@@ -159,17 +159,19 @@ def ordered(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
     }
 
 
-def finished(orders: Orders, runner: Runner) -> dict[str, Made]:
+def finish_parts(orders: Orders, runner: Runner) -> dict[str, Made]:
     """Path -> what each part holds, after `runner` made those that are missing, and again those with images out of
     reach: they may be there now."""
     parts = [part for found in orders.values() for part in found]
-    notes = {part.path: note for part in parts if (note := made(part)) and not OUT_OF_REACH & {*note.damaged.values()}}
+    notes = {
+        part.path: note for part in parts if (note := note_of(part)) and not OUT_OF_REACH & {*note.damaged.values()}
+    }
     missing = [part for part in parts if part.path not in notes]
     if missing:
         for _ in runner(missing):
             pass
     for part in missing:
-        note = made(part)
+        note = note_of(part)
         if note is None:
             raise RuntimeError(f"{part.shelf}/{part.path} was made and cannot be read; is it a place all hosts share?")
         notes[part.path] = note
@@ -186,7 +188,7 @@ def faults(orders: Orders, notes: Mapping[str, Made]) -> list[tuple[str, str]]:
     ]
 
 
-def kept(parts: Sequence[Part], notes: Mapping[str, Made]) -> NDArray[np.bool_]:
+def sound_mask(parts: Sequence[Part], notes: Mapping[str, Made]) -> NDArray[np.bool_]:
     """Which images of all parts together are sound."""
     masks = []
     for part in parts:
@@ -212,7 +214,7 @@ def common(config: DataConfig, picks: Picks, orders: Orders, notes: Mapping[str,
     raise ValueError(f"data set {config.name} has no image that can be read")
 
 
-def created(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+def create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """An array in a file whose blocks are set aside: a full disk is an error here, not a fault while it is filled."""
     array: NDArray[Any] = open_memmap(path, "w+", dtype, shape)
     with path.open("r+b") as file:
@@ -221,9 +223,9 @@ def created(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     return array
 
 
-def joined(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], shape: tuple[int, ...]) -> NDArray[Any]:
+def join_parts(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], shape: tuple[int, ...]) -> NDArray[Any]:
     """A column of all parts' images; grey ones repeated where the set is in colour."""
-    array = created(path, np.uint8, shape)
+    array = create_array(path, np.uint8, shape)
     start = 0
     for part in parts:
         if count := notes[part.path].shape[0]:
@@ -232,15 +234,15 @@ def joined(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], shape: 
     return array
 
 
-def copied(path: Path, name: str, column: Any, rows: Rows, config: DataConfig) -> NDArray[Any]:
+def copy_rows(path: Path, name: str, column: Any, rows: Rows, config: DataConfig) -> NDArray[Any]:
     """A column of an array's rows, images resized."""
     images = is_image(name)
     side = config.size or column.shape[-1]
     shape = (len(rows), column.shape[1], side, side) if images else (len(rows),)
-    array = created(path, column.dtype, shape)
+    array = create_array(path, column.dtype, shape)
     for start in range(0, len(rows), CHUNK):
         chunk = column[rows[start : start + CHUNK]]
-        array[start : start + CHUNK] = resized(chunk, config.size, config.filter) if images else chunk
+        array[start : start + CHUNK] = resize(chunk, config.size, config.filter) if images else chunk
     return array
 
 

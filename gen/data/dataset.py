@@ -27,7 +27,7 @@ from gen.data import cache as filling
 from gen.data import labels
 from gen.data.columns import is_image
 from gen.data.parts import Runner, here
-from gen.data.places import changed, shown, title
+from gen.data.places import has_changed, title, without_secrets
 from gen.data.raw import Source
 from gen.data.sources import find_source
 from gen.phase import Shape
@@ -73,7 +73,7 @@ class Dataset:
         return max(len(next(iter(table.values()))) for table in self.splits[split])
 
     @property
-    def pictured(self) -> str:
+    def image_column(self) -> str:
         """The first column of images: by which a set is judged that has no "image"."""
         return next(column for table in self.splits["train"] for column in table if is_image(column))
 
@@ -119,7 +119,7 @@ def open_dataset(
         recorded = manifest["originals"]
         if not source.place:
             return root is None or bool(recorded == fingerprint(source, originals))
-        return not changed(source.place, recorded) and not (verify and listed(source) != manifest["listing"])
+        return not has_changed(source.place, recorded) and not (verify and digest_place(source) != manifest["listing"])
 
     filled: list[str] = []
 
@@ -133,7 +133,7 @@ def open_dataset(
         manifest = filling.fill(fresh, config, source, raw, shelf, here if inside else runner)  # no other host has it
         return {"originals": marks} | manifest
 
-    dataset = cached(place, config, sound, fill)
+    dataset = read_or_fill(place, config, sound, fill)
     if not shelf_of(place, config, parts)[1]:  # the parts of a cache that is whole
         for done in filled:
             shutil.rmtree(done, ignore_errors=True)
@@ -149,10 +149,10 @@ def few_labels(config: DataConfig, place: Path, whole: Dataset) -> Dataset:
         found = labels.fill(fresh, whole.splits, whole.shape.classes, config.labels, config.label_seed)
         return {**whole.manifest, **found, "originals": {"whole": whole.hash}}
 
-    return cached(place, config, lambda manifest: bool(manifest["originals"] == {"whole": whole.hash}), fill)
+    return read_or_fill(place, config, lambda manifest: bool(manifest["originals"] == {"whole": whole.hash}), fill)
 
 
-def cached(
+def read_or_fill(
     place: Path,
     config: DataConfig,
     sound: Callable[[Mapping[str, Any]], bool],
@@ -190,7 +190,7 @@ def settings_of(config: DataConfig) -> dict[str, Any]:
 def display(name: str) -> str:
     """A data set's name for tables and messages."""
     source = find_source(name)
-    return f"{name.partition(':')[0]}:{shown(source.place)}" if source.place else name
+    return f"{name.partition(':')[0]}:{without_secrets(source.place)}" if source.place else name
 
 
 def slug(name: str) -> str:
@@ -216,7 +216,7 @@ def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storag
     return Storage(f"{head.rstrip('/')}/{name}{question}{query}"), True
 
 
-def listed(source: Source) -> str:
+def digest_place(source: Source) -> str:
     """The digest of all files of a place as they are now."""
     return filling.listing(source.load(Path(), False, Path()))
 
@@ -234,7 +234,8 @@ def read(folder: Path, sound: Callable[[Mapping[str, Any]], bool]) -> Dataset | 
         manifest = json.loads(text)
         splits = {
             split: tuple(
-                {column: opened(folder / like["file"], like) for column, like in columns.items()} for columns in tables
+                {column: map_column(folder / like["file"], like) for column, like in columns.items()}
+                for columns in tables
             )
             for split, tables in manifest["splits"].items()
         }
@@ -252,7 +253,7 @@ def read(folder: Path, sound: Callable[[Mapping[str, Any]], bool]) -> Dataset | 
     return Dataset(name, shape, found, splits, manifest)
 
 
-def opened(path: Path, like: Mapping[str, Any]) -> Tensor:
+def map_column(path: Path, like: Mapping[str, Any]) -> Tensor:
     """A stored column, mapped to be read: all processes of a host share the pages, and it may be larger than memory,
     which a map that could be written may not."""
     array = np.load(path, mmap_mode="r")

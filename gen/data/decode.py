@@ -65,7 +65,7 @@ def decode(data: bytes) -> Image.Image:
         raise DamagedError(text[:120] or type(error).__name__) from error
 
 
-def fitted(image: Image.Image, size: int, kind: str) -> Image.Image:
+def fit_square(image: Image.Image, size: int, kind: str) -> Image.Image:
     """The largest centred square of an image, resized to `size` pixels a side; size 0: the image as it is."""
     if not size:
         return image
@@ -84,8 +84,8 @@ def pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     return array.transpose(2, 0, 1)
 
 
-def resized(images: NDArray[Any], size: int, kind: str) -> NDArray[np.uint8]:
-    """Images (N, C, H, W) at `size` pixels a side, as `fitted` does it; size 0, and their own size: as they are.
+def resize(images: NDArray[Any], size: int, kind: str) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) at `size` pixels a side, as `fit_square` does it; size 0, and their own size: as they are.
 
     Pillow resizes bytes with whole numbers: the same pixels, and so the same hash, on every machine.
     """
@@ -94,5 +94,5 @@ def resized(images: NDArray[Any], size: int, kind: str) -> NDArray[np.uint8]:
     out = np.empty((*images.shape[:2], size, size), np.uint8)
     for number, channels in enumerate(images):
         for channel, plane in enumerate(channels):
-            out[number, channel] = np.asarray(fitted(Image.fromarray(plane), size, kind))
+            out[number, channel] = np.asarray(fit_square(Image.fromarray(plane), size, kind))
     return out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.data.places import listed, reader, shown
+from gen.data.places import list_files, reader, without_secrets
 from gen.data.raw import Columns, File, Pictures, Raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -25,19 +25,19 @@ DOMAINS = {"A": "a", "B": "b"}
 
 def images_of(place: str) -> tuple[list[File], dict[str, list[int]]]:
     """The image files of a place, sorted, and its marks. ValueError if there are none."""
-    files, marks = listed(place)
-    found = [file for file in files if file.name.lower().endswith(SUFFIXES) and not hidden(file.name)]
+    files, marks = list_files(place)
+    found = [file for file in files if file.name.lower().endswith(SUFFIXES) and not is_hidden(file.name)]
     if not found:
-        raise ValueError(f"{shown(place)} holds no images; their names end in {', '.join(SUFFIXES)}")
+        raise ValueError(f"{without_secrets(place)} holds no images; their names end in {', '.join(SUFFIXES)}")
     return found, marks
 
 
-def hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether a name is not meant to be seen: .DS_Store, and what macOS adds to archives."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def grouped(files: Iterable[File], start: int) -> dict[str, list[File]]:
+def group_by_folder(files: Iterable[File], start: int) -> dict[str, list[File]]:
     """Files by the folder in which they lie, counted from character `start` of their names; "" for none."""
     groups: dict[str, list[File]] = {}
     for file in files:
@@ -46,11 +46,11 @@ def grouped(files: Iterable[File], start: int) -> dict[str, list[File]]:
     return groups
 
 
-def opened(files: list[File], start: int = 0, stop: Iterable[str] = ()) -> int:
+def skip_outer_folders(files: list[File], start: int = 0, stop: Iterable[str] = ()) -> int:
     """How many characters of all names are folders that hold everything, and so mean nothing: `horse2zebra/`. Folders
     called as in `stop` mean something."""
     while True:
-        groups = grouped(files, start)
+        groups = group_by_folder(files, start)
         (head, *more) = groups
         if more or not head or head in stop:
             return start
@@ -63,13 +63,13 @@ def load_images(place: str) -> Raw:
     One folder that holds everything is no class. ValueError for a layout that leaves doubt.
     """
     files, marks = images_of(place)
-    start = opened(files, stop=SPLITS)
-    groups = grouped(files, start)
+    start = skip_outer_folders(files, stop=SPLITS)
+    groups = group_by_folder(files, start)
     called = [SPLITS[head.lower()] for head in groups if head.lower() in SPLITS]
     if len(called) > len(set(called)) or any(head not in SPLITS and head.lower() in SPLITS for head in groups):
         raise ValueError(
-            f"{shown(place)} has {', '.join(f'{head}/' for head in sorted(groups))}; name its splits train/, val/ and "
-            f"test/, each once"
+            f"{without_secrets(place)} has {', '.join(f'{head}/' for head in sorted(groups))}; name its splits "
+            f"train/, val/ and test/, each once"
         )
     if not called:
         labelled = {"train": by_class(place, files, start)}
@@ -77,9 +77,13 @@ def load_images(place: str) -> Raw:
         others = sorted(groups.keys() - SPLITS.keys())
         if others:
             what = f"the folder {others[0]}/" if others[0] else f"the image {groups[''][0].name!r}"
-            raise ValueError(f"{shown(place)} has {what} beside its splits; move it away, or into one of them")
+            raise ValueError(
+                f"{without_secrets(place)} has {what} beside its splits; move it away, or into one of them"
+            )
         if not any(SPLITS[head] == "train" for head in groups):
-            raise ValueError(f"{shown(place)} has {', '.join(f'{head}/' for head in sorted(groups))} but no train/")
+            raise ValueError(
+                f"{without_secrets(place)} has {', '.join(f'{head}/' for head in sorted(groups))} but no train/"
+            )
         labelled = {SPLITS[head]: by_class(place, found, start + len(head) + 1) for head, found in groups.items()}
     names = sorted({name for classes in labelled.values() for name in classes})
     if len(names) < 2:
@@ -87,19 +91,21 @@ def load_images(place: str) -> Raw:
     for split, classes in labelled.items():
         if names and (strange := classes.keys() - labelled["train"].keys()):
             what = f"the class {min(strange)!r}" if min(strange) else "images without a class"
-            raise ValueError(f"{shown(place)} has {what} in its {split}, which train/ has not; move them away")
+            raise ValueError(
+                f"{without_secrets(place)} has {what} in its {split}, which train/ has not; move them away"
+            )
     splits = {split: (table(place, classes, names),) for split, classes in labelled.items()}
     return Raw(splits, len(names), names, marks)
 
 
 def by_class(place: str, files: list[File], start: int) -> dict[str, list[File]]:
     """Class -> its files; {"": files} where there are no class folders. ValueError where some lie in one, some not."""
-    found = grouped(files, start)
+    found = group_by_folder(files, start)
     if len(found) > 1 and "" in found:
         other = next(name for name in found if name)
         raise ValueError(
-            f"{shown(place)} has both images without a class ({found[''][0].name!r}) and class folders ({other}/); "
-            f"bring all into class folders, or none"
+            f"{without_secrets(place)} has both images without a class ({found[''][0].name!r}) and class folders "
+            f"({other}/); bring all into class folders, or none"
         )
     return found
 
@@ -118,19 +124,21 @@ def load_unpaired(place: str) -> Raw:
     Zhu et al. 2017, https://arxiv.org/abs/1703.10593. ValueError if a domain of a split is missing.
     """
     files, marks = images_of(place)
-    start = opened(files, stop=("trainA", "trainB"))
-    groups = grouped(files, start)
+    start = skip_outer_folders(files, stop=("trainA", "trainB"))
+    groups = group_by_folder(files, start)
     missing = [name for name in ("trainA", "trainB") if name not in groups]
     if missing:
         raise ValueError(
-            f"{shown(place)} has no {' and no '.join(missing)}; unpaired sets are trainA trainB testA testB"
+            f"{without_secrets(place)} has no {' and no '.join(missing)}; unpaired sets are trainA trainB testA testB"
         )
     splits: dict[str, tuple[Columns, ...]] = {}
     for split, heads in {"train": ("train",), "validation": ("val", "valid"), "test": ("test",)}.items():
         for head in heads:
             there = [f"{head}{domain}" for domain in DOMAINS if f"{head}{domain}" in groups]
             if len(there) == 1:
-                raise ValueError(f"{shown(place)} has {there[0]} alone; bring its other domain too, or move it away")
+                raise ValueError(
+                    f"{without_secrets(place)} has {there[0]} alone; bring its other domain too, or move it away"
+                )
             if there and split not in splits:
                 splits[split] = tuple(
                     {column: Pictures(place, groups[f"{head}{domain}"])} for domain, column in DOMAINS.items()
@@ -143,14 +151,14 @@ def load_tiny_imagenet(root: Path, download: bool, scratch: Path) -> Raw:
     (the true test has no labels), `val/images/*.JPEG` with `val/val_annotations.txt`, or `val/WNID/*.JPEG`."""
     place = str(only_one(root, "tiny-imagenet", "http://cs231n.stanford.edu/tiny-imagenet-200.zip"))
     files, _ = images_of(place)
-    start = opened(files, stop=("train", "val"))
-    groups = grouped(files, start)
+    start = skip_outer_folders(files, stop=("train", "val"))
+    groups = group_by_folder(files, start)
     if not {"train", "val"} <= groups.keys():
         raise ValueError(f"{place} has {', '.join(sorted(groups))}; Tiny ImageNet has train/ and val/")
     train = by_class(place, groups["train"], start + len("train/"))
     test = by_class(place, groups["val"], start + len("val/"))
     read, prefix = reader(place), files[0].name[:start]
-    texts = [file.name for file in listed(place)[0] if file.name.endswith(".txt")]
+    texts = [file.name for file in list_files(place)[0] if file.name.endswith(".txt")]
     if list(test) == ["images"]:
         if f"{prefix}val/val_annotations.txt" not in texts:
             raise ValueError(f"{place} has no val/val_annotations.txt, which tells the classes of val/images")

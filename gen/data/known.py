@@ -115,7 +115,7 @@ def load_svhn(kind: Any, root: Path, download: bool, scratch: Path, extra: bool 
         part: ({"image": found[part].data, "label": found[part].labels},) for part in ("train", "test")
     }
     if extra:
-        images = chained([found["train"].data, found["extra"].data])
+        images = chain([found["train"].data, found["extra"].data])
         splits["train"] = ({"image": images, "label": np.concatenate([found["train"].labels, found["extra"].labels])},)
     return Raw(splits, 10, [str(digit) for digit in range(10)])
 
@@ -125,7 +125,7 @@ def load_svhn_extra(kind: Any, root: Path, download: bool, scratch: Path) -> Raw
     return load_svhn(kind, root, download, scratch, extra=True)
 
 
-def chained(arrays: Sequence[NDArray[np.uint8]]) -> Lazy:
+def chain(arrays: Sequence[NDArray[np.uint8]]) -> Lazy:
     """Arrays of images one behind the other, without a copy of them."""
     starts = np.cumsum([0, *map(len, arrays)])
 
@@ -152,11 +152,11 @@ def load_stacked(kind: Any, root: Path, download: bool, scratch: Path) -> Raw:
         (one,) = digits.splits[split]
         threes = np.random.default_rng(number).integers(0, len(one["image"]), (count, 3))
         labels = np.asarray(one["label"])[threes] @ np.array([100, 10, 1])
-        splits[split] = ({"image": stacked(np.asarray(one["image"]), threes), "label": labels.astype(np.int64)},)
+        splits[split] = ({"image": stack_digits(np.asarray(one["image"]), threes), "label": labels.astype(np.int64)},)
     return Raw(splits, 1000, [f"{mode:03d}" for mode in range(1000)])
 
 
-def stacked(images: NDArray[np.uint8], threes: NDArray[np.int64]) -> Lazy:
+def stack_digits(images: NDArray[np.uint8], threes: NDArray[np.int64]) -> Lazy:
     """Grey images (N, 1, H, W) as channels: image i is made of rows `threes[i]`."""
     return Lazy((len(threes), 3, *images.shape[2:]), lambda rows: images[threes[rows], 0])
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gen.data.cache import CHUNK, created, described, file_name
+from gen.data.cache import CHUNK, create_array, describe_arrays, file_name
 
 
-def drawn(labels: NDArray[np.int64], classes: int, count: int, seed: int) -> NDArray[np.int64]:
+def choose_rows(labels: NDArray[np.int64], classes: int, count: int, seed: int) -> NDArray[np.int64]:
     """Sorted numbers of `count` rows that keep their labels: as many of each class, or one more of some.
 
     A function of its arguments alone. ValueError if a class has too few, or if nothing would be left.
@@ -45,19 +45,19 @@ def fill(folder: Path, splits: Any, classes: int, count: int, seed: int) -> dict
         (columns,) = ({name: column.numpy() for name, column in table.items()} for table in tables)
         rows = np.arange(len(columns["label"]))
         if split == "train":
-            rows = drawn(columns["label"], classes, count, seed)
-        few = {name: taken(folder / file_name(split, 0, name), column, rows) for name, column in columns.items()}
+            rows = choose_rows(columns["label"], classes, count, seed)
+        few = {name: write_rows(folder / file_name(split, 0, name), column, rows) for name, column in columns.items()}
         rest = few["image"]
         if split == "train":
             others = np.setdiff1d(np.arange(len(columns["label"])), rows)
-            rest = taken(folder / file_name(split, 1, "unlabelled"), columns["image"], others)
+            rest = write_rows(folder / file_name(split, 1, "unlabelled"), columns["image"], others)
         written[split] = [few, {"unlabelled": rest}]
-    return described(written)
+    return describe_arrays(written)
 
 
-def taken(path: Path, column: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+def write_rows(path: Path, column: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
     """Rows of a column in a file of their own."""
-    array = created(path, column.dtype, (len(rows), *column.shape[1:]))
+    array = create_array(path, column.dtype, (len(rows), *column.shape[1:]))
     for start in range(0, len(rows), CHUNK):
         array[start : start + CHUNK] = column[rows[start : start + CHUNK]]
     return array

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen.data.decode import DamagedError, decode, fitted, pixels
-from gen.data.places import reader, shown
+from gen.data.decode import DamagedError, decode, fit_square, pixels
+from gen.data.places import reader, without_secrets
 from gen.data.raw import File, Pictures
 from gen.results.storage import Storage
 
@@ -59,7 +59,7 @@ def make(part: Part) -> int:
     read, images, damaged = reader(part.place), list[Image.Image](), dict[int, str]()
     for position, name in enumerate(part.names):
         try:
-            image = fitted(decode(read(name)), part.size, part.filter)
+            image = fit_square(decode(read(name)), part.size, part.filter)
         except DamagedError as error:
             damaged[position] = str(error)
             continue
@@ -82,7 +82,7 @@ def make(part: Part) -> int:
 def unlike(place: str, name: str, size: tuple[int, int]) -> ValueError:
     """The error for images that need a common size."""
     return ValueError(
-        f"images must be square and of one size, but {name!r} of {shown(place)} is {size[0]}x{size[1]}; "
+        f"images must be square and of one size, but {name!r} of {without_secrets(place)} is {size[0]}x{size[1]}; "
         f"give --size, which crops them to their centre and resizes them"
     )
 
@@ -120,11 +120,11 @@ def cut(pictures: Pictures, rows: NDArray[np.int64], size: int, kind: str, shelf
             f"{path}-{number:05d}-{digest(piece)}",
             sum(file.size for file in piece),
         )
-        for number, piece in enumerate(sliced(files, most))
+        for number, piece in enumerate(slice_files(files, most))
     ]
 
 
-def sliced(files: Sequence[File], most: int) -> Iterator[Sequence[File]]:
+def slice_files(files: Sequence[File], most: int) -> Iterator[Sequence[File]]:
     """Files in slices of at most `most`, and of about ENCODED bytes."""
     piece: list[File] = []
     held = 0
@@ -149,7 +149,7 @@ def first_side(pictures: Pictures, rows: NDArray[np.int64]) -> int:
     return 0
 
 
-def made(part: Part) -> Made | None:
+def note_of(part: Part) -> Made | None:
     """What the part holds; None if it is not made, or not of as many images as was ordered."""
     text = part.shelf.get(f"{part.path}.json")
     if text is None:

@@ -28,7 +28,7 @@ def normal(place: str) -> str:
     return place if "://" in place else os.path.normpath(Path(place).expanduser().absolute())
 
 
-def shown(place: str) -> str:
+def without_secrets(place: str) -> str:
     """A place without secrets."""
     return str(Storage(place))
 
@@ -44,22 +44,24 @@ def is_archive(place: str) -> bool:
     try:
         found = storage.filesystem.get_file_info(storage.full(""))
     except OSError as error:
-        raise ValueError(f"{shown(place)} cannot be read: {one_line(error)}") from None
+        raise ValueError(f"{without_secrets(place)} cannot be read: {one_line(error)}") from None
     if found.type == fs.FileType.NotFound:
-        raise ValueError(f"{shown(place)} does not exist; name a folder or a zip archive of images, or a URI of one")
+        raise ValueError(
+            f"{without_secrets(place)} does not exist; name a folder or a zip archive of images, or a URI of one"
+        )
     return bool(found.type == fs.FileType.File)
 
 
-def listed(place: str) -> tuple[list[File], dict[str, list[int]]]:
+def list_files(place: str) -> tuple[list[File], dict[str, list[int]]]:
     """Every file of a place, sorted by name, and its marks: path below it ("": itself) -> size and time of change
     of the archive, or of each folder. They tell cheaply whether files came or went; a folder of a bucket has none.
     ValueError, one line, if it cannot be listed."""
     try:
         if is_archive(place):
             return entries(place), {"": mark(place)}
-        files, marks = walked(place) if Storage(place).is_local else (objects(place), {})
+        files, marks = walk_folder(place) if Storage(place).is_local else (objects(place), {})
     except OSError as error:
-        raise ValueError(f"{shown(place)} cannot be read: {one_line(error)}") from None
+        raise ValueError(f"{without_secrets(place)} cannot be read: {one_line(error)}") from None
     return sorted(files), marks
 
 
@@ -71,15 +73,17 @@ def entries(place: str) -> list[File]:
     for file in found:
         path = file.name.replace("\\", "/")  # text: half a million Paths take seconds
         if path.startswith("/") or ".." in path.split("/"):
-            raise ValueError(f"{shown(place)} is refused: its entry {file.name!r} points outside of the archive")
+            raise ValueError(
+                f"{without_secrets(place)} is refused: its entry {file.name!r} points outside of the archive"
+            )
         if "\\" in file.name:
             raise ValueError(
-                f"{shown(place)} has the entry {file.name!r}, with \\ between folders; pack it anew, with /"
+                f"{without_secrets(place)} has the entry {file.name!r}, with \\ between folders; pack it anew, with /"
             )
     return sorted(found)
 
 
-def walked(place: str) -> tuple[list[File], dict[str, list[int]]]:
+def walk_folder(place: str) -> tuple[list[File], dict[str, list[int]]]:
     """The files of a local folder and the marks of its folders. Links are followed, but not into a folder above."""
     files, marks = [], {}
     root = Storage(place).place
@@ -127,7 +131,7 @@ def mark(place: str, path: str = "") -> list[int]:
     return [info.size if info.type == fs.FileType.File else 0, info.mtime_ns or 0]
 
 
-def changed(place: str, marks: Mapping[str, list[int]]) -> bool:
+def has_changed(place: str, marks: Mapping[str, list[int]]) -> bool:
     """Whether what was marked is there and is another. A place that is gone or out of reach has not changed."""
     try:
         mark(place)
@@ -143,16 +147,16 @@ def changed(place: str, marks: Mapping[str, list[int]]) -> bool:
 
 
 @functools.lru_cache(maxsize=4)
-def kept(place: str, stamp: tuple[int, ...]) -> zipfile.ZipFile:
+def open_archive(place: str, stamp: tuple[int, ...]) -> zipfile.ZipFile:
     """An archive, opened once a process: its table of half a million entries takes seconds to read."""
     storage = Storage(place)
     if storage.is_local:
         return zipfile.ZipFile(storage.place)
     raw: Any = storage.filesystem.open_input_file(storage.full(""))
-    return zipfile.ZipFile(buffered(raw))
+    return zipfile.ZipFile(buffer_reads(raw))
 
 
-def buffered(raw: Any) -> BinaryIO:
+def buffer_reads(raw: Any) -> BinaryIO:
     """A file of object storage that is read in large pieces."""
     return io.BufferedReader(raw, BUFFER)
 
@@ -160,10 +164,11 @@ def buffered(raw: Any) -> BinaryIO:
 def archive(place: str) -> zipfile.ZipFile:
     """The zip archive at a place. ValueError if it is none or is damaged."""
     try:
-        return kept(place, tuple(mark(place)))
+        return open_archive(place, tuple(mark(place)))
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{shown(place)} is not a whole zip archive ({one_line(error).rstrip('.')}); fetch or make it again"
+            f"{without_secrets(place)} is not a whole zip archive ({one_line(error).rstrip('.')}); "
+            f"fetch or make it again"
         ) from None
 
 

@@ -18,12 +18,12 @@ PASSES_KEPT = 2  # a draw may straddle two passes
 
 
 @functools.lru_cache(maxsize=16)
-def mixed(length: int) -> Tensor:
+def mixture(length: int) -> Tensor:
     """A fixed order (length,) of rows: sources are often sorted by class, and a part of them must not be one class."""
     return torch.from_numpy(np.random.default_rng([0, length]).permutation(length))
 
 
-def scaled(images: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+def from_uint8(images: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """uint8 images, 0 to 255, to [-1, 1] on the device; both ends are exact. They move as bytes."""
     moved = images.to(device, non_blocking=True)
     wide = moved.to(torch.float64 if dtype == torch.float64 else torch.float32)
@@ -31,14 +31,14 @@ def scaled(images: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """The inverse of `scaled`: images in [-1, 1] to 0 .. 255, rounded; what lies outside is clamped, NaN is 0."""
+    """The inverse of `from_uint8`: images in [-1, 1] to 0 .. 255, rounded; what lies outside is clamped, NaN is 0."""
     wide = images.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
     return wide.add(1).mul_(127.5).round_().clamp_(0, 255).nan_to_num_(0).to(torch.uint8)
 
 
 def on_device(column: str, rows: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Rows of a table's column as a batch has them: images as floats in [-1, 1], all else as it is stored."""
-    return scaled(rows, device, dtype) if is_image(column) else rows.to(device)
+    return from_uint8(rows, device, dtype) if is_image(column) else rows.to(device)
 
 
 def rows_of(
@@ -50,7 +50,7 @@ def rows_of(
     for table in dataset.splits[split]:
         for name, column in table.items():
             rows = numbers % len(column)
-            batch[name] = on_device(name, column[mixed(len(column))[rows] if mix else rows], device, dtype)
+            batch[name] = on_device(name, column[mixture(len(column))[rows] if mix else rows], device, dtype)
     return batch
 
 

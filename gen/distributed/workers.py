@@ -20,7 +20,7 @@ class Workers:
     size: int = 1
 
     @staticmethod
-    def joined() -> Workers:
+    def current() -> Workers:
         """The workers of torch.distributed's default group, or one alone where there is none."""
         if not torch.distributed.is_initialized():
             return ALONE

@@ -64,8 +64,8 @@ def fit(
     ends it as "failed", the last good checkpoint kept. With several workers each iterates it; rank 0 writes.
     `judge`: one that a process keeps from run to run. ValueError for a config that does not fit the data.
     """
-    run = Run(config.resolved(), dataset, device, workers, home, judge)
-    if run.ended():
+    run = Run(config.resolve(), dataset, device, workers, home, judge)
+    if run.is_over():
         yield run.at(dict(run.evals))
         return
     again = bool(home and home.report_again and run.progress.tick)
@@ -114,7 +114,7 @@ class Run:
         self.record = Record(home, config, dataset, workers, self.metric)
         self.progress = self.record.resume(self.stepper)
 
-    def ended(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the run that was resumed has nothing left to do; else it is going on, which is an event."""
         if self.progress.status == "stopped" or (self.progress.status and self._complete()):
             return True
@@ -144,7 +144,7 @@ class Run:
             progress.last = math.nan
             return self.end("failed", str(error))
         trained = time.perf_counter()
-        with stepper.shown() as model:
+        with stepper.evaluating() as model:
             figures = self.judge.figures(model, "validation", self.tick_images, self._weights, self.workers, self.cheap)
             self._weigh(model, figures)
             if config.evaluate.pictures and progress.tick % config.evaluate.pictures == 0:
@@ -185,7 +185,7 @@ class Run:
         progress, start = self.progress, time.perf_counter()
         progress.measured_tick = progress.best_tick
         weights = self.record.best(progress, self.device)
-        with self.stepper.shown() as shown:
+        with self.stepper.evaluating() as shown:
             model = copy.deepcopy(shown)
         if weights is not None:
             model.load_state_dict(weights)

@@ -85,7 +85,7 @@ class Freezer:
         self.state = JUDGED
 
     @contextmanager
-    def thawed(self, number: int) -> Iterator[list[Tensor]]:
+    def thawing(self, number: int) -> Iterator[list[Tensor]]:
         """`thaw` for a while, then frozen again."""
         try:
             yield self.thaw(number)
@@ -93,7 +93,7 @@ class Freezer:
             self.freeze()
 
     @contextmanager
-    def judged(self) -> Iterator[None]:
+    def judging(self) -> Iterator[None]:
         """`judge` for a while, then frozen again."""
         self.judge()
         try:

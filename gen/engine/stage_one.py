@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gen.capabilities import Quantises, TwoStage, has
 from gen.config import ModelConfig, RunConfig, StageOne, TwoStageConfig, flat
-from gen.data.dataset import MANIFEST, Dataset, Table, opened
+from gen.data.dataset import MANIFEST, Dataset, Table, map_column
 from gen.data.stream import on_device
 from gen.phase import Model, Shape
 from gen.record import checkpoint
@@ -83,23 +83,23 @@ def with_codes(
             f"first stage {stage.experiment}/{stage.run} has other weights by now: {found}, they were {stage.hash}; "
             f"submit again, under another --name"
         )
-    return staged(dataset, stage, weights, device, cache)
+    return add_codes(dataset, stage, weights, device, cache)
 
 
-def staged(
+def add_codes(
     dataset: Dataset, stage: StageOne, weights: Mapping[str, Tensor], device: torch.device, cache: str | None = None
 ) -> Staged:
     """`dataset` with the column "codes", from the cache ($GENFLEET_CACHE or ~/.cache/genfleet) or computed into it."""
     place = Path(cache or os.environ.get("GENFLEET_CACHE") or "~/.cache/genfleet").expanduser()
     folder = place / f"codes-{FORMAT}-{stage.hash}-{dataset.hash}"
-    splits = read(folder, dataset)
+    splits = read_codes(folder, dataset)
     if splits is None:
         place.mkdir(parents=True, exist_ok=True)
         with FileLock(place / f"{folder.name}.lock"):
-            splits = read(folder, dataset)  # another process may have computed them while this one waited
+            splits = read_codes(folder, dataset)  # another process may have computed them while this one waited
             if splits is None:
                 build(folder, dataset, first_stage(stage, dataset.shape, weights).to(device), device)
-                splits = read(folder, dataset)
+                splits = read_codes(folder, dataset)
     if splits is None:
         raise RuntimeError(f"the cache {folder} was built and cannot be read")
     columns = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(Dataset)}
@@ -125,13 +125,13 @@ def install(model: Model, dataset: Dataset) -> None:
     model.first.load_state_dict(dict(dataset.weights))
 
 
-def read(folder: Path, dataset: Dataset) -> dict[str, tuple[Table, ...]] | None:
+def read_codes(folder: Path, dataset: Dataset) -> dict[str, tuple[Table, ...]] | None:
     """The splits of `dataset`, with the codes that a cache folder holds; None if they are not there, or damaged."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         return {
             split: tuple(
-                {**table, "codes": opened(folder / codes_file(split, index), like)} if like else table
+                {**table, "codes": map_column(folder / codes_file(split, index), like)} if like else table
                 for index, (table, like) in enumerate(zip(tables, manifest["splits"][split], strict=True))
             )
             for split, tables in dataset.splits.items()
@@ -156,7 +156,7 @@ def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) ->
         for split, tables in dataset.splits.items():
             manifest[split] = []
             for index, table in enumerate(tables):
-                codes = encoded(model, table, device)
+                codes = encode_images(model, table, device)
                 if codes is not None:
                     np.save(fresh / codes_file(split, index), codes)
                 like = None if codes is None else {"shape": list(codes.shape), "dtype": str(codes.dtype)}
@@ -167,7 +167,7 @@ def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) ->
         fresh.rename(folder)
 
 
-def encoded(model: Model, table: Table, device: torch.device) -> np.ndarray[Any, Any] | None:
+def encode_images(model: Model, table: Table, device: torch.device) -> np.ndarray[Any, Any] | None:
     """The codes of a table's images, in a small type of whole numbers; None without images."""
     if "image" not in table:
         return None

@@ -75,14 +75,14 @@ class Stepper:
         with torch.no_grad():
             if self.workers.rank == 0:
                 seed(self.device, self.seed, BEFORE)
-                with self.freezer.judged():
-                    model.fit(self.fitted_from)
+                with self.freezer.judging():
+                    model.fit(self.batch_to_fit)
             else:
                 for buffer in self.model.buffers():
                     buffer.zero_()
             self.workers.total(self.model.buffers())
 
-    def fitted_from(self, index: int) -> Batch:
+    def batch_to_fit(self, index: int) -> Batch:
         """Batch number `index` of the training images, in the order of the stream: the same for all workers."""
         draw, part = divmod(index, self.config.micro_batches)
         return self.stream.rows(draw, part * self.config.batch, (part + 1) * self.config.batch)
@@ -164,12 +164,12 @@ class Stepper:
         return nullcontext()
 
     @contextmanager
-    def shown(self) -> Iterator[Model]:
+    def evaluating(self) -> Iterator[Model]:
         """The weights to evaluate and keep, in evaluation mode: the averaged ones where there is an average."""
         if self.average:
             yield self.average.show(self.model, self._statistics)
         else:
-            with self.freezer.judged():
+            with self.freezer.judging():
                 yield self.model
 
     def _statistics(self, model: Model) -> None:
@@ -190,7 +190,7 @@ class Stepper:
                 with torch.no_grad():
                     prepared = model.prepare(batch)
                 for number, phase in enumerate(phases):
-                    with freezer.thawed(number), self.precision():
+                    with freezer.thawing(number), self.precision():
                         phase.loss(prepared)
             for buffer, kept in others:
                 buffer.copy_(kept)

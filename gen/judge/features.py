@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from gen.data.stream import scaled, to_uint8
+from gen.data.stream import from_uint8, to_uint8
 from gen.distributed.workers import Workers
 from gen.judge.figure import Figure
 from gen.judge.measure import Scope, first
@@ -40,7 +40,7 @@ class Gathered:
         self.paired = min(rows, self.n_real)  # images of each side in metrics of samples
         self.deficient = rows < self.extractor.width
 
-    def planned(self) -> list[Figure]:
+    def plan(self) -> list[Figure]:
         """All figures of these features."""
         if min(self.n_real, self.rows) < 2:  # one image has no covariance
             return []
@@ -73,7 +73,7 @@ class Gathered:
         images = first(self.rows, start, images)
         if not len(images) or not self.sums():
             return
-        rounded = scaled(to_uint8(images), images.device, torch.float32)
+        rounded = from_uint8(to_uint8(images), images.device, torch.float32)
         features = self.extractor.features(rounded)
         kept = first(len(self.kept), start, features)
         self.kept[start : start + len(kept)] = kept
@@ -101,7 +101,7 @@ class Gathered:
                 found[self.frechet] = reference.distance_to(self.kept)
         if self.wanted & {*KERNEL, *MANIFOLDS}:
             real = references.sample(split, self.column, self.paired, workers)
-            found |= compared(real, self.kept[: self.paired], self.wanted, workers)
+            found |= compare_samples(real, self.kept[: self.paired], self.wanted, workers)
         if self.score:
             found["inception_score"] = self.score.value()
         return found
@@ -109,7 +109,7 @@ class Gathered:
     def _figure(
         self, metric: str, n_real: int, n_fake: int, variant: str | None = None, deficient: bool = False
     ) -> Figure:
-        return self.scope.planned(
+        return self.scope.plan(
             metric,
             self.subject,
             n_real,
@@ -128,7 +128,7 @@ def subset(count: int) -> int:
     return min(kernel.SIZE, count // 2)
 
 
-def compared(real: Tensor, fakes: Tensor, wanted: set[str], workers: Workers) -> Mapping[str, float]:
+def compare_samples(real: Tensor, fakes: Tensor, wanted: set[str], workers: Workers) -> Mapping[str, float]:
     """Metrics of samples (n, D) of both sides. One worker does each, the kernel's and the neighbours', for all."""
     names = (*KERNEL, *MANIFOLDS)
     values = torch.zeros(len(names), dtype=torch.float64, device=real.device)

@@ -111,7 +111,7 @@ class Judge:
         with torch.no_grad():
             for measure in self._measures(model, split, images, weights, only):
                 measure.begin(self.device)
-                for index in range(workers.rank, -(-measure.needed // self.batch), workers.size):
+                for index in range(workers.rank, -(-measure.positions // self.batch), workers.size):
                     start = index * self.batch
                     rows = torch.arange(start, min(start + self.batch, measure.rows))
                     seed(self.device, NOISE, measure.noise, index)

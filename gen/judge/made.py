@@ -33,7 +33,7 @@ class Imitation(Measure):
             rows = min(scope.images, scope.length(sources[column])) if sources else scope.images
             self.parts.append(Gathered(scope, column, subject, rows))
         self.rows = max((part.rows for part in self.parts), default=0)
-        self.planned = [figure for part in self.parts for figure in part.planned()]
+        self.planned = [figure for part in self.parts for figure in part.plan()]
 
     def begin(self, device: torch.device) -> None:
         for part in self.parts:
@@ -69,8 +69,8 @@ class Reconstruction(Measure):
         for part in self.parts:
             errors = [metric for metric in ERRORS if metric != "ssim" or scope.dataset.shape.size >= SMALLEST]
             about = (part.subject, part.rows, part.rows)
-            self.planned += [scope.planned(metric, *about, column=part.column) for metric in errors]
-            self.planned += [figure for figure in part.planned() if figure.metric == part.frechet]
+            self.planned += [scope.plan(metric, *about, column=part.column) for metric in errors]
+            self.planned += [figure for figure in part.plan() if figure.metric == part.frechet]
 
     def begin(self, device: torch.device) -> None:
         self.errors = {}

@@ -33,13 +33,13 @@ class Scope:
         """Rows of a column in the split; 0 if it has none."""
         return self.dataset.count(self.split, column)
 
-    def planned(self, metric: str, subject: str, n_real: int, n_fake: int, **more: Any) -> Figure:
+    def plan(self, metric: str, subject: str, n_real: int, n_fake: int, **more: Any) -> Figure:
         """A figure to be measured here."""
         return Figure(metric, subject, PLANNED, n_real, n_fake, self.split, self.weights, **more)
 
     def about_images(self, metrics: Sequence[str], count: int, **more: Any) -> list[Figure]:
         """Figures of `count` real images themselves."""
-        return [self.planned(metric, "images", count, count, **more) for metric in metrics]
+        return [self.plan(metric, "images", count, count, **more) for metric in metrics]
 
 
 class Measure(ABC):
@@ -55,7 +55,7 @@ class Measure(ABC):
             self.planned = [figure for figure in self.planned if figure.name in names]
 
     @property
-    def needed(self) -> int:
+    def positions(self) -> int:
         """How many of the positions the planned figures need. Their batches stay as they are, and so does the noise."""
         return max(figure.n_fake for figure in self.planned)
 

@@ -57,21 +57,21 @@ class Features:
         check_alike(found, device, workers)
         return found
 
-    def found(self, dataset: Dataset, storage: Storage | None = None) -> Extractor:
+    def find(self, dataset: Dataset, storage: Storage | None = None) -> Extractor:
         """The extractor if nothing need be trained for it that `storage` does not hold (None: holds nothing), else only
         described. ValueError as `open`."""
 
         def kept(key: str, make: Callable[[], bytes]) -> bytes:
             if storage is None:
                 raise FileNotFoundError(key)
-            return stored(storage, key)
+            return get_weights(storage, key)
 
         try:
             return self._open(dataset, torch.device("cpu"), kept)
         except FileNotFoundError:
-            return self.described(dataset)
+            return self.describe(dataset)
 
-    def described(self, dataset: Dataset) -> Extractor:
+    def describe(self, dataset: Dataset) -> Extractor:
         """Its name, without its weights. ValueError as `open`, but for missing weights."""
         name, other = self._parts(dataset)
         if name in INCEPTION:
@@ -98,7 +98,7 @@ class Features:
             name,
             dataset,
             device,
-            column=dataset.pictured,
+            column=dataset.image_column,
             other=other,
             inception_weights=self.inception_weights or None,
             kept=kept,
@@ -131,10 +131,10 @@ class Keeper:
             data = make()
             self.storage.put(f"{FOLDER}/{key}", data)
         self.workers.wait(self.device)
-        return data if data is not None else stored(self.storage, key)
+        return data if data is not None else get_weights(self.storage, key)
 
 
-def stored(storage: Storage, key: str) -> bytes:
+def get_weights(storage: Storage, key: str) -> bytes:
     """What lies under `key`. FileNotFoundError if nothing does."""
     data = storage.get(f"{FOLDER}/{key}")
     if data is None:

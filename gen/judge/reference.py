@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gen.data.dataset import Dataset
-from gen.data.stream import mixed, scaled
+from gen.data.stream import from_uint8, mixture
 from gen.distributed.workers import Workers
 from gen.judge.networks.extractors import Extractor
 from gen.metrics.frechet import Reference
@@ -59,7 +59,9 @@ class References:
             workers.total([kept])
             return kept.cpu()
 
-        features: Tensor = self._cached(("sample", split, column, rows), compute, to_bytes, stored, workers)
+        features: Tensor = self._cached(
+            ("sample", split, column, rows), compute, to_bytes, features_from_bytes, workers
+        )
         return features.to(self.device)
 
     def count(self, split: str, column: str) -> int:
@@ -70,8 +72,8 @@ class References:
         images = self.dataset.column(split, column)
         for index, start in enumerate(range(0, rows, self.batch)):
             if index % workers.size == workers.rank:
-                picked = images[mixed(len(images))[start : min(start + self.batch, rows)]]
-                use(start, self.extractor.features(scaled(picked, self.device, torch.float32)))
+                picked = images[mixture(len(images))[start : min(start + self.batch, rows)]]
+                use(start, self.extractor.features(from_uint8(picked, self.device, torch.float32)))
 
     def _cached(
         self,
@@ -103,7 +105,7 @@ class References:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def stored(data: bytes) -> Tensor:
+def features_from_bytes(data: bytes) -> Tensor:
     """Features that `to_bytes` stored. ValueError if the bytes are damaged."""
     with reading("the stored features are damaged; delete _cache, and they are computed anew"):
         features: Tensor = from_bytes(data)

@@ -43,8 +43,8 @@ class Prior(Model, TwoStage):
         """Places and dimensions of the quantised latents of an image: (H, W, D)."""
         return *self.places, self.stage.code_vectors().shape[1]
 
-    def learned(self) -> int:
-        return super().learned() - sum(parameter.numel() for parameter in self.first.parameters())
+    def count_learned(self) -> int:
+        return super().count_learned() - sum(parameter.numel() for parameter in self.first.parameters())
 
     def codes_of(self, batch: Batch) -> Tensor:
         """Codes (B, ...) of the batch: its column, or where it has none, those of its images."""

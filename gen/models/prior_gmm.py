@@ -63,7 +63,7 @@ class MixturePrior(Prior, Fits, Imitates):
         }.items():
             self.register_buffer(name, start)
 
-    def learned(self) -> int:
+    def count_learned(self) -> int:
         return sum(part.numel() for part in (self.centre, self.basis, self.weights, self.means, self.factors))
 
     def phases(self) -> Sequence[Phase]:

@@ -76,7 +76,7 @@ class VAEPrior(Prior, Decodes, Encodes, Fits, Imitates, Interpolates):
         return [Phase("prior", nn.ModuleList([self.encoder, self.decoder]), self.loss, self.config.optimizer)]
 
     def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
-        target = self.scaled(batch)
+        target = self.to_fitted_scale(batch)
         mean, log_variance = self.posterior(target)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
         variance = (upcast(self.decoder(z)) - upcast(target)).square().mean()  # the likeliest, as in the sigma-VAE
@@ -90,12 +90,12 @@ class VAEPrior(Prior, Decodes, Encodes, Fits, Imitates, Interpolates):
             "largest_rate": by_unit.max(),
         }
 
-    def scaled(self, batch: Batch) -> Tensor:
+    def to_fitted_scale(self, batch: Batch) -> Tensor:
         """The latents (B, places * D) on the fitted scale."""
         return (self.latents(batch) - self.mean) / self.scale
 
     def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return self.posterior(self.scaled(batch))
+        return self.posterior(self.to_fitted_scale(batch))
 
     def posterior(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of q(z | latents), from latents on the fitted scale."""

@@ -92,7 +92,7 @@ class Growing(Networks):
         at_least("width", self.width, 1)
 
     def build(self, shape: Shape, latent: int, joined: int, numbers: int) -> Pair:
-        refuse_joined(joined)
+        refuse_conditioning(joined)
         if shape.size != SIZE:
             raise ValueError(
                 f"size={shape.size} is not allowed for these convolutions; scale the images: data.size={SIZE}"
@@ -111,7 +111,7 @@ class Strided(Networks):
         at_least("width", self.width, 1)
 
     def build(self, shape: Shape, latent: int, joined: int, numbers: int) -> Pair:
-        refuse_joined(joined)
+        refuse_conditioning(joined)
         width, side = self.width, shape.size // 16
         if shape.size % 16 or not side:
             raise ValueError(f"size={shape.size} must be a multiple of 16; scale the images, such as data.size=64")
@@ -129,7 +129,7 @@ class Strided(Networks):
 Networks.kinds = {"dense": Dense, "growing": Growing, "strided": Strided}
 
 
-def refuse_joined(joined: int) -> None:
+def refuse_conditioning(joined: int) -> None:
     """ValueError where labels are to join an image that convolutions take."""
     if joined:
         raise ValueError("model.conditioning=one_hot joins labels to flattened images; allowed: model.networks=dense")
@@ -165,14 +165,14 @@ class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, De
     def __init__(self, config: VAE.Config, shape: Shape) -> None:
         super().__init__()
         self.config, self.shape, self.latent_size = config, shape, config.latent
-        self.joined = config.conditioning.build(shape)
-        self.classes = self.joined.numbers
+        self.conditioning = config.conditioning.build(shape)
+        self.classes = self.conditioning.numbers
         self.needs = Model.needs | config.conditioning.needs
         if not config.conditioning.needs:
             self.without = frozenset({Conditional})
         self.likelihood = config.likelihood.build()
         self.density = self.likelihood.density
-        parts = (shape, config.latent, self.joined.numbers, self.likelihood.numbers)
+        parts = (shape, config.latent, self.conditioning.numbers, self.likelihood.numbers)
         self.encoder, self.decoder = config.networks.build(*parts)
         self.to(memory_format=torch.channels_last)  # convolutions train 1.1 to 1.7 times as fast, on a CPU too
         self.unmoved = dict.fromkeys(idle_biases(self), "BatchNorm takes the mean away")
@@ -185,17 +185,17 @@ class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, De
 
     def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, Z) of q(z|x) = N(z; mu, sigma^2 I), eq. 9."""
-        rows = self.joined(batch["image"].flatten(1), batch)
+        rows = self.conditioning(batch["image"].flatten(1), batch)
         mean, log_variance = upcast(self.encoder(rows)).chunk(2, dim=1)
         return mean, log_variance
 
     def distortion(self, latent: Tensor, batch: Batch) -> Tensor:
         """-log p(x|z) (B,) in nats."""
-        return self.likelihood.distortion(self.decoder(self.joined(latent, batch)), batch["image"])
+        return self.likelihood.distortion(self.decoder(self.conditioning(latent, batch)), batch["image"])
 
     def loss(self, batch: Batch) -> tuple[Tensor, Logs]:
         mean, log_variance = self.latent_posterior(batch)
-        distortion = self.distortion(drawn(mean, log_variance, torch.randn_like(mean)), batch).mean()
+        distortion = self.distortion(draw_latent(mean, log_variance, torch.randn_like(mean)), batch).mean()
         by_unit = rates(mean, log_variance).mean(0)  # (Z,)
         rate = by_unit.sum()
         loss = distortion + self.config.beta * rate  # eq. 10; beta-VAE's eq. 4
@@ -208,20 +208,20 @@ class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, De
 
     def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
         mean, log_variance = self.latent_posterior(batch)
-        distortion = self.distortion(drawn(mean, log_variance, torch.randn_like(mean)), batch)
+        distortion = self.distortion(draw_latent(mean, log_variance, torch.randn_like(mean)), batch)
         return {"distortion": distortion, "rate": rates(mean, log_variance).sum(1)}
 
     def log_weights(self, batch: Batch) -> Tensor:
         mean, log_variance = self.latent_posterior(batch)
         noise = torch.randn_like(mean)
-        latent = drawn(mean, log_variance, noise)
+        latent = draw_latent(mean, log_variance, noise)
         log_ratio = (noise.square() + log_variance - latent.square()).sum(1) / 2  # log p(z) - log q(z|x)
         return log_ratio - self.distortion(latent, batch)
 
     def decode_latents(self, latents: Tensor, batch: Batch) -> Tensor:
-        return self.pictured(self.joined(latents, batch))
+        return self.decode_rows(self.conditioning(latents, batch))
 
-    def pictured(self, rows: Tensor) -> Tensor:
+    def decode_rows(self, rows: Tensor) -> Tensor:
         """Mean of p(x|z) of latents that are joined already, (B, C, H, W) in [-1, 1]."""
         image = self.likelihood.mean(self.decoder(rows))
         return image.view(-1, self.shape.channels, self.shape.size, self.shape.size)
@@ -235,14 +235,14 @@ class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, De
         return {"image": self.decode_latents(self.latent_posterior(batch)[0], batch)}
 
     def interpolate(self, batch: Batch, steps: int) -> Tensor:
-        rows = self.joined(self.latent_posterior(batch)[0], batch)  # labels go along the line too
+        rows = self.conditioning(self.latent_posterior(batch)[0], batch)  # labels go along the line too
         first, last = rows[: len(rows) // 2 * 2].view(-1, 2, 1, rows.shape[1]).unbind(1)  # (P, 1, Z)
         share = torch.linspace(0, 1, steps, device=rows.device, dtype=rows.dtype).view(1, -1, 1)
         line = first.lerp(last, share)  # (P, steps, Z)
-        images = self.pictured(line.flatten(0, 1))
+        images = self.decode_rows(line.flatten(0, 1))
         return images.view(-1, steps, *images.shape[1:])
 
 
-def drawn(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+def draw_latent(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     """z = mu + sigma * epsilon, section 2.4; all (B, Z)."""
     return mean + (log_variance / 2).exp() * noise

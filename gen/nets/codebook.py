@@ -77,7 +77,7 @@ class Codebook(nn.Module):
         """Buffers that `observe` adds to and that must be totalled over workers before `project`."""
         return self.counts, self.totals, self.candidates
 
-    def learned(self) -> int:
+    def count_learned(self) -> int:
         """Numbers that `project` sets in place of parameters."""
         return self.vectors.numel() if self.config.update == "ema" else 0
 

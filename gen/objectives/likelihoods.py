@@ -111,9 +111,9 @@ class GaussianPixels(PixelLikelihood):
 
     def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Mean, shaped as the image or flattened, and log-variance."""
-        return self.bounded(output), self.log_variance
+        return self.on_image_scale(output), self.log_variance
 
-    def bounded(self, mean: Tensor) -> Tensor:
+    def on_image_scale(self, mean: Tensor) -> Tensor:
         """The mean on the scale of the images."""
         return upcast(mean).tanh() if self.tanh else upcast(mean)
 
@@ -146,7 +146,7 @@ class LearnedGaussianPixels(GaussianPixels):
         self.log_variance = nn.Parameter(torch.zeros(()))
 
     def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        return self.bounded(output), softly_above(self.least, upcast(self.log_variance))
+        return self.on_image_scale(output), softly_above(self.least, upcast(self.log_variance))
 
 
 class OwnGaussianPixels(GaussianPixels):
@@ -159,7 +159,7 @@ class OwnGaussianPixels(GaussianPixels):
 
     def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = upcast(output).chunk(2, dim=1)
-        return self.bounded(mean), softly_above(self.least, log_variance)
+        return self.on_image_scale(mean), softly_above(self.least, log_variance)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def train_in_trial(sent: Mapping[str, Any]) -> None:
     order: Order = sent["order"]
     line: Line = sent["line"]
     set_threads(order.config.machine.threads)
-    workers, device = Workers.joined(), ray.train.torch.get_device()
+    workers, device = Workers.current(), ray.train.torch.get_device()
     if workers.rank == 0:
         ray.get(sent["holder"].hold.remote(order.run, get_current_placement_group()))
     dataset, judge = order.dataset(order.config, device), order.judge(order.config, device, workers)

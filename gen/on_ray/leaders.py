@@ -72,7 +72,9 @@ def measure(wanted: Wanted, one: Stored, known: Known) -> Rows:
     return score(wanted, one, known, resolve_device(one.config.machine.device), ALONE, pictures=True)
 
 
-def stored(storage: Storage, experiment: str, names: Sequence[str], runs: Mapping[str, RunConfig]) -> list[Stored]:
+def best_weights(
+    storage: Storage, experiment: str, names: Sequence[str], runs: Mapping[str, RunConfig]
+) -> list[Stored]:
     """The best weights of runs."""
     begun = queries.runs(storage, experiment).set_index("run")
     ticks = {run: checkpoint.best_tick(storage, experiment, run) for run in names}

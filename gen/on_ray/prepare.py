@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import ray
 
-from gen.data.parts import Part, made, make
+from gen.data.parts import Part, make, note_of
 from gen.on_ray import preflight
 
 LEAST = 16  # tasks that wait even where there is no CPU yet: an autoscaler starts nodes for what waits
@@ -24,7 +24,7 @@ def make_part(part: Part) -> str:
     return ""
 
 
-def spread(parts: Sequence[Part]) -> Iterator[int]:
+def make_parts(parts: Sequence[Part]) -> Iterator[int]:
     """Makes parts on all CPUs of the cluster, which is connected; gives the number of images of each as it is made.
 
     ValueError if a host does not share the place of the parts, or cannot read the originals.
@@ -44,7 +44,7 @@ def spread(parts: Sequence[Part]) -> Iterator[int]:
         (done,), _ = ray.wait(list(running))
         part = running.pop(done)
         fault = ray.get(done)
-        if not fault and made(part) is None:  # a host that came later may not share the place
+        if not fault and note_of(part) is None:  # a host that came later may not share the place
             fault = f"{part.shelf} is not shared by all hosts; {ADVICE}"
         if fault:
             for other in running:

@@ -17,7 +17,7 @@ from gen.data.dataset import Dataset, check_trained_on
 from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
 from gen.engine.build import build_model
-from gen.engine.kept import judge_of, opened
+from gen.engine.per_process import dataset_of, judge_of
 from gen.judge import Figure, Judge
 from gen.phase import Model
 from gen.pictures import grids
@@ -83,7 +83,7 @@ class Wanted:
 
     def dataset(self, one: Stored) -> Dataset:
         """The run's images. ValueError if they are not those that it was trained on."""
-        found = opened(one.config.data, self.data_root, self.download)
+        found = dataset_of(one.config.data, self.data_root, self.download)
         check_trained_on(found, one.run, one.data_hash)
         return found
 
@@ -104,7 +104,7 @@ def score_worker(sent: Mapping[str, Any]) -> None:
 
     wanted: Wanted = sent["wanted"]
     set_threads(wanted.stored[0].config.machine.threads)
-    workers, device = Workers.joined(), ray.train.torch.get_device()
+    workers, device = Workers.current(), ray.train.torch.get_device()
     box = [on_record(wanted.storage, wanted.experiment) if workers.rank == 0 else None]
     if workers.size > 1:
         torch.distributed.broadcast_object_list(box, src=0)

@@ -13,7 +13,7 @@ import torch
 from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.distributed.workers import ALONE, Workers
-from gen.engine.kept import judge_of, opened
+from gen.engine.per_process import dataset_of, judge_of
 from gen.engine.stage_one import with_codes
 from gen.judge import Judge
 from gen.record.record import Home
@@ -36,7 +36,7 @@ class Submission:
     def dataset(self, config: RunConfig, device: torch.device) -> Dataset:
         """A run's data set as this host has it, with codes if there is a first stage to make them on `device`.
         ValueError if it is not what the driver has."""
-        dataset = opened(config.data, self.data_root, self.download)
+        dataset = dataset_of(config.data, self.data_root, self.download)
         if dataset.hash != self.data_hash:
             raise ValueError(
                 f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "

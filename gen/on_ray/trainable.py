@@ -22,7 +22,7 @@ from gen.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALU
 from gen.on_ray.submission import Search
 from gen.record import checkpoint
 from gen.record.record import Home
-from gen.results.ledger import Slot, recorded
+from gen.results.ledger import Slot, last_ticks
 
 SCHEDULER = "-scheduler-"  # in the names of the files that hold decisions
 TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.runs`
@@ -61,9 +61,9 @@ class Resident(tune.Trainable):
             self.end = ends(search.storage, search.experiment, {self.run: chosen}).get(self.run)
         if self.end is not None:
             return
-        known = recorded(search.storage, search.experiment).get(self.run, {}) if again else {}
+        known = last_ticks(search.storage, search.experiment).get(self.run, {}) if again else {}
         known.pop("outcomes", None)  # one that is no end under this budget: the next is the last word
-        home = search.home(self.run, slot=self.slot, recorded=known, keep_last=False, report_again=True)
+        home = search.home(self.run, slot=self.slot, last_ticks=known, keep_last=False, report_again=True)
         self.ticks = self.launch(chosen, home)
 
     def launch(self, config: RunConfig, home: Home) -> Generator[Tick, str | None, None]:

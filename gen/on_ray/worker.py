@@ -22,7 +22,7 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     order: Order = sent["order"]
     ticks: Queue = sent["ticks"]
     set_threads(order.config.machine.threads)
-    workers, device = Workers.joined(), ray.train.torch.get_device()
+    workers, device = Workers.current(), ray.train.torch.get_device()
     dataset, judge = order.dataset(order.config, device), order.judge(order.config, device, workers)
     hosts = sorted(set(every_host(workers)))
     home = order.home(order.run, facts={**order.facts, "hosts": hosts})

@@ -20,7 +20,7 @@ SIDE = 800  # least pixels of a picture's longer side
 FRAME, PAUSE = 120, 800  # milliseconds that a frame, and the first and the last, stand
 
 
-def tiled(images: Tensor, columns: int) -> Tensor:
+def tile(images: Tensor, columns: int) -> Tensor:
     """One picture (C, H', W') of images (N, C, H, W), a white line between them and around; the last row may be short.
 
     Not torchvision's make_grid, which turns grey into colour, leaves the line around a single image out, and takes
@@ -44,20 +44,20 @@ def beside(parts: Sequence[Tensor], gap: int = 4) -> Tensor:
 def png(picture: Tensor) -> bytes:
     """A PNG file of a picture (C, H, W) in [-1, 1], enlarged by whole pixels to at least `SIDE`."""
     buffer = io.BytesIO()
-    enlarged(picture).save(buffer, "PNG")
+    enlarge(picture).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def gif(frames: Sequence[Tensor]) -> bytes:
     """A GIF file that shows pictures (C, H, W) in [-1, 1] one after another, for ever; it rests at both ends."""
-    first, *others = [enlarged(frame) for frame in frames]
+    first, *others = [enlarge(frame) for frame in frames]
     times = [PAUSE if number in (0, len(others)) else FRAME for number in range(len(frames))]
     buffer = io.BytesIO()
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=times, loop=0)
     return buffer.getvalue()
 
 
-def enlarged(picture: Tensor) -> Image.Image:
+def enlarge(picture: Tensor) -> Image.Image:
     """A picture (C, H, W) in [-1, 1], grey or in colour, each pixel a square of pixels."""
     array = to_uint8(picture).cpu().permute(1, 2, 0).numpy()
     image = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
@@ -65,7 +65,7 @@ def enlarged(picture: Tensor) -> Image.Image:
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
-def plotted(figure: Figure) -> bytes:
+def plot_png(figure: Figure) -> bytes:
     """A PNG file of a plot."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)

@@ -22,7 +22,7 @@ from gen.capabilities import (
     has,
 )
 from gen.data.dataset import Dataset
-from gen.data.stream import mixed, rows_of
+from gen.data.stream import mixture, rows_of
 from gen.distributed.machine import seed
 from gen.phase import Model
 from gen.pictures import codes, files
@@ -61,12 +61,12 @@ class Scene:
     @property
     def ends(self) -> Sequence[tuple[int, int]]:
         """The pairs asked for, or else the first ones of a mixture of the split."""
-        order = mixed(len(self)).tolist()
+        order = mixture(len(self)).tolist()
         return self.pairs or [(order[first], order[last]) for first, last in PAIRS if last < len(order)]
 
     def some(self, count: int) -> dict[str, Tensor]:
         """A batch of `count` rows, the same every time, of all classes even where the split is sorted by them."""
-        return self.rows(mixed(len(self))[torch.arange(count) % len(self)])
+        return self.rows(mixture(len(self))[torch.arange(count) % len(self)])
 
     @property
     def count(self) -> int:
@@ -91,7 +91,7 @@ class Kind:
     fits: Callable[[Any], bool] = lambda model: True  # whether a model with the capability can be drawn
     shows: Callable[[Any], str] = lambda model: ""  # what lies where in the picture
 
-    def paired(self, model: Model) -> bool:
+    def has_pairs(self, model: Model) -> bool:
         """Whether a scene's pairs of images tell what is drawn: of a model without an encoder latents are drawn."""
         return self.capability is Interpolates and has(model, Encodes)
 
@@ -122,7 +122,7 @@ def grids(
             yield kind.name, png
 
 
-def allowed(model: Model, names: Sequence[str] = ()) -> list[Kind]:
+def choose_kinds(model: Model, names: Sequence[str] = ()) -> list[Kind]:
     """The kinds that can be drawn of `model`; if `names` are given, those. ValueError if one cannot (names all)."""
     kinds = {kind.name: kind for kind in KINDS if has(model, kind.capability) and kind.fits(model)}
     for name in names:
@@ -143,7 +143,7 @@ def fakes_beside_real(model: Imitates, scene: Scene) -> bytes:
     batch = scene.some(COUNT)
     fakes = model.imitate(batch)
     return files.png(
-        files.beside([files.tiled(of[column], 8) for column in fakes if column in batch for of in (fakes, batch)])
+        files.beside([files.tile(of[column], 8) for column in fakes if column in batch for of in (fakes, batch)])
     )
 
 
@@ -165,7 +165,7 @@ def over(above: Tensor, below: Tensor) -> Tensor:
     """One picture (C, H', W') of images (64, C, H, W): rows of 16 of the first over rows of the second."""
     parts = (above.expand_as(below), below)  # a grey image may stand over one in colour
     rows = torch.stack([part.reshape(-1, 16, *below.shape[1:]) for part in parts], dim=1)  # (4, 2, 16, C, H, W)
-    return files.tiled(rows.flatten(0, 2), 16)
+    return files.tile(rows.flatten(0, 2), 16)
 
 
 def one_row_a_class(model: Conditional, scene: Scene) -> bytes:
@@ -180,23 +180,23 @@ def one_row_a_class(model: Conditional, scene: Scene) -> bytes:
         found = (labels == label).nonzero().flatten()[:1]
         example = scene.rows(found)["image"]
         real.append(example if len(found) else torch.ones_like(batch["image"][:1]))
-    return files.png(files.beside([files.tiled(torch.cat(real), 1), files.tiled(torch.cat(fakes), OF_A_CLASS)]))
+    return files.png(files.beside([files.tile(torch.cat(real), 1), files.tile(torch.cat(fakes), OF_A_CLASS)]))
 
 
 def line_rows(model: Interpolates, scene: Scene) -> bytes:
     """A row a pair: the images along the line between its latents; if the model encodes, the two originals stand at the
     ends of the row."""
     lines, ends = along_the_lines(model, scene)  # (P, steps, C, H, W), (P, 2, C, H, W)
-    parts = [files.tiled(lines.flatten(0, 1), lines.shape[1])]
+    parts = [files.tile(lines.flatten(0, 1), lines.shape[1])]
     if has(model, Encodes):
-        parts = [files.tiled(ends[:, 0], 1), *parts, files.tiled(ends[:, 1], 1)]
+        parts = [files.tile(ends[:, 0], 1), *parts, files.tile(ends[:, 1], 1)]
     return files.png(files.beside(parts))
 
 
 def line_frames(model: Interpolates, scene: Scene) -> bytes:
     """The same lines, all pairs side by side, a frame a step."""
     lines, _ = along_the_lines(model, scene)
-    return files.gif([files.tiled(step, len(step)) for step in lines.unbind(1)])
+    return files.gif([files.tile(step, len(step)) for step in lines.unbind(1)])
 
 
 def along_the_lines(model: Interpolates, scene: Scene) -> tuple[Tensor, Tensor]:
@@ -215,18 +215,18 @@ def manifold(model: Decodes, scene: Scene) -> bytes:
     latents = torch.stack([first, second], dim=-1).flatten(0, 1)  # (400, 2)
     given = scene.rows(torch.full((len(latents),), scene.ends[0][0]))
     images = model.decode_latents(latents, given)
-    return files.png(files.tiled(images, MANIFOLD))
+    return files.png(files.tile(images, MANIFOLD))
 
 
 def code_map(model: Embeds, scene: Scene) -> bytes:
     """The codebook's vectors in the plane, coloured by their use over the split."""
     vectors = model.code_vectors().double().cpu().numpy()
-    return files.plotted(codes.use_map(vectors, use(model, scene).numpy(), scene.images))
+    return files.plot_png(codes.use_map(vectors, use(model, scene).numpy(), scene.images))
 
 
 def code_use(model: Quantises, scene: Scene) -> bytes:
     """The histogram of the codes' use over the split."""
-    return files.plotted(codes.use_histogram(use(model, scene), scene.images))
+    return files.plot_png(codes.use_histogram(use(model, scene), scene.images))
 
 
 def use(model: Quantises, scene: Scene) -> Tensor:

@@ -29,7 +29,7 @@ def read_note(storage: Storage, experiment: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(text)
     if found.get("version", 1) < VERSION:
-        config = restore(json.dumps(nested(found["settings"])))
+        config = restore(json.dumps(to_tree(found["settings"])))
         found |= {"version": VERSION, "settings": essence(config)}
         if search := found.get("search"):
             search["space"] = {space_key(config.family, key): value for key, value in search["space"].items()}
@@ -59,7 +59,7 @@ class Names:
         return self.begun.get(own, own)
 
 
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+def to_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys as a tree."""
     tree: dict[str, Any] = {}
     for key, value in settings.items():

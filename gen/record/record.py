@@ -203,7 +203,7 @@ class Record:
             images=stepper.images,
             seconds=progress.seconds,
             images_per_second=stepper.images / progress.train_seconds if progress.train_seconds else None,
-            parameters=stepper.model.learned(),
+            parameters=stepper.model.count_learned(),
             ended=datetime.now(UTC),
         )
         if self.board:  # before the outcome: with that, nobody would write it again
@@ -251,7 +251,7 @@ class Record:
                 "device": stepper.device.type,
                 "threads": torch.get_num_threads(),
                 "world_size": stepper.workers.size,
-                "parameters": stepper.model.learned(),
+                "parameters": stepper.model.count_learned(),
                 "started": datetime.now(UTC),
                 **self.home.facts,
             },

@@ -1,7 +1,7 @@
 """Parquet tables of runs: `from gen import results; results.leaderboard("PLACE", "EXPERIMENT")`."""
 
 from gen.results.lease import Lease
-from gen.results.ledger import Ledger, Slot, new_attempt, recorded
+from gen.results.ledger import Ledger, Slot, last_ticks, new_attempt
 from gen.results.queries import curves, evals, events, metrics, outcomes, runs, samples, settings
 from gen.results.ranking import leaderboard
 from gen.results.schema import SCHEMAS, TABLES, VERSION
@@ -18,11 +18,11 @@ __all__ = [
     "curves",
     "evals",
     "events",
+    "last_ticks",
     "leaderboard",
     "metrics",
     "new_attempt",
     "outcomes",
-    "recorded",
     "runs",
     "samples",
     "settings",

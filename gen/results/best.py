@@ -9,7 +9,7 @@ from gen.results.queries import outcomes, runs
 from gen.results.storage import Storage
 
 
-def ranked(storage: Storage, name: str) -> pd.DataFrame:
+def rank_runs(storage: Storage, name: str) -> pd.DataFrame:
     """Runs with their `best` value and `checkpoint`, the best first and those without one last."""
     begun = runs(storage, name)
     if begun.empty:
@@ -24,7 +24,7 @@ def ranked(storage: Storage, name: str) -> pd.DataFrame:
 
 def best_run(storage: Storage, name: str) -> str:
     """The run that is ranked first, or the only one that has weights. ValueError if none has."""
-    best = ranked(storage, name).dropna(subset=["best", "checkpoint"])
+    best = rank_runs(storage, name).dropna(subset=["best", "checkpoint"])
     if best.empty:
         raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")
     return str(best["run"].iloc[0])

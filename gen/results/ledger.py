@@ -188,7 +188,7 @@ class Ledger:
         return self._stale
 
 
-def recorded(storage: Storage, experiment: str) -> dict[str, dict[str, int]]:
+def last_ticks(storage: Storage, experiment: str) -> dict[str, dict[str, int]]:
     """Run -> table -> last tick that slot files hold (0 in tables without ticks). Ask before a run is begun again: a
     process killed while it wrote a slot may have recorded only some of the tables of its last run. `events` is
     not among them: an event is a fact of its attempt, and no repetition makes it again."""

@@ -47,7 +47,7 @@ FORMS: Mapping[str, Mapping[str, Callable[[Any], dict[str, Any]]]] = {  # family
 }
 
 
-def present(family: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def to_present(family: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by dotted keys, each under its present name and in its present form; names of today stay."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
@@ -93,12 +93,12 @@ def first_form(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**FIRST_FORM, **{key: value for key, value in renamed.items() if key}}
 
 
-def upgraded(family: str, settings: Mapping[str, Any], version: int) -> dict[str, Any]:
+def upgrade(family: str, settings: Mapping[str, Any], version: int) -> dict[str, Any]:
     """All settings of a run by dotted keys, as that version recorded them, in their present form.
 
     Version 1 recorded every likelihood's settings whichever was in force, and a direction beside every metric.
     """
-    found = present(family, settings)
+    found = to_present(family, settings)
     if version >= VERSION:
         return found
     kind, variance = found.get("model.likelihood"), found.get("model.likelihood.variance")

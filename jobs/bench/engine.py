@@ -42,7 +42,7 @@ def engine(entry: str, width: int, batch: int, device: str, steps: int, rounds: 
         parts = (build_model(config, dataset, place), rows(config, dataset, place))
         stepper = Stepper(parts[0], config.train, config.seed, parts[1], place, ALONE)
         bare = Bare(build_model(config, dataset, place), rows(config, dataset, place), batch)
-    sides = {"engine": timed(stepper, place, steps), "by hand": timed(bare, place, steps)}
+    sides = {"engine": time_steps(stepper, place, steps), "by hand": time_steps(bare, place, steps)}
     in_turn(sides, max(1, rounds // 10))  # warm-up
     found = in_turn(sides, rounds)
     print(f"{entry}, width {width}, batch {batch}, {dataset.name}, {place.type}, {torch.get_num_threads()} thread")
@@ -56,7 +56,7 @@ def engine(entry: str, width: int, batch: int, device: str, steps: int, rounds: 
 def narrow(config: RunConfig, width: int, batch: int) -> RunConfig:
     """The entry with networks of that width."""
     keys = [key for key in flat(config) if key.startswith("model.") and key.rsplit(".", 1)[-1] in WIDTHS]
-    return override(config, dict.fromkeys(keys, width) | {"train.batch": batch}).resolved()
+    return override(config, dict.fromkeys(keys, width) | {"train.batch": batch}).resolve()
 
 
 def rows(config: RunConfig, dataset: Dataset, device: torch.device) -> Stream:
@@ -77,10 +77,10 @@ class Bare:
 
     def advance(self) -> None:
         """One step: the draws, losses, gradients of the players alone, and projections that the engine's has."""
-        first = self.drawn()
+        first = self.next_draw()
         for phase, player, optimizer in zip(self.phases, self.players, self.optimizers, strict=True):
             for repeat in range(phase.repeats):
-                batch = self.drawn() if repeat else first
+                batch = self.next_draw() if repeat else first
                 optimizer.zero_grad()
                 loss, _ = phase.loss(batch)
                 loss.backward(inputs=player)  # type: ignore[no-untyped-call]
@@ -89,7 +89,7 @@ class Bare:
                     with torch.no_grad():
                         phase.project()
 
-    def drawn(self) -> Batch:
+    def next_draw(self) -> Batch:
         """The next draw, with the columns that the model prepares."""
         with torch.no_grad():
             batch = self.model.prepare(self.stream.rows(self.draw, 0, self.batch))
@@ -97,7 +97,7 @@ class Bare:
         return batch
 
 
-def timed(side: Stepper | Bare, device: torch.device, steps: int) -> Iterator[float]:
+def time_steps(side: Stepper | Bare, device: torch.device, steps: int) -> Iterator[float]:
     """Seconds a step, as means of `steps` steps, again and again."""
     while True:
         start = time.perf_counter()

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen.data.stream import scaled
+from gen.data.stream import from_uint8
 from gen.distributed.machine import resolve_device
 from gen.metrics.frechet import Reference
 from gen.metrics.moments import Moments
@@ -80,7 +80,7 @@ def fid(
             command = start_command(folders, home, dims, place.type)  # both at once: nothing is timed yet
             one, other = (moments(judge.features, judge.width, side, place) for side in sides.values())
             ours = Reference.of(one.mean(), one.covariance()).distance(other.mean(), other.covariance())
-            theirs = printed(command)
+            theirs = read_distance(command)
             print(f"{name:26}{theirs:16.8f}{ours:16.8f}{abs(ours / theirs - 1):12.1e}", flush=True)
         trace(one, other, rounds)
 
@@ -123,7 +123,7 @@ def start_command(folders: list[Path], home: Path, dims: str, device: str) -> su
     )
 
 
-def printed(command: subprocess.Popen[str]) -> float:
+def read_distance(command: subprocess.Popen[str]) -> float:
     """The distance that it prints at its end."""
     output, _ = command.communicate()
     if command.returncode:
@@ -135,7 +135,7 @@ def moments(features: Callable[..., torch.Tensor], width: int, pixels: Pixels, d
     """Moments of the features of uint8 images, some at a time."""
     found = Moments(width, device)
     for part in torch.split(torch.from_numpy(pixels), 256):
-        found.add(features(scaled(part, device, torch.float32)))
+        found.add(features(from_uint8(part, device, torch.float32)))
     return found
 
 
@@ -192,7 +192,7 @@ def save_random_weights(path: Path, sets: list[Pixels]) -> None:
         for part in whole.modules():
             if isinstance(part, torch.nn.BatchNorm2d):
                 part.momentum = 1.0  # the statistics become those of the pass
-        images = [scaled(torch.from_numpy(part), torch.device("cpu"), torch.float32) for part in sets]
+        images = [from_uint8(torch.from_numpy(part), torch.device("cpu"), torch.float32) for part in sets]
         grown = [torch.nn.functional.interpolate(part, (SIZE, SIZE), mode="bilinear") for part in images]
         whole(torch.cat([part.expand(-1, 3, -1, -1) for part in grown]))
     path.parent.mkdir(parents=True, exist_ok=True)

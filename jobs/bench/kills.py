@@ -77,7 +77,7 @@ class Head:
 
     def slots(self) -> list[psutil.Process]:
         """The processes that train."""
-        return [one for one in self.process.children(recursive=True) if told_name(one).startswith(SLOTS)]
+        return [one for one in self.process.children(recursive=True) if process_name(one).startswith(SLOTS)]
 
     def submit(self, arguments: str) -> psutil.Popen:
         """A search that has begun: it has told how many runs it has."""
@@ -105,7 +105,7 @@ class Head:
         self.searches.clear()
 
 
-def told_name(process: psutil.Process) -> str:
+def process_name(process: psutil.Process) -> str:
     """What a process calls itself; "" if it is gone."""
     try:
         return " ".join(process.cmdline())
@@ -125,7 +125,7 @@ def running(cpus: int = 2) -> Iterator[Head]:
             head.kill()
 
 
-def killed(head: Head, kind: str, arguments: str, wait: Callable[[], object]) -> bool:
+def kill_search(head: Head, kind: str, arguments: str, wait: Callable[[], object]) -> bool:
     """Runs a search to its end, with a kill after its slots have begun and `wait` returned; False if it had ended by
     then. RuntimeError if it cannot be brought to its end."""
     search = head.submit(arguments)
@@ -206,7 +206,7 @@ def kills(times: int, seed: int) -> None:
                 while True:
                     moment, checkpoints = moments.uniform(0, span), moments.choice(CHECKPOINTS)
                     name = f"{kind}-{number}-{missed}"
-                    if killed(head, kind, arguments(name, checkpoints), lambda moment=moment: time.sleep(moment)):  # type: ignore[misc]
+                    if kill_search(head, kind, arguments(name, checkpoints), lambda moment=moment: time.sleep(moment)):  # type: ignore[misc]
                         break
                     missed += 1
                 lost, doubled = faults(storage, name, runs)

@@ -20,7 +20,7 @@ from gen.data.stream import Stream
 from gen.distributed.workers import ALONE
 from gen.engine.build import build_model
 from gen.engine.step import Stepper
-from jobs.bench.timing import in_turn, options, prepared, report
+from jobs.bench.timing import in_turn, options, prepare, report
 from jobs.options import refusing
 
 
@@ -30,7 +30,7 @@ from jobs.options import refusing
 def loader(entry: str, data_root: str, device: str, rounds: int, steps: int) -> None:
     """The same network, batch and optimiser: the engine and its stream against a loop over DataLoader."""
     with refusing():
-        config, dataset, place = prepared(entry, data_root, device)
+        config, dataset, place = prepare(entry, data_root, device)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(Path(data_root) / "MNIST", Path(folder) / "MNIST")
         originals = MNIST(folder, download=True, transform=transforms.ToTensor())  # unpacks the archives that are there

@@ -36,7 +36,7 @@ def prepare(archive: str, rounds: int) -> None:
             f"ImageFolder, DataLoader of {processes}": lambda cache: sum(
                 read_once(split, processes) for split in splits
             ),
-            "open_dataset": lambda cache: counted(cache, archive),
+            "open_dataset": lambda cache: count_images(cache, archive),
             "jobs.prepare, its start included": lambda cache: by_job(archive, cache),
         }
         seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -66,7 +66,7 @@ def read_once(folder: Path, processes: int) -> int:
     return sum(len(labels) for _, labels in DataLoader(images, 256, num_workers=processes))
 
 
-def counted(cache: str, archive: str) -> int:
+def count_images(cache: str, archive: str) -> int:
     """Images of the set in that cache, which is filled first if need be."""
     dataset = open_dataset(DataConfig(everywhere(f"images:{archive}")), cache=cache)
     return sum(len(table["image"]) for tables in dataset.splits.values() for table in tables)
@@ -80,4 +80,4 @@ def by_job(archive: str, cache: str) -> int:
     )
     if done.returncode:
         raise click.ClickException(f"jobs.prepare failed: {done.stderr.strip()[-500:]}")
-    return counted(cache, archive)
+    return count_images(cache, archive)

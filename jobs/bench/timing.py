@@ -30,10 +30,10 @@ def options(command: click.decorators.FC) -> click.decorators.FC:
     return command
 
 
-def prepared(entry: str, data_root: str, device: str) -> tuple[RunConfig, Dataset, torch.device]:
+def prepare(entry: str, data_root: str, device: str) -> tuple[RunConfig, Dataset, torch.device]:
     """The entry on MNIST, at one thread."""
     set_threads(1)
-    config = override(zoo_entry(entry), {"data.name": "mnist", "machine.device": device}).resolved()
+    config = override(zoo_entry(entry), {"data.name": "mnist", "machine.device": device}).resolve()
     return config, open_dataset(DataConfig("mnist"), data_root), resolve_device(device)
 
 

@@ -15,7 +15,7 @@ from gen.engine.fit import fit
 from gen.judge import Judge, shared_classifier
 from gen.record.record import Home
 from gen.results.storage import Storage
-from jobs.bench.timing import in_turn, options, prepared, report
+from jobs.bench.timing import in_turn, options, prepare, report
 from jobs.options import refusing
 
 
@@ -25,7 +25,7 @@ from jobs.options import refusing
 def train(entry: str, data_root: str, device: str, rounds: int, epochs: int) -> None:
     """Whole runs, evaluation, tables and checkpoints included: `fit` in this process against jobs.train on Ray."""
     with refusing():
-        config, dataset, place = prepared(entry, data_root, device)
+        config, dataset, place = prepare(entry, data_root, device)
     config = override(config, {"budget.epochs": epochs})
     with tempfile.TemporaryDirectory() as folder:
         storage = Storage(folder)

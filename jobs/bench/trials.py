@@ -22,7 +22,7 @@ from gen.judge import shared_classifier
 from gen.record.record import Home
 from gen.results.storage import Storage
 from gen.zoo import entry
-from jobs.cluster import connected, facts
+from jobs.cluster import connection, facts
 from jobs.options import refusing
 
 TINY = {  # a run of a fraction of a second
@@ -62,7 +62,7 @@ def plain(config: Mapping[str, Any], series: Series) -> None:
     run_one(series, config["index"], lambda tick: tune.report({"value": tick.value, "epoch": tick.epoch}))
 
 
-def nested(config: Mapping[str, Any], series: Series) -> None:
+def nested_trial(config: Mapping[str, Any], series: Series) -> None:
     """A function trial that starts a Ray Train group with one worker."""
     import ray.train
     from ray import tune
@@ -135,16 +135,16 @@ def trials(count: int, at_once: int) -> None:
     shared_classifier(dataset, storage, torch.device("cpu"))
 
     def series(name: str, number: int) -> Series:
-        configs = [override(base, {"seed": seed}).resolved() for seed in range(number)]
+        configs = [override(base, {"seed": seed}).resolve() for seed in range(number)]
         return Series(configs, storage, name, at_once)
 
     few = max(count // 4, at_once + 2)
     sides = {"resident slot": series("resident", count), "function": series("function", few)}
     sides["nested group"] = series("nested", few)
-    with connected():
+    with connection():
         residents(sides["resident slot"], dataset)
         functions(sides["function"], plain, 1)
-        functions(sides["nested group"], nested, 0.01)
+        functions(sides["nested group"], nested_trial, 0.01)
     print(f"{'seconds a trial beyond its own':32}{'median':>9}{'min':>9}{'max':>9}{'trials':>8}{'own':>9}")
     for name, one in sides.items():
         found = overheads(one)

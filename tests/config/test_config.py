@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.config import FREE, RunConfig, StageOne, dotted, flat, identity, is_free, nested, on_stage, override, to_json
+from gen.config import (
+    FREE,
+    RunConfig,
+    StageOne,
+    flat,
+    identity,
+    is_free,
+    on_stage,
+    override,
+    to_dotted,
+    to_json,
+    to_tree,
+)
 from gen.zoo import ZOO, restore, tiny
 
 CONFIG = ZOO["vqvae"]
@@ -42,7 +54,7 @@ def test_a_value_survives_text_and_json(entry: str, data: st.DataObject) -> None
     for part in reversed(key.split(".")):
         tree = {part: tree}
     assert override(config, tree) == changed  # as a sampled dict gives it
-    assert dotted(nested(changed)) == flat(changed)
+    assert to_dotted(to_tree(changed)) == flat(changed)
     assert restore(to_json(changed)) == changed
 
 
@@ -133,7 +145,7 @@ def test_two_workers_are_two_micro_batches() -> None:
     two = override(CONFIG, {"machine.workers": 2})
     assert identity(two, "a") == identity(override(CONFIG, {"train.micro_batches": 2}), "a") != identity(CONFIG, "a")
     with pytest.raises(ValueError, match=r"train.micro_batches=3 must be a multiple of the number of workers, 2"):
-        override(two, {"train.micro_batches": 3}).resolved()
+        override(two, {"train.micro_batches": 3}).resolve()
 
 
 def test_configs_are_frozen_values() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gen.config import dotted, flat, identity, is_variant, name_of, nested, override, to_json
+from gen.config import flat, identity, is_variant, name_of, override, to_dotted, to_json, to_tree
 from gen.config.variants import is_group
 from gen.results.renamed import KEYS
 from gen.zoo import ZOO, buildable, restore
@@ -106,7 +106,7 @@ def test_json_there_and_back(entry: str, settings: dict[str, str]) -> None:
         for part in key.split("."):
             group = group[part]
         assert group["kind"] == name
-    assert dotted(nested(config)) == flat(config)
+    assert to_dotted(to_tree(config)) == flat(config)
 
 
 @pytest.mark.parametrize(("entry", "settings_"), CHOICES, ids=named)

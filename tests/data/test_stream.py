@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gen.data.columns import COLUMNS
 from gen.data.pinned import Guess
-from gen.data.stream import Stream, scaled, to_uint8
+from gen.data.stream import Stream, from_uint8, to_uint8
 from tests.fixtures.examples import examples
 
 CPU = torch.device("cpu")
@@ -101,7 +101,7 @@ def test_the_order_is_that_of_all_machines() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_scaling_and_its_inverse(dtype: torch.dtype) -> None:
     pixels = torch.arange(256, dtype=torch.uint8)
-    images = scaled(pixels, CPU, dtype)
+    images = from_uint8(pixels, CPU, dtype)
     assert images.dtype == dtype
     assert images[0] == -1
     assert images[255] == 1
@@ -152,5 +152,5 @@ def test_a_gpu_sees_the_same_rows_and_the_host_never_waits(resident: bool) -> No
 def test_scaling_does_not_depend_on_the_slice(count: int, size: int) -> None:
     """Vectorised kernels have tails; a rank's slice must be the same bits as the whole draw's rows."""
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 1, size, size), dtype=np.uint8))
-    whole = scaled(pixels, CPU, torch.float32)
-    assert torch.equal(whole, torch.cat([scaled(row, CPU, torch.float32) for row in pixels.split(1)]))
+    whole = from_uint8(pixels, CPU, torch.float32)
+    assert torch.equal(whole, torch.cat([from_uint8(row, CPU, torch.float32) for row in pixels.split(1)]))

@@ -39,7 +39,7 @@ def test_outside_the_player_nothing_moves_and_inside_all_has_a_gradient(
             torch.equal(value, before[name]) for name, value in everything(model).items()
         )  # prepare moves nothing
         inside = {id(value) for value in (*phase.player.parameters(), *phase.player.buffers())}
-        with steps.freezer.thawed(number) as parameters:
+        with steps.freezer.thawing(number) as parameters:
             assert {id(parameter) for parameter in model.parameters() if parameter.requires_grad} == {
                 id(parameter) for parameter in parameters
             }
@@ -81,10 +81,10 @@ def test_frozen_batchnorm_uses_the_batch_and_keeps_its_statistics(digits: Datase
     out = norm(inputs)  # frozen
     assert torch.allclose(out.mean(0), norm.bias, atol=1e-6)
     assert all(torch.equal(buffer, old) for buffer, old in zip(norm.buffers(), kept, strict=True))
-    with steps.freezer.thawed(1):
+    with steps.freezer.thawing(1):
         norm(inputs)
     assert not torch.equal(norm.running_mean, kept[0])
-    with steps.freezer.judged():
+    with steps.freezer.judging():
         assert not torch.allclose(norm(inputs).mean(0), norm.bias, atol=0.1)  # running statistics, far from the batch's
     stage = model.first_stage[1]
     assert not torch.allclose(stage(torch.randn(64, digits.shape.pixels, dtype=torch.float64) + 9).mean(0), stage.bias)
@@ -96,6 +96,6 @@ def test_a_stray_gradient_cannot_exist(digits: Dataset) -> None:
     steps = stepper(model, digits, ALONE, 1)
     assert not steps._draw(0)[0]["fake"].requires_grad
     drawn = steps._draw(0)
-    with steps.freezer.thawed(0):
+    with steps.freezer.thawing(0):
         steps.gradients(0, 0, drawn)
     assert all(parameter.grad is None for parameter in model.get_submodule("generator").parameters())

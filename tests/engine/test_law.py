@@ -76,7 +76,7 @@ def gradients(workers: Workers, entry: str, dataset: Dataset, micro_batches: int
     for number, phase in enumerate(steps.phases):
         for repeat in range(phase.repeats):
             drawn = steps._draw(repeat)
-            with steps.freezer.thawed(number):
+            with steps.freezer.thawing(number):
                 steps.gradients(number, repeat, drawn)
                 for name, parameter in phase.player.named_parameters():
                     assert parameter.grad is not None
@@ -153,7 +153,7 @@ def test_noise_depends_on_neither_evaluation_nor_order(digits: Dataset) -> None:
     for _ in range(3):
         second.advance()
         torch.randn(7)
-        with second.shown() as model:
+        with second.evaluating() as model:
             model.imitate(second.stream.rows(0, 0, 5))  # type: ignore[attr-defined]
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name

@@ -14,11 +14,11 @@ from gen import results
 from gen.capabilities import Imitates, has
 from gen.config import RunConfig, StageOne, flat, identity, on_stage, override
 from gen.data.dataset import Dataset
-from gen.data.stream import scaled
+from gen.data.stream import from_uint8
 from gen.engine import stage_one
 from gen.engine.build import build_model
 from gen.engine.fit import fit
-from gen.engine.stage_one import Staged, check_stage, install, stage_of, staged, weights_hash, with_codes
+from gen.engine.stage_one import Staged, add_codes, check_stage, install, stage_of, weights_hash, with_codes
 from gen.judge import Judge
 from gen.phase import Model, Phase
 from gen.record import checkpoint
@@ -71,7 +71,7 @@ def test_codes_are_the_first_stage_s_and_computed_once(
     model = stage.model.build(digits.shape)
     model.load_state_dict(checkpoint.load_best(storage, "e", stage.run, CPU)["weights"])
     for split, (table,) in dataset.splits.items():
-        expected = model.eval().codes({"image": scaled(table["image"], CPU, torch.float32)})  # type: ignore[operator]
+        expected = model.eval().codes({"image": from_uint8(table["image"], CPU, torch.float32)})  # type: ignore[operator]
         assert torch.equal(table["codes"].long(), expected), split
         assert table["codes"].dtype == torch.int16  # uint8 would be taken for an image
         assert len(table["codes"]) == len(table["image"]) == len(table["label"])
@@ -115,8 +115,8 @@ def test_other_weights_or_images_are_other_codes(
     hashes = {weights_hash(stage.model, weights), weights_hash(stage.model, nudged), weights_hash(wider, weights)}
     assert len(hashes) == 3
     for one in (stage, dataclasses.replace(stage, hash="other")):
-        staged(plain(digits), one, weights, CPU, str(tmp_path))
-    staged(dataclasses.replace(plain(digits), hash="0"), stage, weights, CPU, str(tmp_path))
+        add_codes(plain(digits), one, weights, CPU, str(tmp_path))
+    add_codes(dataclasses.replace(plain(digits), hash="0"), stage, weights, CPU, str(tmp_path))
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 3
 
 
@@ -133,7 +133,7 @@ def test_the_first_stage_keeps_still_and_the_checkpoint_stands_alone(
     original = checkpoint.load_best(storage, "e", stage.run, CPU)["weights"]
     assert inside.keys() == original.keys()
     assert all(torch.equal(value, original[name]) for name, value in inside.items())
-    assert restore(state["config"]) == config.resolved()  # with its first stage
+    assert restore(state["config"]) == config.resolve()  # with its first stage
     # what a user does with it later needs neither codes nor the first stage's run
     model = build_model(restore(state["config"]), plain(digits), CPU).eval()
     model.load_state_dict(state["weights"])
@@ -158,7 +158,7 @@ def test_the_tables_tell_the_first_stage(
     assert settings["model.stage_one.hash"] == stage.hash
     assert run != identity(prior("vqvae_gmm", dataclasses.replace(stage, hash="other")), digits.hash)
     assert row["data_hash"] == digits.hash  # figures of priors and of other models are of the same images
-    assert row["parameters"] == build_model(config, digits, CPU).learned()
+    assert row["parameters"] == build_model(config, digits, CPU).count_learned()
     assert set(flat(config)) >= {"model.stage_one.model.networks.hidden"}
 
 

@@ -142,7 +142,7 @@ def test_a_model_knows_its_micro_batch_while_it_trains_and_at_no_other_time(digi
         assert noted == [*prepared, ("loss", MicroBatch(0, 2)), ("loss", MicroBatch(1, 2))]
         assert model.micro_batch is None
         noted.clear()
-        with steps.shown():
+        with steps.evaluating():
             assert noted == [("prepare", None), ("loss", None)] * 3
         noted.clear()
 
@@ -190,7 +190,7 @@ def test_averaged_weights_get_batchnorm_statistics_of_their_own(digits: Dataset)
     for _ in range(20):
         steps.advance()
     kept = copy.deepcopy(model.state_dict())
-    with steps.shown() as shown:
+    with steps.evaluating() as shown:
         assert shown is not model
         assert not shown.training
         averages = []

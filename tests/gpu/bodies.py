@@ -233,7 +233,7 @@ def averages_agree(entry: str, device: torch.device) -> None:
             for _ in range(5):
                 run.advance()
             before = {name: value.clone() for name, value in run.model.state_dict().items()}
-            with run.shown() as model, torch.no_grad():
+            with run.evaluating() as model, torch.no_grad():
                 assert next(model.parameters()).device.type == where.type
                 made.append(images_of(model, run.stream.rows(0, 0, 8)))
             assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())

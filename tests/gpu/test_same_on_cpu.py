@@ -42,7 +42,7 @@ def test_every_draw_is_the_cpu_s_and_the_same(entry: str) -> None:
         with mode:
             run.fit()
             run.advance()
-            with run.shown() as model, torch.no_grad():
+            with run.evaluating() as model, torch.no_grad():
                 bodies.images_of(model, run.stream.rows(0, 0, 8))
         if isinstance(mode, Watched):
             assert mode.drawn

@@ -32,7 +32,7 @@ def trained(place: str, entries: list[str]) -> results.Storage:
     """An experiment with a finished run of each entry, as jobs.tune would leave it."""
     dataset, storage = open_dataset(DataConfig("digits")), results.Storage(place)
     for seed, entry in enumerate(entries):
-        config = override(tiny(ZOO[entry]), {**SMALL, "seed": seed}).resolved()
+        config = override(tiny(ZOO[entry]), {**SMALL, "seed": seed}).resolve()
         for _ in fit(config, dataset, device=CPU, home=Home(storage, NAME, results.new_attempt(), keep_last=False)):
             pass
     return storage

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gen import results
-from jobs.bench.kills import KINDS, Head, faults, killed, running
+from jobs.bench.kills import KINDS, Head, faults, kill_search, running
 from tests.conftest import GIVE_UP, wait_for
 
 RUNS, EPOCHS = 3, 25
@@ -27,7 +27,7 @@ def test_kill_in_the_middle_of_an_epoch(head: Head, kind: str, tmp_path: Path):
         """Returns when every slot is in a run that has a checkpoint (an ended run has none): whichever is killed."""
         wait_for(lambda: len(list(tmp_path.glob("search/_checkpoints/*/last.pt"))) >= head.cpus)
 
-    assert killed(head, kind, f"{SEARCH} --name search --storage {tmp_path}", begun)
+    assert kill_search(head, kind, f"{SEARCH} --name search --storage {tmp_path}", begun)
     assert faults(str(tmp_path), "search", RUNS) == ([], [])
     ends = results.outcomes(str(tmp_path), "search", all_ends=True)
     assert sorted(ends["status"]) == ["finished"] * RUNS

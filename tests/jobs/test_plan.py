@@ -54,4 +54,4 @@ def test_without_labels_searches_go_by_the_distance_of_what_rotations_tell(name:
     assert wanted.space.config.evaluate.metric == "frechet/fakes"
     dataset = wanted.open()
     model = build_model(wanted.configs[0], dataset, torch.device("cpu"))
-    assert steering(wanted.configs[0], wanted.asked.described(dataset), model) == "frechet_rotation/fakes"
+    assert steering(wanted.configs[0], wanted.asked.naming_judge(dataset), model) == "frechet_rotation/fakes"

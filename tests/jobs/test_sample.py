@@ -133,9 +133,9 @@ def test_the_curves_are_the_tables_numbers(place: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(curves, "SHOWN", 1)
     storage = str(place / "results")
     frame = results.curves(storage, "books", ["perplexity"])
-    runs = list(sample.ranked(Storage(storage), "books")["run"])
+    runs = list(sample.rank_runs(Storage(storage), "books")["run"])
     assert runs[0] == best(place)
-    labels = curves.labelled(results.settings(storage, "books"), runs)
+    labels = curves.legend_of(results.settings(storage, "books"), runs)
     assert sorted(label.split(" ")[1] for label in labels.values()) == [f"seed={seed}" for seed in range(SEEDS)]
     figure = curves.plot(frame, labels, "perplexity")
     (axes,) = figure.axes

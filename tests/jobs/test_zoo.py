@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gen.config import flat
-from gen.config.describe import choices, citation, comments, comments_in, parsed, settings, source_of
+from gen.config.describe import choices, citation, comments, comments_in, parse_docstring, settings, source_of
 from gen.config.tree import EvaluateConfig
 from gen.data.dataset import open_dataset
 from gen.models.vae import VAE, Dense
@@ -44,7 +44,7 @@ def test_the_table_has_every_entry_with_its_figures():
         assert ", ".join(row["capabilities"]) in line
         if not config.family.startswith("prior"):
             model = config.model.build(open_dataset(config.data).shape)
-            assert row["parameters"] == model.learned()
+            assert row["parameters"] == model.count_learned()
 
 
 def test_capabilities_are_those_under_the_entrys_settings():
@@ -156,10 +156,10 @@ def test_a_docstring_is_a_paper_and_numbered_deviations():
 
     More that is none.
     """
-    found = parsed(text)
+    found = parse_docstring(text)
     assert found.paper == "A Title, Some One and Other 1999, https://one.example/abs."
     assert found.deviations == ("One thing, with 2. in it and a second line.", "Another.")
-    assert parsed("What it is.").deviations == ()
+    assert parse_docstring("What it is.").deviations == ()
 
 
 def test_an_entry_is_cited_by_the_kind_that_makes_it_another():

@@ -14,7 +14,7 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 from gen.capabilities import Imitates, Likelihood, Quantises, Reconstructs, has
 from gen.config import override
 from gen.data.dataset import Dataset
-from gen.data.stream import mixed, rows_of, scaled
+from gen.data.stream import from_uint8, mixture, rows_of
 from gen.distributed.machine import seed
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.build import build_model
@@ -95,7 +95,7 @@ def test_the_distance_of_fakes_is_that_of_plain_numpy(digits: Dataset, judge: Ju
         seed(CPU, NOISE, 1, index)
         fakes.append(model.imitate({"image": torch.zeros(100, 1, 8, 8)})["image"])  # type: ignore[attr-defined]
     rounded = torch.cat(fakes).add(1).mul(127.5).round().div(127.5).sub(1)
-    real = scaled(digits.splits["validation"][0]["image"], CPU, torch.float32)
+    real = from_uint8(digits.splits["validation"][0]["image"], CPU, torch.float32)
     made, true = (judge.extractor.features(images).double().numpy() for images in (rounded, real))
     expected = calculate_frechet_distance(
         made.mean(0), np.cov(made, rowvar=False), true.mean(0), np.cov(true, rowvar=False)
@@ -144,6 +144,6 @@ def test_grids_are_pictures_of_the_right_parts(entry: str, fitting: Callable[[st
         small = picture[::scale, ::scale]
         left = 1 if kind == "reconstructions" else small.shape[1] - 8 * (size + 1)
         corner = small[1 : size + 1, left : left + size]
-        assert np.array_equal(corner, originals[mixed(len(originals))[0], 0].numpy()), (
+        assert np.array_equal(corner, originals[mixture(len(originals))[0], 0].numpy()), (
             kind
         )  # the first real image, where it belongs

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gen.capabilities import Classifies, Conditional, Encodes, ImportanceWeighted, Translates
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
-from gen.data.stream import mixed, scaled
+from gen.data.stream import from_uint8, mixture
 from gen.distributed.workers import ALONE, Workers
 from gen.judge import Figure, Judge
 from gen.judge.networks.extractors import Extractor
@@ -130,7 +130,7 @@ def test_a_translation_has_one_fake_a_source_and_figures_a_column(unpaired: Data
     assert (a.n_real, a.n_fake, b.n_real, b.n_fake) == (90, 40, 40, 90)  # fakes of column a come from b's images
     assert found["kid/translations/a"].n_fake == 40
     images = unpaired.splits["test"]
-    flipped = scaled(images[1]["b"], CPU, torch.float32).flip(2)
+    flipped = from_uint8(images[1]["b"], CPU, torch.float32).flip(2)
     reference = Judge(unpaired, Means(), CPU, 90).references.moments("test", "a", ALONE)
     assert a.value == pytest.approx(reference.distance_to(Means().features(flipped)), rel=1e-6)  # features are float32
 
@@ -163,7 +163,7 @@ def test_fakes_are_asked_for_the_labels_of_the_split_s_images(images: int, digit
     judge.references.moments("test", "image", ALONE)
     extractor.features = features  # type: ignore[method-assign]
     judge.figures(Labels(), "test", images, "raw", only=["frechet_rotation/fakes"])
-    labels = few[0]["label"][mixed(50)].tolist()
+    labels = few[0]["label"][mixture(50)].tolist()
     assert [round(label) for label in asked] == [labels[position % 50] for position in range(images)]
     if images == 100:
         assert Counter(map(round, asked)) == {0: 60, 3: 30, 7: 10}
@@ -184,7 +184,7 @@ def test_accuracy_counts_labelled_images_only(digits: Dataset) -> None:
 def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(digits: Dataset) -> None:
     judge = Judge(digits, Means(), CPU, 32, importance=(50, 7))
     found = by_name(judge.figures(Exact(), "test", 1000, "raw"))
-    images = scaled(digits.splits["test"][0]["image"][mixed(360)[:50]], CPU, torch.float32)
+    images = from_uint8(digits.splits["test"][0]["image"][mixture(360)[:50]], CPU, torch.float32)
     nats = float((images.double().square() / 2 + math.log(2 * math.pi) / 2).flatten(1).sum(1).mean())
     bound, bits = found["importance_bound/images"], found["bits_per_dimension/images"]
     assert bound.value == pytest.approx(nats, rel=1e-6)
@@ -198,7 +198,7 @@ def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(digits: D
 def test_a_collapsed_posterior_is_told_by_its_units(digits: Dataset) -> None:
     judge = Judge(digits, Means(), CPU, 32)
     active, *rates = judge.figures(Collapsed(), "test", 50, "raw")
-    labels = digits.splits["test"][0]["label"][mixed(360)[:50]].double()
+    labels = digits.splits["test"][0]["label"][mixture(360)[:50]].double()
     assert (active.name, active.value) == ("active_units/images", 1)
     assert [rate.value for rate in rates] == [pytest.approx(float(labels.square().mean() / 2), rel=1e-12), 2, 0]
     assert [rate.variant for rate in rates] == ["unit 0", "unit 1", "unit 2"]
@@ -266,11 +266,11 @@ def test_an_extractor_that_only_has_to_be_found_is_not_trained(
     digits: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     storage = Storage(str(tmp_path_factory.mktemp("found")))
-    assert Features().found(digits, storage).weights_hash == ""
+    assert Features().find(digits, storage).weights_hash == ""
     assert storage.folders("") == []
     trained: Extractor = Features().open(digits, CPU, storage=storage)
-    assert Features().found(digits, storage).weights_hash == trained.weights_hash
-    described = Features().described(digits)
+    assert Features().find(digits, storage).weights_hash == trained.weights_hash
+    described = Features().describe(digits)
     assert (described.name, described.width) == (trained.name, trained.width)
 
 

@@ -18,7 +18,7 @@ def test_learned_numbers_are_the_issues(name):
     model = ZOO[name].model.build(Shape(1, 28))
     assert sum(parameter.numel() for parameter in model.generator.parameters()) == 1_952_528
     assert sum(parameter.numel() for parameter in model.critic.parameters()) == 267_009
-    assert model.learned() == 1_952_528 + 267_009
+    assert model.count_learned() == 1_952_528 + 267_009
 
 
 def test_entries_are_values_of_one_class():

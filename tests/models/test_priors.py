@@ -67,11 +67,11 @@ def test_fakes_are_decoded_from_codes_of_the_book(name):
 def test_what_is_learned_is_the_prior_alone_and_it_has_no_codes_of_its_own(name):
     model = build(name)
     inside = sum(parameter.numel() for parameter in model.first.parameters())
-    assert model.learned() > 0
+    assert model.count_learned() > 0
     assert not has(model, Quantises)
     assert has(model, TwoStage)
     if model.phases():
-        assert model.learned() == sum(parameter.numel() for parameter in model.parameters()) - inside
+        assert model.count_learned() == sum(parameter.numel() for parameter in model.parameters()) - inside
     assert all(name.startswith("first.") for name in model.unmoved)
 
 

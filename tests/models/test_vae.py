@@ -40,7 +40,7 @@ DEEP += linear(400, 784)
     ],
 )
 def test_learned_numbers_are_the_issues(entry, shape, count):
-    assert ZOO[entry].model.build(shape).learned() == count
+    assert ZOO[entry].model.build(shape).count_learned() == count
 
 
 @pytest.mark.parametrize("entry", [entry for entry, config in ZOO.items() if isinstance(config.model, VAE.Config)])

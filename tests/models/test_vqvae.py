@@ -21,13 +21,13 @@ def build(shape=SMALL, **settings):
 @pytest.mark.parametrize(("shape", "count"), [(Shape(1, 28), 691_393), (Shape(3, 32), 695_491)])
 def test_learned_numbers_hold_the_codebook_however_it_learns(update, shape, count):
     config = override(ZOO["vqvae"], {"model.codebook.update": update})
-    assert config.model.build(shape).learned() == count
+    assert config.model.build(shape).count_learned() == count
 
 
 @pytest.mark.parametrize(("codes", "count"), [(64, 342_451), (128, 343_475), (256, 345_523)])
 def test_learned_numbers_of_the_one_with_batchnorm(codes, count):
     config = override(ZOO["vqvae_bn"], {"model.codebook.codes": codes})
-    assert config.model.build(Shape(3, 64)).learned() == count
+    assert config.model.build(Shape(3, 64)).count_learned() == count
 
 
 def test_each_channels_map_is_a_code_and_they_have_no_grid(play):

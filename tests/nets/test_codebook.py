@@ -185,7 +185,7 @@ def test_projection_empties_the_sums_draws_the_next_pick_and_counts_parameters(u
     step(book, outputs())
     assert all(not buffer.any() for buffer in book.sums)
     assert not torch.equal(book.pick, pick)
-    assert book.learned() + sum(parameter.numel() for parameter in book.parameters()) == 18
+    assert book.count_learned() + sum(parameter.numel() for parameter in book.parameters()) == 18
     assert isinstance(book.vectors, nn.Parameter) == (update == "loss")
 
 

@@ -14,7 +14,7 @@ from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE
 from gen.engine.fit import fit
 from gen.judge import Judge
-from gen.on_ray.leaders import SPLITS, leaders, stored
+from gen.on_ray.leaders import SPLITS, best_weights, leaders
 from gen.on_ray.scoring import Wanted, of_attempt, on_record, score
 from gen.record.record import Home
 from gen.results.ledger import Slot
@@ -32,7 +32,7 @@ def searched(place: Path, dataset: Dataset, judge: Judge, **settings: Any) -> di
     base = override(tiny(ZOO["vae_mlp"]), {**SMALL, "evaluate.full": "leaders", **settings})
     runs = {}
     for seed in range(4):
-        config = override(base, {"seed": seed}).resolved()
+        config = override(base, {"seed": seed}).resolve()
         runs[identity(config, dataset.hash)] = config
         ticks = fit(config, dataset, device=CPU, judge=judge, home=Home(Storage(str(place)), "search", "a"))
         next(ticks)
@@ -46,7 +46,7 @@ def searched(place: Path, dataset: Dataset, judge: Judge, **settings: Any) -> di
 
 def wanted(place: Path, runs: dict[str, RunConfig]) -> Wanted:
     storage = Storage(str(place))
-    best = stored(storage, "search", leaders(storage, "search", runs), runs)
+    best = best_weights(storage, "search", leaders(storage, "search", runs), runs)
     return Wanted(storage, "search", best, SPLITS, 0, (), None, False)
 
 

@@ -37,7 +37,7 @@ def configs(entry: str, **settings: object) -> list[RunConfig]:
     """Three runs of an entry that differ in rate and seed."""
     small = override(ZOO[entry], {"budget.epochs": 2, "evaluate.images": 150, "evaluate.full_images": 150, **settings})
     key = "model.optimizer.rate" if entry == "vqvae" else "model.generator_optimizer.rate"
-    return [override(small, {key: 1e-3 * (1 + seed), "seed": seed}).resolved() for seed in range(3)]
+    return [override(small, {key: 1e-3 * (1 + seed), "seed": seed}).resolve() for seed in range(3)]
 
 
 class Slot:

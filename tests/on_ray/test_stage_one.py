@@ -36,7 +36,7 @@ def storage(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Storag
     """With the experiments "first", a trained VQ-VAE, and "other", one of a VAE."""
     storage = Storage(str(tmp_path_factory.mktemp("storage")))
     for name, entry in (("first", "vqvae"), ("other", "vae_mlp")):
-        config = override(tiny(ZOO[entry]), SMALL).resolved()
+        config = override(tiny(ZOO[entry]), SMALL).resolve()
         write_note(storage, name, note(config, digits.hash, job="train"))
         for _ in fit(config, digits, device=CPU, home=Home(storage, name, results.new_attempt())):
             pass
@@ -72,7 +72,7 @@ def test_a_prior_s_run_on_two_workers_and_its_pictures(
     pair: Pair, storage: Storage, digits: Dataset, cache: str, tmp_path: Path
 ) -> None:
     base = override(tiny(ZOO["vqvae_pixelcnn"]), {**SMALL, "machine.workers": 2})
-    config = on_first_stage(base, storage, "first").resolved()
+    config = on_first_stage(base, storage, "first").resolve()
     write_note(storage, "prior", note(config, digits.hash, job="train"))
     facts = {"code_version": "", "packages": "{}"}
     order = Order(

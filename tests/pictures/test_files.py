@@ -21,7 +21,7 @@ SIDES = st.integers(1, 6)
 @given(count=st.integers(2, 9), columns=st.integers(1, 9), height=SIDES, width=SIDES)
 def test_tiles_lie_as_torchvision_lays_them(count: int, columns: int, height: int, width: int) -> None:
     images = torch.rand(count, 3, height, width) * 2 - 1
-    ours = files.tiled(images, columns)
+    ours = files.tile(images, columns)
     theirs = make_grid(images, columns, padding=1, pad_value=1.0)  # at most as many columns as images
     assert torch.equal(ours[:, :, : theirs.shape[2]], theirs)
     assert (ours[:, :, theirs.shape[2] :] == 1).all()

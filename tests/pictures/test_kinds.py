@@ -17,10 +17,10 @@ from torch import Tensor
 from gen.capabilities import Conditional, Decodes, Embeds, Encodes, Imitates, Interpolates, Reconstructs, has
 from gen.config import override
 from gen.data.dataset import Dataset
-from gen.data.stream import mixed, to_uint8
+from gen.data.stream import mixture, to_uint8
 from gen.engine.build import build_model
 from gen.phase import Batch, Model, Phase, Shape
-from gen.pictures import KINDS, Scene, allowed, grids, kinds, paint
+from gen.pictures import KINDS, Scene, choose_kinds, grids, kinds, paint
 from gen.zoo import ZOO, tiny
 
 CPU = torch.device("cpu")
@@ -98,7 +98,7 @@ def images(dataset: Dataset) -> NDArray[np.uint8]:
 
 def drawn(name: str, dataset: Dataset, shape: tuple[int, int], **settings: Any) -> NDArray[np.uint8]:
     """The pixels of a kind's picture before it was enlarged, which must be of `shape`."""
-    (kind,) = allowed(Toy(), [name])
+    (kind,) = choose_kinds(Toy(), [name])
     return small(Image.open(io.BytesIO(paint(kind, Toy(), Scene(dataset, CPU, **settings)))), shape)
 
 
@@ -117,14 +117,14 @@ def cell(picture: NDArray[np.uint8], row: int, column: int, left: int = 0) -> ND
 def test_fakes_stand_beside_real(dataset: Dataset, images: NDArray[np.uint8]) -> None:
     side = 8 * CELL + 1
     picture = drawn("fakes", dataset, (side, 2 * side + 4))
-    order = mixed(60)
+    order = mixture(60)
     for number in range(64):  # the split repeats
         assert np.array_equal(cell(picture, number // 8, number % 8, left=side + 4), images[order[number % 60]])
 
 
 def test_reconstructions_stand_under_their_originals(dataset: Dataset, images: NDArray[np.uint8]) -> None:
     picture = drawn("reconstructions", dataset, (8 * CELL + 1, 16 * CELL + 1))
-    for number, image in enumerate(images[mixed(60).numpy()]):
+    for number, image in enumerate(images[mixture(60).numpy()]):
         row, column = divmod(number, 16)
         assert np.array_equal(cell(picture, 2 * row, column), image)
         assert np.array_equal(cell(picture, 2 * row + 1, column), 255 - image)
@@ -159,7 +159,7 @@ class Counted(Model, Imitates):
 
 @pytest.mark.parametrize("model", [Plain(), Counted()])
 def test_a_model_that_is_not_conditional_has_no_rows_of_classes(model: Model) -> None:
-    names = [kind.name for kind in allowed(model)]
+    names = [kind.name for kind in choose_kinds(model)]
     assert "fakes" in names
     assert "classes" not in names
 
@@ -191,7 +191,7 @@ def test_a_line_goes_from_one_reconstruction_to_the_other(
 def test_lines_go_by_default_between_images_of_a_mixture(dataset: Dataset, images: NDArray[np.uint8]) -> None:
     """A split sorted by class would join images of one class."""
     picture = drawn("interpolation", dataset, (5 * CELL + 1, RIGHT + CELL + 1))
-    order = mixed(60).tolist()
+    order = mixture(60).tolist()
     for row in range(5):
         assert np.array_equal(cell(picture, row, 0), images[order[2 * row]])
         assert np.array_equal(cell(picture, row, 0, RIGHT), images[order[2 * row + 1]])
@@ -199,7 +199,7 @@ def test_lines_go_by_default_between_images_of_a_mixture(dataset: Dataset, image
 
 @pytest.mark.parametrize("pairs", PAIR_CASES)
 def test_the_animation_shows_the_same_line(pairs: tuple[tuple[int, int], ...], dataset: Dataset) -> None:
-    (kind,) = allowed(Toy(), ["animation"])
+    (kind,) = choose_kinds(Toy(), ["animation"])
     movie = Image.open(io.BytesIO(paint(kind, Toy(), Scene(dataset, CPU, pairs=pairs))))
     assert (movie.format, kind.suffix, movie.info["loop"]) == ("GIF", "gif", 0)
     shape = (CELL + 1, len(pairs) * CELL + 1)
@@ -224,7 +224,7 @@ def test_the_manifold_is_a_grid_of_quantiles(dataset: Dataset) -> None:
 def test_only_a_plane_has_a_manifold() -> None:
     model = Toy()
     model.latent_size = 3
-    assert "manifold" not in [kind.name for kind in allowed(model)]
+    assert "manifold" not in [kind.name for kind in choose_kinds(model)]
 
 
 def test_use_is_what_numpy_counts(dataset: Dataset, images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_use_is_what_numpy_counts(dataset: Dataset, images: NDArray[np.uint8], m
 
 @pytest.mark.parametrize("name", ["code-map", "code-use"])
 def test_plots_are_png_files_and_the_same_every_time(name: str, dataset: Dataset) -> None:
-    (kind,) = allowed(Toy(), [name])
+    (kind,) = choose_kinds(Toy(), [name])
     files = [paint(kind, Toy(), Scene(dataset, CPU)) for _ in range(2)]
     assert files[0] == files[1]
     assert Image.open(io.BytesIO(files[0])).format == "PNG"
@@ -249,9 +249,9 @@ def test_a_pair_beyond_the_split_is_refused(dataset: Dataset) -> None:
 def test_a_small_split_has_the_pairs_that_it_has(dataset: Dataset) -> None:
     few = {split: ({name: column[:5] for name, column in table.items()},) for split, (table,) in dataset.splits.items()}
     scene = Scene(dataclasses.replace(dataset, splits=few), CPU)
-    order = mixed(5).tolist()
+    order = mixture(5).tolist()
     assert scene.ends == [(order[0], order[1]), (order[2], order[3])]
-    for kind in allowed(Toy()):
+    for kind in choose_kinds(Toy()):
         assert paint(kind, Toy(), scene)
 
 
@@ -259,7 +259,7 @@ def test_training_stores_the_cheap_kinds_only(dataset: Dataset) -> None:
     drawn = dict(grids(Toy(), dataset, CPU))
     assert set(drawn) == {"fakes", "reconstructions"}
     scene = Scene(dataset, CPU)
-    assert drawn == {kind.name: paint(kind, Toy(), scene) for kind in allowed(Toy(), list(drawn))}
+    assert drawn == {kind.name: paint(kind, Toy(), scene) for kind in choose_kinds(Toy(), list(drawn))}
 
 
 def test_what_was_drawn_before_a_picture_that_fails_is_there(dataset: Dataset) -> None:
@@ -279,7 +279,7 @@ def test_every_kind_that_an_entry_allows_is_drawn(entry: str, fitting: Callable[
     model = build_model(override(tiny(ZOO[entry]), {"seed": 3}), dataset, CPU).eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     scene = Scene(dataset, CPU)
-    for kind in allowed(model):
+    for kind in choose_kinds(model):
         data = paint(kind, model, scene)
         assert data == paint(kind, model, scene), kind.name
         assert Image.open(io.BytesIO(data)).format == kind.suffix.upper()
@@ -287,12 +287,12 @@ def test_every_kind_that_an_entry_allows_is_drawn(entry: str, fitting: Callable[
             side, picture = dataset.shape.size + 1, Image.open(io.BytesIO(data))
             width = 10 * side + 1 + 2 * (side + 1 + 4) * has(model, Encodes)
             assert picture.width * (5 * side + 1) == picture.height * width
-            assert kind.paired(model) == has(model, Encodes)
+            assert kind.has_pairs(model) == has(model, Encodes)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_it_is_said_which_classes_have_rows() -> None:
-    (kind,) = allowed(Toy(), ["classes"])
+    (kind,) = choose_kinds(Toy(), ["classes"])
     many = Toy()
     many.classes = 200
     assert kind.shows(Toy()) == "a real image, then its class's fakes"

@@ -83,7 +83,7 @@ def configs(experiment: str, more: tuple[str, ...] = ()) -> list[RunConfig]:
 
 def trained(experiment: str, **more: Any) -> RunConfig:
     name, settings = TRAINED[experiment]
-    return override(entry(name), {**SIZED, "budget.epochs": 2, **settings, **more}).resolved()
+    return override(entry(name), {**SIZED, "budget.epochs": 2, **settings, **more}).resolve()
 
 
 @pytest.mark.parametrize("experiment", SEARCHES)

@@ -8,7 +8,7 @@ import pytest
 from example_rows import all_keys, begin, end, expected, go, keys, whole_run
 
 from gen import results
-from gen.results import TABLES, Ledger, Slot, Storage, recorded
+from gen.results import TABLES, Ledger, Slot, Storage, last_ticks
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ def test_slot(tmp_path, work):
         if storage.folders("e"):
             found = check_readable(place, before, after)
             stages.add(sum(map(len, found.values())))
-        done = recorded(storage, "e").get("run2", {})
+        done = last_ticks(storage, "e").get("run2", {})
         slot = Slot(storage, "e", "slot2")
         whole_run(Ledger(storage, "e", "run2", "a2", slot=slot, recorded=done), 4)
         whole_run(Ledger(storage, "e", "run3", "a2", slot=slot), 4)  # and on with the next

@@ -9,7 +9,7 @@ from example_rows import all_keys, begin, end, eval_row, expected, go, keys, pla
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gen.results import SCHEMAS, TABLES, Ledger, Slot, Storage, new_attempt, recorded
+from gen.results import SCHEMAS, TABLES, Ledger, Slot, Storage, last_ticks, new_attempt
 from gen.results.ledger import SLOT_BYTES
 from gen.results.queries import read
 from tests.fixtures.examples import examples
@@ -134,7 +134,7 @@ def test_law_of_attempts(data):
         while not done:
             first = checkpoint + 1
             ledger = Ledger(storage, "e", "run", new_attempt(), first=first, slot=Slot(storage, "e", new_attempt()))
-            ledger.recorded = recorded(storage, "e").get("run", {})
+            ledger.recorded = last_ticks(storage, "e").get("run", {})
             if first == 0:
                 begin(ledger)
             for tick in range(first, ticks):
@@ -210,10 +210,10 @@ def test_many_short_runs_make_few_files(tmp_path):
 
 
 def test_recorded(storage):
-    assert recorded(storage, "e") == {}
+    assert last_ticks(storage, "e") == {}
     whole_run(Ledger(storage, "e", "short", "a", slot=Slot(storage, "e", "s")), 3)
     whole_run(Ledger(storage, "e", "long", "a"), 3)
-    assert recorded(storage, "e") == {
+    assert last_ticks(storage, "e") == {
         "short": {"runs": 0, "settings": 0, "metrics": 2, "evals": 2, "samples": 0, "outcomes": 2}
     }
 
@@ -246,7 +246,7 @@ def test_an_end_may_come_after_its_checkpoint(storage, place):
 def test_a_schedulers_events_do_not_hide_those_of_the_run(storage):
     decision = {"experiment": "e", "run": "run", "attempt": "a", "tick": 5, "kind": "rung", "why": "", "detail": "{}"}
     Slot(storage, "e", "scheduler").extend({"events": [decision | {"time": datetime.now(UTC)}]})
-    ledger = Ledger(storage, "e", "run", "a", first=3, recorded=recorded(storage, "e").get("run", {}))
+    ledger = Ledger(storage, "e", "run", "a", first=3, recorded=last_ticks(storage, "e").get("run", {}))
     ledger.add("events", 3, kind="resume", why="", detail="{}", time=datetime.now(UTC))
     ledger.close(3)
     assert sorted(read(storage, "e", "events")["kind"]) == ["resume", "rung"]

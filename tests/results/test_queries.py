@@ -172,7 +172,7 @@ def test_a_figure_of_weights_that_are_no_longer_the_best_is_not_ranked(storage, 
 def test_what_was_measured_again_is_no_attempt_at_the_run(storage, place):
     """A run that is begun again must not take such rows for its own and leave its own out."""
     measured_again(storage, "run0", 0.1)
-    assert results.recorded(storage, "e") == {}
+    assert results.last_ticks(storage, "e") == {}
     assert len(results.evals(place, "e")) == len(plain(place, "e", "evals")) == 1
 
 

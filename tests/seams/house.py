@@ -109,7 +109,7 @@ def exact(entry: str, micro_batches: int, **settings: Any) -> RunConfig:
 
 def stepper(config: RunConfig, dataset: Dataset, workers: Workers = ALONE, device: torch.device = CPU) -> Stepper:
     """The steps of a run, as `fit` makes them."""
-    config = config.resolved()
+    config = config.resolve()
     model = build_model(config, dataset, device)
     install(model, dataset)
     dtype = torch.float64 if config.train.precision == "float64" else torch.float32

@@ -24,7 +24,7 @@ def test_outside_the_player_nothing_moves_and_inside_all_has_a_gradient(entry: s
         assert all(torch.equal(value, before[name]) for name, value in everything(model).items())
         assert not any(column.requires_grad for batch in drawn for column in batch.values())
         inside = {id(value) for value in (*phase.player.parameters(), *phase.player.buffers())}
-        with steps.freezer.thawed(number) as parameters:
+        with steps.freezer.thawing(number) as parameters:
             steps._move(number, 0, parameters, drawn)
         after = (*model.named_parameters(), *model.named_buffers())
         moved = {name for name, value in after if not torch.equal(value, before[name])}

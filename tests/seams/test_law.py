@@ -35,7 +35,7 @@ def gradients(workers: Workers, entry: str, dataset: Dataset, micro_batches: int
     found: dict[str, Tensor] = {}
     drawn = steps._draw(steps.step * steps.draws)
     for number, phase in enumerate(steps.phases):
-        with steps.freezer.thawed(number):
+        with steps.freezer.thawing(number):
             steps.gradients(number, 0, drawn)
             for name, parameter in phase.player.named_parameters():
                 assert parameter.grad is not None

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen.data.stream import mixed, scaled, to_uint8
+from gen.data.stream import from_uint8, mixture, to_uint8
 from gen.engine.build import build_model
-from gen.pictures import Scene, allowed, grids, paint
+from gen.pictures import Scene, choose_kinds, grids, paint
 from tests.fixtures.games import GAMES
 from tests.seams.house import CPU, data_of, small
 
@@ -38,9 +38,9 @@ def test_every_kind_that_a_game_allows_is_drawn_alike_every_time(entry: str) -> 
     dataset = data_of(entry)
     model = build_model(small(entry), dataset, CPU).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert [kind.name for kind in allowed(model)] == ALLOWED[entry]
+    assert [kind.name for kind in choose_kinds(model)] == ALLOWED[entry]
     for split in ("validation", "test"):
-        for kind in allowed(model):
+        for kind in choose_kinds(model):
             data = paint(kind, model, Scene(dataset, CPU, split=split))
             assert data == paint(kind, model, Scene(dataset, CPU, split=split)), kind.name
             assert Image.open(io.BytesIO(data)).format == "PNG"
@@ -58,12 +58,12 @@ def test_a_translator_s_grid_has_the_sources_of_each_column_over_what_they_becam
     picture = pixels(png, height)
     assert picture.shape == (height, 2 * width + GAP, dataset.shape.channels)
     assert (picture[:, width : width + GAP] == 255).all()
-    numbers = mixed(dataset.length("test"))[torch.arange(64) % dataset.length("test")]
+    numbers = mixture(dataset.length("test"))[torch.arange(64) % dataset.length("test")]
     for part, (column, source) in enumerate(model.sources.items()):  # type: ignore[attr-defined]
         images = dataset.column("test", source)
         images = images[numbers % len(images)]
         with torch.no_grad():
-            made = to_uint8(model.generators[column](scaled(images, CPU, torch.float32)))  # type: ignore[attr-defined]
+            made = to_uint8(model.generators[column](from_uint8(images, CPU, torch.float32)))  # type: ignore[attr-defined]
         for number in range(64):
             row, place = divmod(number, 16)
             left = part * (width + GAP) + 1 + place * cell

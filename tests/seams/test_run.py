@@ -19,7 +19,7 @@ from gen.config import RunConfig, flat, identity
 from gen.engine import Tick, fit
 from gen.engine.build import build_model
 from gen.phase import Model, Shape
-from gen.pictures import allowed
+from gen.pictures import choose_kinds
 from gen.record import checkpoint
 from gen.results.storage import Storage
 from gen.zoo import ZOO, restore
@@ -136,7 +136,7 @@ def test_a_translator_is_steered_by_its_other_column_if_that_is_asked_for(tmp_pa
 def test_each_tick_stores_the_pictures_that_fit(entry: str, ended: Callable[[str], Ended]) -> None:
     run = ended(entry)
     pictures = rows(run.place, "samples")
-    assert set(pictures["kind"]) == {kind.name for kind in allowed(run.model) if kind.cheap}
+    assert set(pictures["kind"]) == {kind.name for kind in choose_kinds(run.model) if kind.cheap}
     assert entry not in GAMES or set(pictures["kind"]) == KINDS[entry]
     assert {Image.open(io.BytesIO(png)).format for png in pictures["png"]} == {"PNG"}
     assert set(pictures["tick"]) == {tick.tick for tick in run.ticks}
@@ -149,8 +149,8 @@ def test_the_tables_tell_how_it_was_made(
     monkeypatch.setitem(ZOO, entry, ALL[entry])
     run, dataset = ended(entry), data_of(entry)
     (told,) = rows(run.place, "runs").to_dict("records")
-    assert restore(told["config"]) == run.config.resolved()
-    assert (told["entry"], told["data_hash"], told["parameters"]) == (entry, dataset.hash, run.model.learned())
+    assert restore(told["config"]) == run.config.resolve()
+    assert (told["entry"], told["data_hash"], told["parameters"]) == (entry, dataset.hash, run.model.count_learned())
     assert told["run"] == identity(run.config, dataset.hash)
     assert set(rows(run.place, "settings")["key"]) == set(flat(run.config))
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 
-from gen.config import flat, is_variant, nested, override
+from gen.config import flat, is_variant, override, to_tree
 from gen.metrics.table import direction
 from gen.optimizers import Optimizer
 from gen.phase import Shape
@@ -15,7 +15,7 @@ from gen.zoo import ZOO, buildable
 from tests.fixtures.examples import examples
 from tests.fixtures.variants import variants
 from tune_spaces import Space, check_objective, draw, extend, pin, space_for
-from tune_spaces.space import covered
+from tune_spaces.space import is_covered
 
 ENTRIES = sorted(ZOO)
 SEEDS = st.integers(0, 2**32)
@@ -98,7 +98,9 @@ def test_pinning_or_adding_a_key_leaves_the_other_draws_alone(name, index, data)
     space = space_for(ZOO[name])
     drawn = draw(space, 0, index)
     key = data.draw(st.sampled_from(sorted(drawn)))
-    left = {other: value for other, value in drawn.items() if not covered(other, [key])}  # a kind goes with its fields
+    left = {
+        other: value for other, value in drawn.items() if not is_covered(other, [key])
+    }  # a kind goes with its fields
     assert draw(pin(space, [key]), 0, index) == left
     added = draw(extend(space, {"train.batch": "32,64"}), 0, index)
     assert added.pop("train.batch") in (32, 64)
@@ -184,7 +186,7 @@ def test_a_draw_may_be_of_the_form_that_json_has():
     config = override(ZOO["vqvae"], {"model.likelihood": "gaussian", "model.likelihood.variance": "shared"})
     likelihood = config.model.likelihood
     assert is_variant(likelihood)
-    space = Space(ZOO["vqvae"], {"model.likelihood": tune.choice([nested(likelihood)])}, metric="mse/reconstructions")
+    space = Space(ZOO["vqvae"], {"model.likelihood": tune.choice([to_tree(likelihood)])}, metric="mse/reconstructions")
     assert override(ZOO["vqvae"], draw(space, 0, 0)) == config
 
 

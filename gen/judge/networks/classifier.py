@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from gen import tensors
 from gen.data.dataset import Dataset
-from gen.data.stream import Stream, scaled
+from gen.data.stream import Stream, from_uint8
 from gen.phase import Shape
 
 RECIPE = 1  # a change of the network or of its training makes another judge
@@ -106,28 +106,28 @@ def check_labelled(dataset: Dataset) -> None:
 
 
 def train_classifier(dataset: Dataset, device: torch.device) -> Classifier:
-    """A classifier of the training images; see `trained`. ValueError if the set has no labels."""
+    """A classifier of the training images; see `train_network`. ValueError if the set has no labels."""
     check_labelled(dataset)
     table = next(table for table in dataset.splits["train"] if "label" in table)
     stream = Stream((table,), SEED, BATCH, device, torch.float32)
-    return trained("classifier", dataset.shape, stream, lambda batch: (batch["image"], batch["label"]), device)
+    return train_network("classifier", dataset.shape, stream, lambda batch: (batch["image"], batch["label"]), device)
 
 
 def train_rotation(dataset: Dataset, device: torch.device, column: str = "image") -> Classifier:
-    """A network that tells the four rotations of the training images in `column`; see `trained`. Needs no labels."""
+    """A network that tells the rotations of the training images in `column`; see `train_network`. Needs no labels."""
     stream = Stream(({column: dataset.column("train", column)},), SEED, BATCH, device, torch.float32)
     shape = dataclasses.replace(dataset.shape, classes=4)
-    return trained("rotation", shape, stream, lambda batch: turned(batch[column]), device)
+    return train_network("rotation", shape, stream, lambda batch: turn(batch[column]), device)
 
 
-def turned(images: Tensor) -> tuple[Tensor, Tensor]:
+def turn(images: Tensor) -> tuple[Tensor, Tensor]:
     """Square images (N, C, H, W), each turned by 0 to 3 right angles at random, and by how many (N,)."""
     turns = torch.randint(4, (len(images),)).to(images.device)  # drawn on the CPU: the same on every device
     every = torch.stack([images.rot90(times, (2, 3)) for times in range(4)])  # (4, N, C, H, W)
     return every[turns, torch.arange(len(images), device=images.device)], turns
 
 
-def trained(
+def train_network(
     name: str,
     shape: Shape,
     stream: Stream,
@@ -167,7 +167,7 @@ def accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
     device = classifier.head.weight.device
     right = 0
     for part, label in zip(torch.split(images, 500), torch.split(labels, 500), strict=True):
-        right += int((classifier(scaled(part, device, torch.float32)).argmax(1).cpu() == label.cpu()).sum())
+        right += int((classifier(from_uint8(part, device, torch.float32)).argmax(1).cpu() == label.cpu()).sum())
     return right / len(labels)
 
 

@@ -10,7 +10,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, Table, open_dataset
-from gen.data.stream import scaled
+from gen.data.stream import from_uint8
 from gen.judge.networks.classifier import (
     Classifier,
     accuracy,
@@ -71,7 +71,7 @@ def test_bytes_come_back(judge: Classifier, digits: Dataset) -> None:
     back = from_bytes(data, CPU)
     assert torch.equal(torch.get_rng_state(), state)
     assert weights_hash(back) == weights_hash(judge)
-    images = scaled(held_out(digits)["image"], CPU, torch.float32)
+    images = from_uint8(held_out(digits)["image"], CPU, torch.float32)
     assert torch.equal(back.features(images), judge.features(images))
     assert back.shape == digits.shape
     for damaged in (b"", b"no archive", data[: len(data) // 2]):
@@ -98,7 +98,7 @@ def test_every_size_gives_64_features(size: int, channels: int) -> None:
 
 def test_features_are_the_image_s_own(judge: Classifier, digits: Dataset) -> None:
     """No statistics of the batch: a fake's features do not depend on its neighbours."""
-    images = scaled(held_out(digits)["image"][:20], CPU, torch.float32)
+    images = from_uint8(held_out(digits)["image"][:20], CPU, torch.float32)
     alone = torch.cat([judge.features(image) for image in images.split(1)])
     torch.testing.assert_close(judge.features(images), alone, rtol=1e-4, atol=1e-4)
 
@@ -135,4 +135,4 @@ def test_mnist_is_learnt_and_its_distance_grows(tmp_path: Path) -> None:
     judge = train_classifier(mnist, CPU)
     table = held_out(mnist)
     assert accuracy(judge, table["image"], table["label"]) >= 0.98
-    check_distance(judge, scaled(table["image"], CPU, torch.float32), table["label"])
+    check_distance(judge, from_uint8(table["image"], CPU, torch.float32), table["label"])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from gen.data.dataset import Dataset, Table
-from gen.data.stream import scaled, to_uint8
+from gen.data.stream import from_uint8, to_uint8
 from gen.judge.networks import extractors
 from gen.judge.networks.classifier import Classifier
 from gen.judge.networks.extractors import Extractor, default_name, open_extractor
@@ -46,7 +46,7 @@ def extractor(request: pytest.FixtureRequest, digits: Dataset, inception_home: P
 
 
 def rounded(images: Tensor) -> Tensor:
-    return scaled(to_uint8(images), CPU, torch.float32)
+    return from_uint8(to_uint8(images), CPU, torch.float32)
 
 
 def moments(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ def moments(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def test_features_and_logits(extractor: Extractor, digits: Dataset) -> None:
-    images = scaled(digits.splits["test"][0]["image"][:5], CPU, torch.float32)
+    images = from_uint8(digits.splits["test"][0]["image"][:5], CPU, torch.float32)
     features, logits = extractor.features(images), extractor.logits(images[:2])
     assert features.shape == (5, extractor.width) == (5, WIDTHS[extractor.name])
     assert features.dtype == logits.dtype == torch.float32
@@ -72,7 +72,7 @@ def test_features_and_logits(extractor: Extractor, digits: Dataset) -> None:
 def test_the_distance_grows_with_what_is_wrong(extractor: Extractor, digits: Dataset) -> None:
     """Near zero between halves of the real set; monotone in noise, in blur and in the number of classes lost."""
     tables = [digits.splits[split][0] for split in ("train", "validation", "test")]
-    images = torch.cat([scaled(table["image"], CPU, torch.float32) for table in tables])
+    images = torch.cat([from_uint8(table["image"], CPU, torch.float32) for table in tables])
     labels = torch.cat([table["label"] for table in tables])
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(images), generator=generator)[: IMAGES[extractor.name]]
@@ -115,7 +115,7 @@ def unlabelled(dataset: Dataset) -> Dataset:
 def test_rotations_are_told_without_labels(digits: Dataset, rotation: Extractor) -> None:
     assert isinstance(rotation, Classifier)
     assert rotation.name == default_name(unlabelled(digits)) == "rotation"
-    images = scaled(digits.splits["test"][0]["image"], CPU, torch.float32)
+    images = from_uint8(digits.splits["test"][0]["image"], CPU, torch.float32)
     right = [
         float((rotation.logits(images.rot90(turns, (2, 3))).argmax(1) == turns).double().mean()) for turns in range(4)
     ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gen.data.dataset import Dataset
 from gen.judge.networks.inception import open_inception
 from gen.metrics.frechet import frechet_distance
-from jobs.bench.fid import cifar, mnist, moments, noisy, printed, start_command, write_pngs
+from jobs.bench.fid import cifar, mnist, moments, noisy, read_distance, start_command, write_pngs
 
 CPU = torch.device("cpu")
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -36,7 +36,7 @@ def check(sets: list[NDArray[np.uint8]], home: Path, folder: Path) -> None:
         folders = [write_pngs(folder / f"{number}-{kind}", side) for kind, side in zip("ab", pair, strict=True)]
         commands.append(start_command(folders, home, "64", "cpu"))
     found = [by_us(pair, home) for pair in pairs]
-    expected = [printed(command) for command in commands]
+    expected = [read_distance(command) for command in commands]
     assert min(expected) > 0.1, "a difference that could go wrong"
     assert found == pytest.approx(expected, rel=1e-4)
 

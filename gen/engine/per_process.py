@@ -14,7 +14,7 @@ from gen.results.storage import Storage
 
 
 @functools.lru_cache(maxsize=2)
-def opened(config: DataConfig, root: str | None, download: bool) -> Dataset:
+def dataset_of(config: DataConfig, root: str | None, download: bool) -> Dataset:
     """The data set, once a process."""
     return open_dataset(config, root, download)
 
@@ -41,6 +41,6 @@ def _judge(
     device: torch.device,
     workers: Workers,
 ) -> Judge:
-    dataset, storage = opened(data, features.data_root, features.download), Storage(place)
+    dataset, storage = dataset_of(data, features.data_root, features.download), Storage(place)
     extractor = features.open(dataset, device, workers, storage)
     return judge_by(extractor, dataset, evaluate, device, storage)

@@ -11,8 +11,7 @@ from typing import Any
 from ray import tune
 
 from gen.config import RunConfig, flat, override
-from gen.config.variants import KIND
-from gen.results.renamed import present_key, to_present
+from gen.results.renamed import as_choices, present_key, to_present
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,9 @@ def extend(space: Space, choices: Mapping[str, str]) -> Space:
     for name, values in choices.items():
         forms = [to_present(space.config.family, {name: value.strip()}) for value in values.split(",")]
         overridden = [override(space.config, form) for form in forms]
-        key = min(forms[0], key=len)  # an old form may be several settings now: a kind and a field of it
-        found = [
-            {leaf.removeprefix(key).removeprefix(".") or KIND: flat(config)[leaf] for leaf in form}
-            for form, config in zip(forms, overridden, strict=True)
-        ]
-        single = all(set(form) == {key} for form in forms)
-        keys[key] = tune.choice([flat(config)[key] for config in overridden] if single else found)
+        checked = [{leaf: flat(config)[leaf] for leaf in form} for form, config in zip(forms, overridden, strict=True)]
+        key, found = as_choices(checked)
+        keys[key] = tune.choice(found)
         configs += overridden
     space = _shut(space, keys, configs)
     return replace(space, keys={**space.keys, **keys})

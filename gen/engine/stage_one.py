@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gen.capabilities import Quantises, TwoStage, has
 from gen.config import ModelConfig, RunConfig, StageOne, TwoStageConfig, flat
+from gen.config.variants import uncommon
 from gen.data.dataset import MANIFEST, Dataset, Table, map_column
 from gen.data.stream import on_device
 from gen.phase import Model, Shape
@@ -47,7 +48,7 @@ def stage_of(config: RunConfig, experiment: str, run: str, weights: Mapping[str,
 
 def weights_hash(config: ModelConfig, weights: Mapping[str, Tensor]) -> str:
     """16 hexadecimal digits of sha256 over what makes codes of images: a model's settings and its weights."""
-    digest = hashlib.sha256(json.dumps(first_form(flat(config)), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(first_form(flat(config), uncommon(config)), sort_keys=True).encode())
     for name in sorted(weights):
         array = weights[name].contiguous().numpy()
         digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())

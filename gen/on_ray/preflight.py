@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from gen.config import Machine, RunConfig
+from gen.config import Machine, RunConfig, to_dotted
 from gen.record.names import read_note
 from gen.results.storage import Storage
 
@@ -136,13 +136,12 @@ def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> 
     found = read_note(storage, experiment)
     if found is None:
         return
-    recorded = leaves(found)
-    asked = leaves(json.loads(json.dumps(wanted)))  # as JSON gives them back: lists for tuples
+    recorded, asked = (leaves(json.loads(json.dumps(note))) for note in (found, wanted))  # lists for tuples
     changed = [key for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
     other = [key for key in changed if key not in GROWS]
     if other:
         shown = "; ".join(
-            f"{key} was {part_in_words(recorded, key)}, now {part_in_words(asked, key)}" for key in other[:5]
+            f"{key} was {part_in_words(found, key)}, now {part_in_words(wanted, key)}" for key in other[:5]
         )
         more = f" and {len(other) - 5} more" if len(other) > 5 else ""
         raise ValueError(f"name {experiment} is in use with other settings: {shown}{more}; use another --name")
@@ -158,6 +157,8 @@ def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Setting -> value, and the other parts of a note, in one flat mapping."""
     flat_parts: dict[str, Any] = {}
     for key, value in tree.items():
+        if key == "config":  # its settings that count are told by themselves
+            continue
         if isinstance(value, Mapping):
             flat_parts |= {inner if key == "settings" else f"{key}.{inner}": part for inner, part in value.items()}
         else:
@@ -165,9 +166,10 @@ def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
     return flat_parts
 
 
-def part_in_words(parts: Mapping[str, Any], key: str) -> str:
+def part_in_words(note: Mapping[str, Any], key: str) -> str:
     """A part of a note for an error message."""
-    return json.dumps(parts[key]) if key in parts else "its default"
+    parts = {**to_dotted(note.get("config", {})), **leaves(note)}
+    return json.dumps(parts[key]) if key in parts else "its default" if "config" not in note else "absent"
 
 
 def in_words(resources: Mapping[str, float]) -> str:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gen.config import RunConfig, essence, identity
+from gen.config import RunConfig, essence, identity, to_json
 from gen.results import queries
-from gen.results.renamed import VERSION, space_key
+from gen.results.renamed import VERSION, upgrade, upgrade_space
 from gen.results.storage import Storage
 from gen.zoo import restore
 
@@ -18,22 +18,28 @@ NOTE = "_experiment.json"  # what an experiment was first used for
 def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
     """What the name of an experiment stands for: the settings that make runs what they are, and the budget, which may
     grow."""
-    about = {"version": VERSION, "settings": essence(config), "data_hash": data_hash}
-    return {**about, "epochs": config.budget.epochs, **more}
+    about = {"config": json.loads(to_json(config)), "settings": essence(config), "data_hash": data_hash}
+    return {"version": VERSION, **about, "epochs": config.budget.epochs, **more}
 
 
 def read_note(storage: Storage, experiment: str) -> dict[str, Any] | None:
-    """The note of an experiment in its present form, whatever version wrote it; None where there is none."""
+    """The note of an experiment as `note` would write it now, whatever version wrote it; None where there is none."""
     text = storage.get(f"{experiment}/{NOTE}")
     if text is None:
         return None
     found: dict[str, Any] = json.loads(text)
-    if found.get("version", 1) < VERSION:
-        config = restore(json.dumps(to_tree(found["settings"])))
-        found |= {"version": VERSION, "settings": essence(config)}
+    version, settings = found.get("version", 1), found["settings"]
+    if "config" in found:
+        config = restore(json.dumps(found["config"]))
+        found |= {"config": json.loads(to_json(config)), "settings": essence(config)}
+    elif version == 1:  # it noted the settings that are not free, defaults too
+        config = restore(json.dumps(to_tree(settings)))
+        found["settings"] = essence(config)
         if search := found.get("search"):
-            search["space"] = {space_key(config.family, key): value for key, value in search["space"].items()}
-    return found
+            search["space"] = upgrade_space(config.family, search["space"])
+    else:  # the first notes of version 2 told the same as those of today, but for the config
+        found["settings"] = upgrade(settings["family"], settings, version)
+    return found | {"version": VERSION}
 
 
 def write_note(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@ draws what it drew, and a command line of then means the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gen.metrics.table import direction
@@ -66,6 +66,29 @@ def space_key(family: str, key: str) -> str:
     return SPACES.get(family, {}).get(key) or present_key(family, key)
 
 
+def as_choices(forms: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+    """The key that settings share, and each one's choice for it: a plain value, or a dict of a kind and its fields
+    where one of them is several settings."""
+    key = min(forms[0], key=len)
+    if all(set(form) == {key} for form in forms):
+        return key, [form[key] for form in forms]
+    return key, [
+        {name.removeprefix(key).removeprefix(".") or "kind": value for name, value in form.items()} for form in forms
+    ]
+
+
+def upgrade_space(family: str, space: Mapping[str, Any]) -> dict[str, Any]:
+    """The search space of an experiment that version 1 began, as it would be recorded now."""
+    found = {}
+    for key, domain in space.items():
+        if isinstance(domain, list) and key in FORMS.get(family, {}):  # a choice that a user named
+            present, domain = as_choices([to_present(family, {key: value}) for value in domain])
+        else:
+            present = space_key(family, key)
+        found[present] = domain
+    return found
+
+
 def first_key(family: str, key: str) -> str:
     """The name that a key of a search space had first: what its draws are seeded by, in every version."""
     old = {new: old for old, new in (*KEYS.get(family, {}).items(), *SPACES.get(family, {}).items())}
@@ -78,19 +101,30 @@ FIRST_FORM = {  # settings that version 1 recorded of a likelihood of every kind
     "likelihood.least_deviation": 0.005,
     "likelihood.tanh": False,
 }
-KINDS = {
-    "networks": None,
-    "optimizer": None,
-    "likelihood": "likelihood.kind",
-}  # variants -> how version 1 told the kind
+KINDS = {"likelihood": "likelihood.kind"}  # a variant whose kind version 1 told -> how
+UNTOLD = (("networks", "strided"),)  # kinds that version 1 had and did not tell
+CODEBOOK = ("codes", "decay", "dimensions", "epsilon", "revival", "update", "warm_up")
+OPTIMIZER = ("beta1", "beta2", "decay", "decay_end", "decay_factor", "decay_start", "rate", "weight_decay")
+FIRST_KEYS = {  # all settings of a VQ-VAE that version 1 recorded, below "model.", under their first names
+    *("beta", "blocks", "hidden", "residual", "width", "likelihood.kind", *FIRST_FORM),
+    *(f"codebook.{name}" for name in CODEBOOK),
+    *(f"optimizer.{name}" for name in OPTIMIZER),
+}
 
 
-def first_form(settings: Mapping[str, Any]) -> dict[str, Any]:
+def first_form(settings: Mapping[str, Any], uncommon: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a VQ-VAE, by dotted keys below "model.", as version 1 recorded them: first stages are known by
-    these, so that a prior finds its own in every version."""
+    these, so that a prior finds its own in every version. Settings that came later are among them where they do not
+    equal their defaults: `uncommon` holds all settings that do not."""
     old = {new.removeprefix("model."): old.removeprefix("model.") for old, new in KEYS["vqvae"].items()}
-    renamed = {KINDS.get(key, old.get(key, key)): value for key, value in settings.items()}
-    return {**FIRST_FORM, **{key: value for key, value in renamed.items() if key}}
+    renamed = {KINDS.get(key, old.get(key, key)): (key, value) for key, value in settings.items()}
+    known = {name: value for name, (_, value) in renamed.items() if name in FIRST_KEYS}
+    later = {
+        key: value
+        for name, (key, value) in renamed.items()
+        if name not in FIRST_KEYS and key in uncommon and (key, value) not in UNTOLD
+    }
+    return {**FIRST_FORM, **known, **later}
 
 
 def upgrade(family: str, settings: Mapping[str, Any], version: int) -> dict[str, Any]:
@@ -99,7 +133,7 @@ def upgrade(family: str, settings: Mapping[str, Any], version: int) -> dict[str,
     Version 1 recorded every likelihood's settings whichever was in force, and a direction beside every metric.
     """
     found = to_present(family, settings)
-    if version >= VERSION:
+    if version > 1:
         return found
     kind, variance = found.get("model.likelihood"), found.get("model.likelihood.variance")
     if kind is not None:

@@ -20,6 +20,8 @@ from gen.engine.build import build_model
 from gen.engine.fit import fit
 from gen.engine.stage_one import Staged, add_codes, check_stage, install, stage_of, weights_hash, with_codes
 from gen.judge import Judge
+from gen.models.vqvae import VQVAE
+from gen.optimizers import RMSprop
 from gen.phase import Model, Phase
 from gen.record import checkpoint
 from gen.record.record import Home
@@ -194,3 +196,42 @@ def test_what_does_not_belong_together_is_refused(
         with_codes(prior("vqvae_gmm", dataclasses.replace(stage, run="gone")), digits, storage, CPU, str(tmp_path))
     with pytest.raises(ValueError, match=r"^vae_mlp has no first stage; leave --stage-one out$"):
         on_stage(ZOO["vae_mlp"], stage)
+
+
+WEIGHTS = {"w": torch.arange(6.0).view(2, 3)}
+HASHES = {  # what the first version hashed to, by what is said of vqvae's settings
+    "635ff69395046a0a": {},
+    "4d4dd5f2badd7e40": {
+        "model.likelihood": "gaussian",
+        "model.likelihood.variance": "shared",
+        "model.likelihood.variance.least_deviation": 0.01,
+    },
+    "2b7cd49b804a94f2": {"model.likelihood": "gaussian", "model.likelihood.variance": "fixed"},
+    "fe1497d90a341e5e": {
+        "model.codebook.update": "loss",
+        "model.optimizer.decay": "linear",
+        "model.optimizer.decay_end": 5,
+    },
+}
+
+
+@pytest.mark.parametrize("known", HASHES)
+def test_a_first_stage_is_known_as_in_the_first_version(known: str) -> None:
+    assert weights_hash(override(ZOO["vqvae"], HASHES[known]).model, WEIGHTS) == known
+
+
+def test_a_first_stage_of_other_networks_is_known_as_in_the_first_version() -> None:
+    assert weights_hash(ZOO["vqvae_bn"].model, WEIGHTS) == "01d2481256981f27"
+
+
+def test_settings_that_come_later_leave_a_first_stage_what_it_is_until_they_are_used() -> None:
+    """Else a new setting of the VQ-VAE would orphan every prior that was trained on one."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Later(VQVAE.Config):
+        steps: int = 1
+
+    old = weights_hash(VQVAE.Config(), WEIGHTS)
+    assert weights_hash(Later(), WEIGHTS) == old
+    others = {weights_hash(Later(steps=2), WEIGHTS), weights_hash(VQVAE.Config(optimizer=RMSprop()), WEIGHTS)}
+    assert len(others | {old}) == 3

@@ -33,7 +33,9 @@ def test_a_name_in_use(storage: Storage):
         return str(error.value)
 
     entry = ZOO["vqvae"]
-    assert "model.beta was its default, now 2.0" in refused(override(entry, {"model.beta": 2.0}))
+    assert "model.beta was 0.25, now 2.0" in refused(override(entry, {"model.beta": 2.0}))
+    other = override(entry, {"model.networks": "strided", "model.networks.width": 16})
+    assert "model.networks.width was absent, now 16" in refused(other)
     assert 'data_hash was "hash", now "else"' in refused(entry, "else")
     assert 'job was "tune", now "train"' in refused(entry, job="train")
     assert "epochs=20, now 5: it may only grow" in refused(override(entry, {"budget.epochs": 5}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from gen.data.dataset import Dataset
 from gen.engine.fit import fit
 from gen.engine.stage_one import weights_hash
 from gen.judge import Judge
+from gen.on_ray.preflight import check_name
 from gen.phase import Shape
 from gen.record import checkpoint
-from gen.record.names import Names, note, read_note
+from gen.record.names import Names, note, read_note, write_note
 from gen.record.record import Home
+from gen.results import renamed
+from gen.results.renamed import first_key
 from gen.results.storage import Storage
 from gen.zoo import entry, restore
 from jobs import tune
@@ -103,7 +107,40 @@ def test_a_run_submitted_again_is_the_run_that_is_there(experiment: str, place: 
     storage = Storage(str(place))
     (row,) = results.runs(storage, experiment).to_dict("records")
     assert Names(storage, experiment).of(trained(experiment), row["data_hash"]) == row["run"]
-    assert read_note(storage, experiment) == {**note(trained(experiment), row["data_hash"]), "job": "train"}
+    wanted = note(trained(experiment), row["data_hash"], job="train")
+    del wanted["config"]  # of which version 1 told only what may not change
+    assert read_note(storage, experiment) == wanted
+
+
+def test_a_later_version_reads_the_notes_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, config = Storage(str(tmp_path)), override(entry("lsgan_mlp"), {"model.latent": 4})
+    write_note(storage, "now", note(config, "hash", job="train"))
+    for module in ("gen.record.names", "gen.results.renamed", "gen.config.identity"):
+        monkeypatch.setattr(sys.modules[module], "VERSION", renamed.VERSION + 1)
+    assert read_note(storage, "now") == {**note(config, "hash", job="train"), "version": renamed.VERSION}
+
+
+def test_the_first_notes_of_version_2_told_no_config(tmp_path: Path) -> None:
+    storage, config = Storage(str(tmp_path)), override(entry("lsgan_mlp"), {"model.latent": 4})
+    told = note(config, "hash", job="train")
+    del told["config"]
+    storage.put("now/_experiment.json", json.dumps(told).encode())
+    assert read_note(storage, "now") == told
+    check_name(storage, "now", note(config, "hash", job="train"))
+
+
+def test_a_search_over_a_setting_that_has_another_form_now_is_the_same_search(place: Path) -> None:
+    """Version 1 took weights for the penalty, of which 0 was none."""
+    storage, asked = Storage(str(place)), ["--entry=wgan_gp_mlp", "--search=model.penalty=0,10", "--data=digits"]
+    noted = json.loads(storage.get("train-wgan-gp/_experiment.json") or b"")
+    wanted = plan(tune.main.make_context("tune", [*asked, *GAN, *SMALL]).params)
+    about = wanted.about()
+    told = {**about["space"], "model.penalty": [0.0, 10.0]}
+    of_then = {first_key("gan", key): domain for key, domain in told.items()}
+    storage.put("old/_experiment.json", json.dumps({**noted, "search": {**about, "space": of_then}}).encode())
+    found = read_note(storage, "old")
+    assert found is not None
+    assert found["search"]["space"] == about["space"]
 
 
 def test_every_recorded_config_is_restored_and_settings_have_their_present_names(place: Path) -> None:

@@ -1,4 +1,4 @@
-"""How the jobs come to a Ray cluster, and what they tell it."""
+"""How the jobs connect to a Ray cluster, run workers there, and what they know for the tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import click
 
 from gen.on_ray.version import ROOT, code_version
+from gen.results.lease import Lease
 
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's; with "0" a Ray of one host listens on loopback, on any system
 INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
@@ -22,10 +24,11 @@ PACKAGES = ("ray", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "
 
 
 def keep_to_loopback() -> bool:
-    """Has a Ray that this process may start listen on loopback and nowhere else; False if it is too late for that.
+    """Makes a Ray that this process may start listen on loopback only. False if Ray was imported before, and it is too
+    late for that.
 
-    Ray reads the variable once, on import. So this is called where this file is imported, which each job does before it
-    imports Ray. A Ray that others started is joined as it is, and who names its address starts none.
+    Ray reads the variable once, on import. So this is called when this file is imported, which each job does before it
+    imports Ray. Nothing need be done for a job that has an address in $RAY_ADDRESS, for it starts no Ray.
     """
     if os.environ.get("RAY_ADDRESS", "") not in ("", "auto", "local"):
         return True
@@ -39,8 +42,8 @@ IN_TIME = keep_to_loopback()
 
 @contextmanager
 def connection() -> Iterator[None]:
-    """Inside, a Ray cluster: that of $RAY_ADDRESS, else one that runs on this machine, else one started here."""
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # five files a trial
+    """Connects to a Ray cluster, for the block: that of $RAY_ADDRESS, else this machine's, else one started here."""
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # which write five files a trial
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's tables and boxes: the jobs print their own lines
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -66,10 +69,45 @@ def connection() -> Iterator[None]:
         ray.shutdown()
 
 
-def run_trainer(trainer: Any, name: str) -> bool:
-    """Runs a Ray Train trainer; whether it went well, else its error is told. KeyboardInterrupt for Ctrl-C."""
-    import ray.train
+def run_workers(
+    function: Callable[[Mapping[str, Any]], None],
+    sent: Mapping[str, Any],
+    hear: Callable[[Any], None],
+    workers: int,
+    needed: Mapping[str, float],
+    lease: Lease,
+) -> bool:
+    """Runs `function` in a group of Ray Train workers, each with the resources `needed`; whether that went well, else
+    the error is printed. KeyboardInterrupt for Ctrl-C.
 
+    The function gets `sent` and, under "queue", a queue; `hear` is called with each thing that a worker puts there.
+    """
+    import ray.train
+    from ray.train.torch import TorchTrainer
+    from ray.util.queue import Queue
+
+    queue, storage, name = Queue(actor_options={"num_cpus": 0}), lease.storage, lease.experiment
+
+    def listen() -> None:
+        while (heard := queue.get()) is not None:
+            hear(heard)
+            lease.check()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    trainer = TorchTrainer(
+        function,
+        train_loop_config={**sent, "queue": queue},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers, use_gpu="GPU" in needed, resources_per_worker=dict(needed)
+        ),
+        run_config=ray.train.RunConfig(
+            name=lease.attempt,
+            storage_path=storage.full(f"{name}/_ray"),
+            storage_filesystem=storage.filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=3),
+        ),
+    )
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
@@ -77,6 +115,9 @@ def run_trainer(trainer: Any, name: str) -> bool:
         return False
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
         raise KeyboardInterrupt from None
+    finally:
+        queue.put(None)
+        listener.join()
     return True
 
 

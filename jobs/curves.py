@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 SHOWN = 9  # runs in colours of their own: the best; the others are grey
 GREY = 7  # among matplotlib's ten colours
 NAMED = 4  # settings in a legend, at most
-STYLES = {True: ("--", ":", "-."), False: ("-", (0, (5, 1)), (0, (1, 1)))}  # lines of what is logged, and of figures
+STYLES = {True: ("--", ":", "-."), False: ("-", (0, (5, 1)), (0, (1, 1)))}  # lines: training, figures
 
 
 def curves(
     storage: results.Storage, name: str, asked: Sequence[str], runs: Sequence[str]
 ) -> Iterator[tuple[str, bytes, str]]:
-    """Quantity, PNG file and description of one plot a quantity, of `runs`, the best first."""
+    """One plot a quantity: its name, its PNG file and a description. `runs`: those to plot, the best first."""
     frame = results.curves(storage, name, asked, runs[0] if len(runs) == 1 else None)
     frame = frame[frame["run"].isin(runs)]
     labels = legend_of(results.settings(storage, name), runs)
@@ -34,7 +34,7 @@ def curves(
 
 
 def plot(lines: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """One line a run and name: colours tell the runs, dashes the names; training is dashed, validation solid."""
+    """One line for each run and name. Colours tell the runs, dashes the names: training is dashed, validation solid."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D

@@ -23,6 +23,7 @@ import click
 from gen.on_ray.version import ROOT, VARIABLE, code_version
 
 DASHBOARD = "http://127.0.0.1:8265"
+GIVE_UP = 600.0  # seconds: a Ray head that takes longer hangs, for on a busy machine one may take a minute
 NAME = "demo"
 SEARCH = "--entry vqvae --data digits --size 16 --epochs 18 --grace 2 --samples 16 --set model.networks.hidden=32"
 PANDAS = """\
@@ -64,7 +65,7 @@ def main(storage: str) -> None:
 
 @contextmanager
 def ray_head() -> Iterator[str]:
-    """Inside, the address of a Ray head: one that is found, or one that is started and, at the end, stopped."""
+    """The address of a Ray head, for the block: one that runs already, or one that is started here and then stopped."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ["RAY_LOGGER_LEVEL"] = "error"
     found = os.environ.get("RAY_API_SERVER_ADDRESS", DASHBOARD)
@@ -90,7 +91,7 @@ def ray_head() -> Iterator[str]:
                 [*start.split(), "--temp-dir", folder], stdout=output, stderr=output, start_new_session=True
             )
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + GIVE_UP
             while not answers(DASHBOARD):
                 if head.poll() is not None or time.monotonic() > deadline:
                     sys.exit(f"error: the Ray head did not start\n{log.read_text()}")
@@ -102,7 +103,7 @@ def ray_head() -> Iterator[str]:
 
 
 def answers(address: str) -> bool:
-    """Whether a Ray dashboard answers, be it to refuse a token."""
+    """Whether a Ray dashboard answers, even if it only refuses the token."""
     try:
         with urllib.request.urlopen(f"{address}/api/version", timeout=5):
             return True
@@ -120,7 +121,7 @@ def free_port() -> int:
 
 
 def say(text: str) -> None:
-    """A command as the user would type it."""
+    """Prints a command as the user would type it."""
     print(f"$ {text}" if not text.startswith("#") else text, flush=True)
 
 

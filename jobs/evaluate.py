@@ -5,14 +5,14 @@ Adds to the table `evals` what is missing there, run by run; submitted again it 
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from gen import results
 from gen.on_ray.scoring import Wanted, score_worker
-from jobs.cluster import connection, run_trainer
+from jobs.cluster import connection, run_workers
 from jobs.options import Job, refusing
 from jobs.stored import find, missing
 
@@ -49,10 +49,6 @@ def main(dry_run: bool, **options: Any) -> int:
 
 def measure(wanted: Wanted, count: int) -> int:
     """Drives a group of workers; 0 if all went well, 1 if it broke."""
-    import ray.train
-    from ray.train.torch import TorchTrainer
-    from ray.util.queue import Queue
-
     from gen.on_ray import preflight
 
     machine, name, storage = wanted.stored[0].config.machine, wanted.experiment, wanted.storage
@@ -65,40 +61,19 @@ def measure(wanted: Wanted, count: int) -> int:
     try:
         each = preflight.in_words(needed)
         print(f"{name}: {count} figures, {machine.workers} workers, {each} each", flush=True)
-        lines = Queue(actor_options={"num_cpus": 0})
-        listener = threading.Thread(target=listen, args=(lines, lease), daemon=True)
-        listener.start()
-        trainer = TorchTrainer(
-            score_worker,
-            train_loop_config={"wanted": wanted, "attempt": lease.attempt, "lines": lines},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=machine.workers, use_gpu="GPU" in needed, resources_per_worker=needed
-            ),
-            run_config=ray.train.RunConfig(
-                name=lease.attempt,
-                storage_path=storage.full(f"{name}/_ray"),
-                storage_filesystem=storage.filesystem,
-                failure_config=ray.train.FailureConfig(max_failures=3),
-            ),
-        )
-        try:
-            if not run_trainer(trainer, name):
-                return 1
-        finally:
-            lines.put(None)
-            listener.join()
+        sent = {"wanted": wanted, "attempt": lease.attempt}
+        if not run_workers(score_worker, sent, show_figures, machine.workers, needed, lease):
+            return 1
         print(f"{name}: measured", flush=True)
         return 0
     finally:
         lease.release()
 
 
-def listen(queue: Any, lease: results.Lease) -> None:
-    """Prints the figures of each run that the workers put in the queue, until None."""
-    while (rows := queue.get()) is not None:
-        for split, metric, subject, value, run in rows:
-            print(f"{run}  {split}  {metric}/{subject}  {value:.6g}", flush=True)
-        lease.check()
+def show_figures(rows: Sequence[tuple[str, str, str, float, str]]) -> None:
+    """Prints the figures of a run that the workers measured."""
+    for split, metric, subject, value, run in rows:
+        print(f"{run}  {split}  {metric}/{subject}  {value:.6g}", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from jobs.runs import on_first_stage
 
 BAD_INPUT = 2
 BEFORE = """
-Kinds: --set KEY=KIND takes a kind with the defaults below; --set
-KEY.FIELD=VALUE changes a field of the kind in force. In brackets: which
-families of entries have the setting.
+Kinds: --set KEY=KIND takes a kind, with the defaults below if it is another
+than the one in force; --set KEY.FIELD=VALUE changes a field of the kind in
+force. In brackets: which families of entries have the setting.
 """
 AFTER = """
 python -m jobs.zoo lists the entries, python -m jobs.zoo ENTRY tells all of one.
@@ -55,13 +55,13 @@ class Job(click.Command):
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Ends the help of a job that trains an entry with the kinds that its settings choose among."""
         if any("--entry" in option.opts for option in self.params):
-            formatter.write(f"{BEFORE}\n{kinds_text(ZOO.values(), WIDTH)}\n{AFTER}")  # as it is laid out already
+            formatter.write(f"{BEFORE}\n{kinds_text(ZOO.values(), WIDTH)}\n{AFTER}")  # lines that are not to be wrapped
 
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Makes an error of the checks inside bad input: a value, or a place that cannot be read. Not for training itself,
-    where one is a fault of ours."""
+    """Turns an error of the checks in the block into bad input: a wrong value, or a place that cannot be read. It is
+    not for training itself, where such an error is a fault of the program."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -70,7 +70,7 @@ def refusing() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Asked:
-    """The shared options, resolved."""
+    """What jobs.train or jobs.tune was asked for by the options that both have."""
 
     config: RunConfig
     storage: Storage
@@ -85,7 +85,7 @@ class Asked:
         """The data set. ValueError where it is missing or damaged, or where the entry or the features do not fit it."""
         dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
         check_stage(self.config, dataset)
-        self.features().find(dataset)  # the weights that it needs are there, and the labels to learn from
+        self.features().find(dataset)  # an error if its weights are missing, or the labels to learn from
         model = build_model(self.config, dataset, cpu)
         steering(self.config, self.naming_judge(dataset), model)
         return dataset
@@ -140,7 +140,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def resolve(options: dict[str, Any]) -> Asked:
-    """The shared options as one value; takes them out of `options`. ValueError for whatever is wrong with them."""
+    """Takes the shared options out of `options`, as one value. ValueError for whatever is wrong with them."""
     taken = {key: options.pop(key) for key in ("epochs", "seed", "workers", "device")}
     pairs = dict(pair(text) for text in options.pop("settings"))
     keys = {
@@ -193,7 +193,7 @@ def configure(config: Config, pairs: dict[str, str], said: dict[str, Any], prefi
 
 
 def split_names(option: str, text: str | None) -> list[str]:
-    """The names in A,B,C; none of None. ValueError if an option is there and names none."""
+    """The names in A,B,C; none without the option (None). ValueError if the option is there and names none."""
     found = [part.strip() for part in (text or "").split(",") if part.strip()]
     if text is not None and not found:
         raise ValueError(f"{option}={text!r} names none; write A,B,C, or leave it out")
@@ -201,7 +201,7 @@ def split_names(option: str, text: str | None) -> list[str]:
 
 
 def check_ticks(config: RunConfig) -> None:
-    """ValueError if the budget ends within a tick, which would train beyond it."""
+    """ValueError if the budget ends inside a tick, for the tick would train beyond it."""
     epochs, every = config.budget.epochs, config.evaluate.every
     if epochs % every:
         raise ValueError(f"epochs={epochs} is no multiple of evaluate.every={every}: a run ends where it is measured")
@@ -215,12 +215,12 @@ def data_settings(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def absolute(path: str | None) -> str | None:
-    """A path as processes with other working folders understand it; a URI as it is."""
+    """A path or URI that processes with other working folders understand."""
     return normal(path) if path else None
 
 
 def pair(text: str) -> tuple[str, str]:
-    """KEY=VALUE as two texts; ValueError without the sign."""
+    """KEY=VALUE as two texts. ValueError if it is not that, or if the key is part of a first stage."""
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise ValueError(f"{text!r} is not KEY=VALUE, such as model.beta=4")

@@ -1,4 +1,4 @@
-"""What a search was asked for: the options of jobs.tune as a space, its runs, and the budget."""
+"""What a search was asked for: the options of jobs.tune as a space, runs and a budget."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(frozen=True)
 class Plan:
-    """A search, resolved."""
+    """A search that was asked for, with all of its runs."""
 
     asked: Asked
     space: Space
     configs: Sequence[RunConfig]  # each configuration with each seed, the seeds of one next to each other
     seeds: int
     most: int  # runs at a time; 0: as many as fit
-    seconds: float  # after which it ends, to go on another time
+    seconds: float  # after which it ends; submitted again, it goes on
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
 
     def about(self) -> dict[str, Any]:
-        """What it is beside its settings: part of what its name stands for."""
+        """What the search is beside its settings: the rest of the note that says what its name stands for."""
         space = self.space
         keys = {key: words(domain) for key, domain in sorted(space.keys.items())}
         about = {"space": keys, "grace": space.grace, "reduction": space.reduction}
@@ -46,7 +46,7 @@ class Plan:
         compare by the figure that is to steer them."""
         config = self.space.config
         dataset = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""})).open()
-        looks = isinstance(config.model, TwoStageConfig)  # a prior runs its first stage once, which takes numbers
+        looks = isinstance(config.model, TwoStageConfig)  # to build a prior runs its first stage, on numbers
         with torch.device("cpu" if looks else "meta"):
             for one in {repr(one.model): one.model for one in self.configs}.values():
                 one.build(dataset.shape)  # each draw fits the images
@@ -78,7 +78,7 @@ def plan(options: dict[str, Any]) -> Plan:
     check_ticks(config)
     full = "evaluate.full" in asked.pinned
     metric = metric or config.evaluate.metric or space.metric
-    if is_known(metric):  # what is no metric is refused with the figures that the entry has
+    if is_known(metric):  # an unknown one is refused later, with the names of the entry's figures
         direction(metric, mode)
         direction(metric, config.evaluate.mode)
     config = override(
@@ -117,7 +117,7 @@ def check_gpus(gpus: float | None, machine: Machine) -> None:
 
 
 def words(value: Any) -> Any:
-    """A domain as what JSON can hold."""
+    """A domain as a value that JSON can hold."""
     if isinstance(value, Categorical):
         return [words(choice) for choice in value.categories]
     if isinstance(value, Domain):
@@ -126,7 +126,7 @@ def words(value: Any) -> Any:
 
 
 def seconds(text: str) -> float:
-    """A length of time: "90" or "90s", "30m", "2h", "1.5d". ValueError otherwise."""
+    """The seconds of a time such as "90", "90s", "30m", "2h" or "1.5d". ValueError for another text."""
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1.0)
     try:
         value = float(number) * unit

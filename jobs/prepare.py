@@ -19,8 +19,8 @@ from jobs.cluster import connection
 from jobs.options import DATA_OPTIONS, Job, absolute, configure, data_settings, pair, refusing
 from jobs.progress import duration
 
-SECONDS = 1.0  # between two lines
-LISTED = 10  # images left out that are named
+SECONDS = 1.0  # between two lines that tell how far it is
+LISTED = 10  # most images left out that are named
 
 
 def options(command: Any) -> Any:
@@ -37,7 +37,7 @@ def options(command: Any) -> Any:
 )
 @click.option("--parts", help="Folder or URI that all hosts reach, where decoded parts stay; default $GENFLEET_PARTS.")
 def main(settings: Sequence[str], parts: str | None, data_root: str | None, download: bool, **options: Any) -> None:
-    """Checks, prepares, prints what there is."""
+    """Checks the options, prepares the data set, and prints what it holds."""
     start = time.monotonic()
     with refusing():
         keys, said = dict(pair(text) for text in settings), data_settings(options)
@@ -88,7 +88,7 @@ def reporting(runner: Runner) -> Runner:
 
 
 def describe(dataset: Dataset) -> str:
-    """One line: what there is."""
+    """What a data set holds, in one line."""
     counts = ", ".join(
         f"{'+'.join(f'{count:,}' for count in dataset.manifest['counts'][split])} {split}" for split in dataset.splits
     )

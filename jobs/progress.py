@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def show_progress(runs: int, done: int) -> Iterator[Callable[[Standing], None]]:
-    """Inside, what to tell where a search of `runs` runs stands, `done` of which ended before."""
+    """Gives a function that shows how far a search of `runs` runs is; `done` of them had ended before."""
     if not sys.stdout.isatty():
         yield lambda standing: print(line(standing), flush=True)
         return
@@ -35,7 +35,7 @@ def show_progress(runs: int, done: int) -> Iterator[Callable[[Standing], None]]:
 
 
 def beside(standing: Standing | None) -> str:
-    """What stands beside the bar: as much as fits the terminal, for a longer line would leave one behind each time."""
+    """The text beside the bar, cut to the terminal's width: each longer line would leave a copy of itself behind."""
     return summary(standing)[: max(shutil.get_terminal_size().columns - 34, 0)] if standing else ""
 
 

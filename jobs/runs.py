@@ -1,4 +1,4 @@
-"""Runs by the names that people give them: an experiment's best one, and the first stage of a run of two."""
+"""Runs by the names that people type, such as EXPERIMENT/RUN; the first stage that such a name gives a config."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def find_run(storage: results.Storage, text: str) -> tuple[str, str]:
 
 
 def on_first_stage(config: RunConfig, storage: results.Storage, text: str) -> RunConfig:
-    """`config` on the first stage that `text` names, and on that one's data. ValueError where they do not fit."""
+    """`config` on the first stage that `text` names, and on the data of that stage. ValueError if they do not fit."""
     on_stage(config, None)  # refuses what has no first stage before anything is read
     experiment, run = find_run(storage, text)
     state = checkpoint.load_best(storage, experiment, run, CPU)

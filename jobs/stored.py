@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gen import results
+from gen import capabilities, results
+from gen.capabilities import has
 from gen.checks import at_least
 from gen.config import DataConfig, EvaluateConfig, RunConfig, override
 from gen.data.sources import everywhere
 from gen.engine.build import build_model
 from gen.judge import Features, Figure, Judge, judge_by
-from gen.metrics.table import METRICS
-from gen.on_ray.scoring import Stored, Wanted, on_record
+from gen.metrics.table import FRECHET, METRICS, frechet_name
+from gen.on_ray.scoring import Stored, Wanted
+from gen.phase import Model
 from gen.record import checkpoint
+from gen.record.later import on_record
 from gen.results.best import rank_runs
+from gen.results.ranking import costs
 from gen.zoo import restore
 from jobs.options import split_names
 
@@ -38,7 +43,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
             raise ValueError(f"run {run!r} of {name} has no stored weights; those that have: {known}")
     if not ticks:
         raise ValueError(f"no run of {name} in {place} has stored weights")
-    metrics = split_names("metrics", options["metrics"])
+    metrics, seconds = split_names("metrics", options["metrics"]), costs(place, name)
     images = options["images"] or 0
     if options["images"] is not None:
         at_least("images", images, 2)
@@ -53,7 +58,13 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         place,
         name,
         [
-            Stored(run, ticks[run], begun["data_hash"][run], judged_as(begun["config"][run], settings))
+            Stored(
+                run,
+                ticks[run],
+                begun["data_hash"][run],
+                judged_as(begun["config"][run], settings),
+                seconds.get(run, math.nan),
+            )
             for run in dict.fromkeys(runs or ticks)
         ],
         tuple(dict.fromkeys(options["splits"])) or ("validation", "test"),
@@ -65,8 +76,8 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
 
 
 def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
-    """Run and figure, for all that is wanted and not on record. ValueError for a metric that no run has."""
-    known, had = on_record(wanted.storage, wanted.experiment), set[str]()
+    """Run and figure, for each wanted figure that the tables lack. ValueError for a metric that no run has."""
+    known, had, able = on_record(wanted.storage, wanted.experiment), set[str](), set[str]()
     judges: dict[tuple[DataConfig, EvaluateConfig], Judge] = {}
     for one in wanted.stored:
         config, dataset = one.config, wanted.dataset(one)
@@ -75,16 +86,40 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
             extractor = features.find(dataset, wanted.storage)
             judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"))
         model = build_model(config, dataset, torch.device("cpu"))
+        able |= measurable(model)
         for split in wanted.splits:
             had |= {figure.metric for figure in judges[key].plan(model, split, wanted.images_of(one), "raw")}
             yield from ((one.run, figure) for figure in wanted.missing(judges[key], model, one, split, known))
     if absent := [metric for metric in wanted.metrics if metric not in had]:
-        needs = [f"{name} needs a model that {' or '.join(METRICS[name].needs)}" for name in absent if name in METRICS]
-        more = "".join(f"; {one}" for one in needs)
+        extractors = sorted({judge.extractor.name for judge in judges.values()})
+        why = "".join(f"; {one}" for one in dict.fromkeys(reason(name, able, extractors) for name in absent) if one)
         allowed = ", ".join(sorted(had))
-        raise ValueError(f"metrics={','.join(absent)}: not measured for these runs; allowed: {allowed}{more}")
+        raise ValueError(f"metrics={','.join(absent)}: not measured for these runs; allowed: {allowed}{why}")
+
+
+def measurable(model: Model) -> set[str]:
+    """The names of the metrics of which a model has the capability."""
+    return {
+        metric.name
+        for metric in METRICS.values()
+        if any(has(model, getattr(capabilities, one)) for one in metric.needs)
+    }
+
+
+def reason(name: str, able: Set[str], extractors: Sequence[str]) -> str:
+    """Why models do not have a metric in the features of these extractors; "" if it is no metric. `able`: the metrics
+    of which the models have the capability."""
+    metric = FRECHET if name.startswith(f"{FRECHET}_") else name
+    if metric not in METRICS:
+        return ""
+    if metric not in able:
+        return f"{name} needs a model that {' or '.join(METRICS[metric].needs)}"
+    if metric in (FRECHET, "fid"):
+        called = ", ".join(dict.fromkeys(map(frechet_name, extractors)))
+        return f"the Frechet distance in the features of {', '.join(extractors)} is {called}; --features takes others"
+    return f"{name} is not measured in the features of {', '.join(extractors)}, or not of so few images"
 
 
 def judged_as(text: str, settings: dict[str, Any]) -> RunConfig:
-    """A run's config with other features and another machine."""
+    """A run's config, from JSON, with the settings by which jobs.evaluate is asked to measure it."""
     return override(restore(text), settings)

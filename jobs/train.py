@@ -6,7 +6,6 @@ A prior over the codes of a trained VQ-VAE names it: --entry vqvae_pixelcnn --st
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from gen.config import override
 from gen.engine.fit import Tick
 from gen.record import names
 from gen.results import Lease
-from jobs.cluster import connection, facts, run_trainer
+from jobs.cluster import connection, facts, run_workers
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
 
 
@@ -26,6 +25,8 @@ def main(**options: Any) -> int:
     with refusing():
         asked = resolve(options)
         check_ticks(asked.config)
+        if asked.config.evaluate.full == "leaders":
+            raise ValueError("evaluate.full=leaders: leaders are a search's, and this is one run; allowed: all, none")
         if asked.dry_run:
             show(asked.config)
             return 0
@@ -37,10 +38,6 @@ def main(**options: Any) -> int:
 
 def train(asked: Asked, data_hash: str) -> int:
     """Drives a group of workers; 0 if the run ended well, 1 if it failed."""
-    import ray.train
-    from ray.train.torch import TorchTrainer
-    from ray.util.queue import Queue
-
     from gen.on_ray import preflight
     from gen.on_ray.submission import Order
     from gen.on_ray.worker import train_worker
@@ -60,28 +57,14 @@ def train(asked: Asked, data_hash: str) -> int:
         order = Order(config=config, run=run, **asked.submission(lease.attempt, data_hash, facts()))
         each = preflight.in_words(needed)
         print(f"{name}: run {run}, {config.machine.workers} workers, {each} each", flush=True)
-        queue, ticks = Queue(actor_options={"num_cpus": 0}), list[Tick]()
-        listener = threading.Thread(target=listen, args=(queue, ticks, lease), daemon=True)
-        listener.start()
-        trainer = TorchTrainer(
-            train_worker,
-            train_loop_config={"order": order, "ticks": queue},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=config.machine.workers, use_gpu="GPU" in needed, resources_per_worker=needed
-            ),
-            run_config=ray.train.RunConfig(
-                name=lease.attempt,
-                storage_path=asked.storage.full(f"{name}/_ray"),
-                storage_filesystem=asked.storage.filesystem,
-                failure_config=ray.train.FailureConfig(max_failures=3),
-            ),
-        )
-        try:
-            if not run_trainer(trainer, name):
-                return 1
-        finally:
-            queue.put(None)
-            listener.join()
+        ticks = list[Tick]()
+
+        def hear(sent: dict[str, Any]) -> None:
+            ticks.append(Tick(**sent))
+            show_tick(ticks[-1])
+
+        if not run_workers(train_worker, {"order": order}, hear, config.machine.workers, needed, lease):
+            return 1
         last = ticks[-1]
         told = [f"best {last.best:.6g}", *(f"{guard} {value:.4g}" for guard, value in last.guards.items())]
         print(f"{name}: {last.ended} ({last.why}), {', '.join(told)}", flush=True)
@@ -90,14 +73,10 @@ def train(asked: Asked, data_hash: str) -> int:
         lease.release()
 
 
-def listen(queue: Any, ticks: list[Tick], lease: Lease) -> None:
-    """Prints each tick that the workers put in the queue, until None."""
-    while (sent := queue.get()) is not None:
-        tick = Tick(**sent)
-        figures = "  ".join(f"{name} {value:.5g}" for name, value in tick.evals.items())
-        print(f"epoch {tick.epoch:g}  {tick.images} images  {tick.seconds:.1f} s  {figures}", flush=True)
-        ticks.append(tick)
-        lease.check()
+def show_tick(tick: Tick) -> None:
+    """Prints a tick."""
+    figures = "  ".join(f"{name} {value:.5g}" for name, value in tick.evals.items())
+    print(f"epoch {tick.epoch:g}  {tick.images} images  {tick.seconds:.1f} s  {figures}", flush=True)
 
 
 if __name__ == "__main__":

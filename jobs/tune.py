@@ -5,6 +5,7 @@ Submitted again under the same name it finds what is done and goes on; --samples
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
@@ -13,12 +14,14 @@ from gen import results
 from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.distributed.machine import resolve_device, set_threads
+from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
 from gen.record import names
 from jobs.cluster import connection, facts
 from jobs.options import Job, refusing, shared_options, show
 from jobs.plan import Plan, plan
 from jobs.progress import show_progress
+from jobs.stored import missing
 
 
 @click.command(cls=Job, help=__doc__)
@@ -103,20 +106,23 @@ def search(wanted: Plan, dataset: Dataset) -> int:
 
 
 def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
-    """Measures the leaders in full, where that is asked for; gives what went wrong."""
-    from gen.on_ray.leaders import SPLITS, best_weights, leaders, measure_leaders
+    """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong."""
+    from gen.on_ray.leaders import best_weights, leaders, measure_leaders
     from gen.on_ray.scoring import Wanted
 
-    asked = wanted.asked
-    if wanted.space.config.evaluate.full != "leaders":
+    asked, full = wanted.asked, wanted.space.config.evaluate.full
+    if full == "none":
         return []
     best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
-    where = (asked.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
+    whole = Wanted(asked.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
+    short = {run for run, _ in missing(whole)}
     return measure_leaders(
-        Wanted(*where),
+        dataclasses.replace(whole, stored=[one for one in best if one.run in short]),
         lease,
         needed,
-        lambda run, done, count: print(f"measured {done} of {count} leaders: run {run}", flush=True),
+        lambda run, done, count: print(
+            f"measured {done} of {count} {'leaders' if full == 'leaders' else 'runs'}: run {run}", flush=True
+        ),
     )
 
 

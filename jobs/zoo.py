@@ -15,10 +15,10 @@ import click
 import torch
 
 from gen import capabilities
-from gen.config import RunConfig, StageOne, TwoStageConfig, describe, on_stage
+from gen.config import RunConfig, TwoStageConfig, describe
 from gen.data.dataset import open_dataset
 from gen.phase import Model, Shape
-from gen.zoo import ZOO, entry
+from gen.zoo import ZOO, buildable, entry
 from jobs.options import Job, refusing
 
 LINE = 120  # columns of a page
@@ -44,9 +44,9 @@ def main(name: str | None, as_json: bool) -> None:
 
 
 def row(config: RunConfig) -> dict[str, Any]:
-    """An entry in the table, on the images that it trains on if nothing else is said."""
+    """An entry's row of the table, with the model for the images that the entry trains on by default."""
     shape = open_dataset(config.data).shape
-    model = build_bare(config, shape)
+    model = build(config, shape)
     return {
         "entry": config.entry,
         "family": config.family,
@@ -58,23 +58,21 @@ def row(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def build_bare(config: RunConfig, shape: Shape) -> Model:
-    """The entry's model, and no numbers where it can do without: a prior runs its first stage once."""
-    if isinstance(config.model, TwoStageConfig):
-        return on_stage(config, StageOne("", "", FIRST, "", "", entry(FIRST).model)).model.build(shape)
-    with torch.device("meta"):
-        return config.model.build(shape)
+def build(config: RunConfig, shape: Shape) -> Model:
+    """The entry's model, without numbers; but a prior has them, for it runs its first stage when it is built."""
+    with torch.device("cpu" if isinstance(config.model, TwoStageConfig) else "meta"):
+        return buildable(config, entry(FIRST)).model.build(shape)
 
 
 def abilities(model: Model) -> list[str]:
-    """The capabilities of a model, without those that others of them include."""
+    """The capabilities of a model, without those that others of its capabilities include."""
     known = [kind for _, kind in inspect.getmembers(capabilities, inspect.isclass)]
     have = [one for one in known if one.__module__ == capabilities.__name__ and capabilities.has(model, one)]
     return [one.__name__ for one in have if not any(issubclass(more, one) for more in have if more is not one)]
 
 
 def search(config: RunConfig) -> dict[str, Any]:
-    """What jobs.tune searches of an entry, and its budget; empty where its family has no space."""
+    """What jobs.tune searches by default, and the budget; empty if the entry's family has no space."""
     from jobs.plan import words  # so late, for it needs Ray
     from tune_spaces.spaces import SPACES, space_for
 
@@ -85,7 +83,7 @@ def search(config: RunConfig) -> dict[str, Any]:
     return {"keys": keys, "budget": {name: getattr(space, name) for name in BUDGET}}
 
 
-BUDGET = {  # of a search
+BUDGET = {  # field of a search space -> its meaning
     "metric": "ranks the runs",
     "samples": "configurations",
     "max_epochs": "of a run that is never stopped",
@@ -95,7 +93,7 @@ BUDGET = {  # of a search
 
 
 def page(config: RunConfig, facts: Mapping[str, Any]) -> Iterator[str]:
-    """All of an entry, as lines."""
+    """All that there is to tell of an entry, as lines."""
     yield from describe.columns([[key, text(value)] for key, value in facts.items()], width=LINE)
     yield from ("", *describe.page(config, LINE), "")
     if not (told := search(config)):

@@ -1,4 +1,4 @@
-"""The only place that differentiates, synchronises and steps; `fit` is its generator of ticks."""
+"""The only code that differentiates, synchronises and steps models. `fit` is a run as a generator of ticks."""
 
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.fit import Tick, fit

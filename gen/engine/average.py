@@ -1,4 +1,4 @@
-"""Averages that are no gradient: EMA weights, and BatchNorm statistics that keep the law of workers."""
+"""Averages that training keeps: EMA weights, and BatchNorm statistics that keep the law of workers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gen.phase import Model
 
 
 class EvenStatistics:
-    """BatchNorm's running statistics move once a repeat, by the mean over all workers' micro-batches.
+    """Moves BatchNorm's running statistics once a repeat, to the mean over all workers' micro-batches.
 
-    Otherwise they would move as often as one worker has micro-batches, and differ from worker to worker. Enter it
-    around each micro-batch, then settle.
+    BatchNorm alone would move them once for each micro-batch of a worker, and differently on each worker. Enter this
+    around each micro-batch, and call `settle` after the last.
     """
 
     def __init__(self, norms: Sequence[nn.Module]) -> None:
@@ -35,33 +35,33 @@ class EvenStatistics:
             total += buffer
 
     def settle(self, total: int, workers: Workers) -> None:
-        """Sets the buffers to the mean over `total` micro-batches; whole numbers (a count) divide exactly."""
+        """Sets the buffers to the mean over `total` micro-batches; a count of batches stays a whole number."""
         workers.total(self.sums)
         for buffer, summed in zip(self.buffers, self.sums, strict=True):
             buffer.copy_(summed / total if summed.is_floating_point() else summed // total)
 
 
 class Average:
-    """Exponential moving average of a model's parameters; other buffers are copied when it is shown."""
+    """Exponential moving average of a model's parameters. Buffers are not averaged; `show` copies them."""
 
     def __init__(self, model: Model, decay: float) -> None:
         self.decay = decay
         self.weights: list[Tensor] = [parameter.detach().clone() for parameter in model.parameters()]
 
     def follow(self, model: Model, step: int) -> None:
-        """Moves towards the model after step number `step`; slowly only once there is something to average over."""
+        """Moves towards the model after step number `step`: by `decay`, and faster in the first steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         average(self.weights, [parameter.detach() for parameter in model.parameters()], step)
 
     def show(self, model: Model, statistics: Callable[[Model], None]) -> Model:
         """A copy of `model` with the averaged weights; `statistics` recomputes its BatchNorm statistics."""
-        shown = copy.deepcopy(model)
+        twin = copy.deepcopy(model)
         with torch.no_grad():
-            for parameter, weight in zip(shown.parameters(), self.weights, strict=True):
+            for parameter, weight in zip(twin.parameters(), self.weights, strict=True):
                 parameter.copy_(weight)
-        statistics(shown)
-        return shown
+        statistics(twin)
+        return twin
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged weights, in the order of the model's parameters."""

@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import torch
 
+from gen.capabilities import Fits, has
 from gen.config import RunConfig
 from gen.data.dataset import Dataset, check_needs
 from gen.distributed.machine import seed
 from gen.judge import Judge
+from gen.judge.judge import MEASURES
 from gen.metrics.table import direction
 from gen.phase import Model
 
 
 def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Model:
-    """The run's model, initialised from its seed; the same on every worker. ValueError if the data lacks a column."""
+    """The run's model, initialised from its seed; the same on every worker. ValueError if the data lacks a column that
+    the model needs, or if nobody would call the model's `fit`."""
     seed(torch.device("cpu"), config.seed)
     model = config.model.build(dataset.shape)
     check_needs(model.needs, dataset)
+    check_fit(model)
     if config.train.precision == "float64":
         model = model.double()
     return model.to(device)
 
 
+def check_fit(model: Model) -> None:
+    """ValueError if a model has a method `fit` and does not say that it `Fits`: its parts would keep their first values
+    in silence."""
+    if callable(getattr(type(model), "fit", None)) and not isinstance(model, Fits):
+        raise ValueError(
+            f"{type(model).__name__} has a method fit that nobody calls: name Fits (gen/capabilities.py) among its "
+            "bases, or give the method another name"
+        )
+
+
 def steering(config: RunConfig, judge: Judge, model: Model) -> str:
-    """The figure that selects the best weights: the config's, or the model's first. ValueError if it has no such, or if
-    the config says another direction than the metric has."""
+    """Name of the figure that selects the best weights: `evaluate.metric`, or by default the first that the model has.
+    ValueError if the model has no such figure, or if the metric's direction is not that of `evaluate.mode`."""
     names = judge.steers(model, config.evaluate.tick_images(judge.dataset.length("train")))
     if not names:
-        raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by")
+        able = [capability.__name__ for capability, _ in MEASURES if has(model, capability)]
+        advice = (
+            f"its validation images are too few, or lack a column, for a model that {' and '.join(able)}"
+            if able
+            else f"name a capability among the bases of {type(model).__name__}, such as Imitates (gen/capabilities.py)"
+        )
+        raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by: {advice}")
     metric = judge.full_name(config.evaluate.metric) or names[0]
     if metric not in names:
         raise ValueError(

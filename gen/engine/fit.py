@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -23,11 +23,15 @@ from gen.judge import Figure, Judge, open_judge
 from gen.metrics.table import direction
 from gen.phase import Model
 from gen.pictures import grids
+from gen.record.later import later_rows, of_attempt, on_record, picture_rows
 from gen.record.record import Home, Record
-from gen.results.schema import WORST
+from gen.results.ledger import Slot
+from gen.results.ranking import costs
+from gen.results.schema import FULL_SHARE, WORST
 
+SPLITS = ("validation", "test")  # of the full protocol
 CLOSED = "fitted in closed form"  # why a run without phases is complete
-GUARDS = ("active_units", "least_rate", "used", "perplexity", "revived")  # what tells of a collapse
+GUARDS = ("active_units", "least_rate", "used", "perplexity", "revived")  # names of figures that tell of a collapse
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,15 @@ class Tick:
     tick: int
     epoch: float
     step: int
-    images: int  # real ones drawn
+    images: int  # real images drawn so far
     seconds: float  # over all attempts
     metrics: dict[str, float] = field(default_factory=dict)  # "phase/name" -> mean since the last tick
     evals: dict[str, float] = field(default_factory=dict)  # "metric/subject" -> value
-    value: float = math.nan  # of the metric that steers
-    best: float = math.nan
-    guards: dict[str, float] = field(default_factory=dict)  # what tells of a collapse -> value
-    ended: str = ""  # "finished", "stopped" or "failed"
-    why: str = ""
+    value: float = math.nan  # of the metric that steers ...
+    best: float = math.nan  # ... and its best so far
+    guards: dict[str, float] = field(default_factory=dict)  # name of a figure that tells of a collapse -> value
+    ended: str = ""  # "finished", "stopped" or "failed"; "" while the run goes on
+    why: str = ""  # the reason of the end
 
 
 def fit(
@@ -59,13 +63,16 @@ def fit(
 ) -> Generator[Tick, str | None, None]:
     """Trains one run to the end of its budget, tick by tick.
 
-    It goes on from home's last checkpoint of the same run. A reason sent into it (`ticks.send("why")`) ends the run as
-    "stopped" and gives its last tick; `close()` leaves rows and a checkpoint from which it goes on. What is not finite
-    ends it as "failed", the last good checkpoint kept. With several workers each iterates it; rank 0 writes.
-    `judge`: one that a process keeps from run to run. ValueError for a config that does not fit the data.
+    The run goes on from the last checkpoint that `home` has of it. A reason sent in (`ticks.send("why")`) ends it as
+    "stopped" and gives its last tick; `close()` leaves rows and a checkpoint from which it can go on. A loss, log or
+    gradient norm that is not finite ends it as "failed", and the last good checkpoint stays. A run that has ended gives
+    its last tick again; if it finished, first the figures are measured that `evaluate.full` asks for by now and that it
+    lacks. Several workers iterate one generator each, and rank 0 writes. `judge`: the one that this process keeps from
+    run to run; by default a new one. ValueError for a config that does not fit the data.
     """
     run = Run(config.resolve(), dataset, device, workers, home, judge)
     if run.is_over():
+        run.measure_later()
         yield run.at(dict(run.evals))
         return
     again = bool(home and home.report_again and run.progress.tick)
@@ -74,7 +81,7 @@ def fit(
         try:
             reason = yield tick
         except GeneratorExit:
-            if not run.progress.status:  # one that has ended keeps what its end left
+            if not run.progress.status:  # a run that has ended keeps what its end recorded
                 run.record.save(run.progress, run.stepper)
             raise
         if reason and not run.progress.status:
@@ -82,7 +89,7 @@ def fit(
 
 
 class Run:
-    """One run's parts, and what `fit` does with them."""
+    """The parts of one run, and what `fit` does with them."""
 
     def __init__(
         self,
@@ -115,7 +122,7 @@ class Run:
         self.progress = self.record.resume(self.stepper)
 
     def is_over(self) -> bool:
-        """Whether the run that was resumed has nothing left to do; else it is going on, which is an event."""
+        """Whether a resumed run has nothing left to do. If it goes on instead, that is recorded as an event."""
         if self.progress.status == "stopped" or (self.progress.status and self._complete()):
             return True
         if self.progress.tick:
@@ -128,12 +135,12 @@ class Run:
     def tick(self) -> Tick:
         """One slice: train, evaluate, record; at the budget's end, the full protocol too."""
         config, stepper, progress = self.config, self.stepper, self.progress
-        if why := self._complete():  # resumed at the very end, killed before the outcome
+        if why := self._complete():  # it was killed between its last tick and its outcome
             return self.end("finished", why)
         progress.tick += 1
         start = time.perf_counter()
         before = stepper.images
-        if progress.tick == 1:  # a fresh run: one that goes on has its buffers from the checkpoint
+        if progress.tick == 1:  # a run that goes on has what was fitted from its checkpoint
             stepper.fit()
         for _ in range(stepper.step, stepper.steps_until(progress.tick * config.evaluate.every)):
             stepper.advance()
@@ -143,20 +150,20 @@ class Run:
             progress.seconds += time.perf_counter() - start
             progress.last = math.nan
             return self.end("failed", str(error))
-        trained = time.perf_counter()
+        trained_at = time.perf_counter()
         with stepper.evaluating() as model:
             figures = self.judge.figures(model, "validation", self.tick_images, self._weights, self.workers, self.cheap)
             self._weigh(model, figures)
             if config.evaluate.pictures and progress.tick % config.evaluate.pictures == 0:
                 self._draw(model)
-        evaluated = time.perf_counter()
-        progress.seconds += evaluated - start
-        progress.train_seconds += trained - start
+        evaluated_at = time.perf_counter()
+        progress.seconds += evaluated_at - start
+        progress.train_seconds += trained_at - start
         metrics |= {
-            "engine/train_seconds": trained - start,
-            "engine/evaluate_seconds": evaluated - trained,
-            "engine/evaluate_share": (evaluated - trained) / (evaluated - start),
-            "engine/images_per_second": (stepper.images - before) / (trained - start),
+            "engine/train_seconds": trained_at - start,
+            "engine/evaluate_seconds": evaluated_at - trained_at,
+            "engine/evaluate_share": (evaluated_at - trained_at) / (evaluated_at - start),
+            "engine/images_per_second": (stepper.images - before) / (trained_at - start),
         }
         for phase in stepper.phases:
             metrics[f"{phase.name}/learning_rate"] = phase.optimizer.rate_at(stepper.epoch)
@@ -168,11 +175,10 @@ class Run:
         return self.at(metrics)
 
     def end(self, status: str, why: str, metrics: dict[str, float] | None = None) -> Tick:
-        """Closes the run. A finished one's best weights are measured in full, once, where every run's are to be."""
+        """Ends the run and records its outcome. If it finished, the full protocol measures its best weights first."""
         progress = self.progress
-        unmeasured = not progress.best_tick or progress.measured_tick != progress.best_tick
-        if status == "finished" and self.config.evaluate.full == "all" and unmeasured:
-            self._measure()
+        if status == "finished" and (missing := self._missing()):
+            self._measure(missing)
         if abs(progress.best) == WORST:
             floor = self.config.evaluate
             why = f"{why}; {floor.floor} was never {floor.least:g}, so it ranks last"
@@ -180,27 +186,69 @@ class Run:
         self.record.end(progress, self.stepper)
         return self.at(metrics or {})
 
-    def _measure(self) -> None:
-        """The full protocol on the best weights, and their grids; what that takes is the run's cost."""
-        progress, start = self.progress, time.perf_counter()
-        progress.measured_tick = progress.best_tick
-        weights = self.record.best(progress, self.device)
-        with self.stepper.evaluating() as shown:
-            model = copy.deepcopy(shown)
+    def measure_later(self) -> None:
+        """Measures the best weights of a finished run that ended under another `evaluate.full`, and records that beside
+        what the run wrote itself, which stays as it is: a larger budget goes on from there."""
+        progress, home, start = self.progress, self.record.home, time.perf_counter()
+        if home is None or progress.status != "finished" or not progress.best_tick or not (missing := self._missing()):
+            return
+        model, figures = self._full_figures(missing)
+        if not self.record.writes:
+            return
+        here = {"experiment": home.experiment, "run": self.record.run, "tick": progress.best_tick}
+        here |= {"step": progress.best_step, "epoch": progress.best_epoch, "images": progress.best_images}
+        failures = list[str]()
+        drawn = list(grids(model, self.dataset, self.device, failed=failures.append))
+        rows = picture_rows(home.storage, here, drawn, failures)
+        cost = costs(home.storage, home.experiment).get(self.record.run, math.nan)
+        rows |= later_rows(here, figures, time.perf_counter() - start, cost)
+        slot = Slot(home.storage, home.experiment, f"{home.attempt}-{self.record.run}", kind="evaluated")
+        slot.extend(of_attempt(rows, home.attempt))
+
+    def _missing(self) -> dict[str, list[str]]:
+        """Split -> names of the figures that the best weights are to have by `evaluate.full` and do not have yet."""
+        progress, home, wanted = self.progress, self.record.home, self.config.evaluate
+        if wanted.full != "all" or (progress.best_tick and progress.measured_tick == progress.best_tick):
+            return {}
+        known = set[str]()
+        if home and progress.best_tick and self.record.best_weights is None:  # an earlier attempt's, measured since?
+            found = on_record(home.storage, home.experiment, self.record.run)
+            known = found.get((self.record.run, progress.best_epoch), known)
+        missing = {
+            split: [
+                figure.name
+                for figure in self.judge.plan(self.stepper.model, split, wanted.full_images, self._weights)
+                if figure.protocol not in known
+            ]
+            for split in SPLITS
+        }
+        return {split: names for split, names in missing.items() if names}
+
+    def _full_figures(self, missing: Mapping[str, Collection[str]]) -> tuple[Model, list[Figure]]:
+        """The model with its best weights, and what is missing of their full protocol."""
+        weights = self.record.best(self.progress, self.device)
+        with self.stepper.evaluating() as current:
+            model = copy.deepcopy(current)
         if weights is not None:
             model.load_state_dict(weights)
-        figures = []
-        for split in ("validation", "test"):
-            count = self.config.evaluate.full_images
-            figures += self.judge.figures(model, split, count, self._weights, self.workers)
+        figures, count = list[Figure](), self.config.evaluate.full_images
+        for split, names in missing.items():
+            figures += self.judge.figures(model, split, count, self._weights, self.workers, names)
+        return model, figures
+
+    def _measure(self, missing: Mapping[str, Collection[str]]) -> None:
+        """Measures the missing figures of the best weights and draws their grids. The run's seconds include that."""
+        progress, start = self.progress, time.perf_counter()
+        progress.measured_tick = progress.best_tick
+        model, figures = self._full_figures(missing)
         self._draw(model)
-        taken = time.perf_counter() - start
-        progress.seconds += taken
-        metrics = {"engine/full_seconds": taken, "engine/full_share": taken / progress.seconds}
+        seconds = time.perf_counter() - start
+        progress.seconds += seconds
+        metrics = {"engine/full_seconds": seconds, FULL_SHARE: seconds / progress.seconds}
         self.record.rows(progress, self.stepper, metrics, figures, "best")
 
     def at(self, metrics: dict[str, float]) -> Tick:
-        """The tick where the run stands."""
+        """The tick at which the run stands, with these metrics."""
         progress = self.progress
         return Tick(
             tick=progress.tick,
@@ -222,7 +270,7 @@ class Run:
         return "ema" if self.config.train.ema else "raw"
 
     def _weigh(self, model: Model, figures: list[Figure]) -> None:
-        """Keeps the weights if the metric that steers is the best so far."""
+        """Keeps the weights if the steering metric is the best so far. Weights below the floor count as the worst."""
         self.evals = {figure.name: figure.value for figure in figures}
         sign = 1 if direction(self.metric) == "max" else -1
         progress, value, floor = self.progress, self.evals[self.metric], self.config.evaluate.floor
@@ -236,14 +284,14 @@ class Run:
             self.record.better(model.state_dict())
 
     def _draw(self, model: Model) -> None:
-        """Grids of what the model makes. One that cannot be drawn is an event, and the run goes on."""
+        """Stores grids of what the model makes. If one cannot be drawn, that is an event, and the run goes on."""
         if self.workers.rank == 0 and self.record.writes:
             progress = self.progress
 
-            def failed(why: str) -> None:
+            def report(why: str) -> None:
                 self.record.event(progress, "picture", why, progress.tick)
 
-            for kind, png in grids(model, self.dataset, self.device, failed=failed):
+            for kind, png in grids(model, self.dataset, self.device, failed=report):
                 self.record.picture(progress, self.stepper, kind, png)
 
     def _complete(self) -> str:
@@ -260,8 +308,8 @@ class Run:
 
 
 def guards(metrics: Mapping[str, float], evals: Mapping[str, float]) -> dict[str, float]:
-    """What tells of a collapse, if the model has such: "least_rate" and "revived" as logged ("phase/name"), the others
-    held out ("name/subject")."""
-    told = {name.rpartition("/")[2]: value for name, value in metrics.items()}
-    told |= {name.partition("/")[0]: value for name, value in evals.items()}
-    return {name: told[name] for name in GUARDS if name in told}
+    """The figures that tell of a collapse, as far as the model has them: "least_rate" and "revived" from the logs of
+    training ("phase/name"), the others from held-out images ("name/subject")."""
+    by_name = {name.rpartition("/")[2]: value for name, value in metrics.items()}
+    by_name |= {name.partition("/")[0]: value for name, value in evals.items()}
+    return {name: by_name[name] for name in GUARDS if name in by_name}

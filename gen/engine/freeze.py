@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gen.phase import Model, Phase
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-FROZEN, JUDGED = -1, -2  # in the place of a phase's number: nobody moves; nobody moves, and it is evaluated
+FROZEN, JUDGED = -1, -2  # states in which no phase's player moves; in the second one the model is evaluated
 
 
 def batch_norms(module: nn.Module) -> list[Any]:
@@ -20,23 +20,23 @@ def batch_norms(module: nn.Module) -> list[Any]:
 
 
 def switch(modules: Sequence[nn.Module], flag: str, value: bool) -> None:
-    """Sets a flag of modules past their `__setattr__`, which takes longer than a small network's layer computes."""
+    """Sets a flag of modules directly: their `__setattr__` takes longer than a layer of a small network computes."""
     for module in modules:
         vars(module)[flag] = value
 
 
-class Part:
+class Player:
     """A player's parameters and modules, looked up once."""
 
     def __init__(self, player: nn.Module) -> None:
         self.parameters = list[Tensor](player.parameters())
         self.norms = batch_norms(player)
-        kept = {id(norm) for norm in self.norms}
-        self.others = [module for module in player.modules() if id(module) not in kept]
+        norm_ids = {id(norm) for norm in self.norms}
+        self.others = [module for module in player.modules() if id(module) not in norm_ids]
 
     def move(self, moves: bool) -> None:
-        """Lets the player move, or freezes it: its BatchNorm then normalises by the batch and leaves its running
-        statistics alone, as PyTorch does for `training` without `track_running_stats`."""
+        """Lets the player move, or freezes it. A frozen player's BatchNorm normalises by the batch and leaves its
+        running statistics alone, as PyTorch does for `training` without `track_running_stats`."""
         for parameter in self.parameters:
             parameter.requires_grad_(moves)
         switch(self.others, "training", moves)
@@ -46,22 +46,23 @@ class Part:
 class Freezer:
     """Freezes a whole model on construction and thaws one player at a time.
 
-    What is nobody's player (a frozen first stage) is always evaluated: its BatchNorm uses its running statistics. A
-    change from one state to another touches what differs, so a model of one phase is not touched from step to step.
+    A module that is no phase's player (a frozen first stage) is always in evaluation mode: its BatchNorm uses its
+    running statistics. A change of state touches only the flags that differ, so the flags of a model with one phase
+    stay untouched from step to step.
     """
 
     def __init__(self, model: Model, phases: Sequence[Phase]) -> None:
         self.model = model
-        self.parts = [Part(phase.player) for phase in phases]
-        self.norms = list({id(norm): norm for part in self.parts for norm in part.norms}.values())
+        self.players = [Player(phase.player) for phase in phases]
+        self.norms = list({id(norm): norm for player in self.players for norm in player.norms}.values())
         self.prepares = type(model).prepare is not Model.prepare  # whether `prepare` runs networks
         self.state = JUDGED
         self.freeze()
 
     def freeze(self) -> None:
-        """Nobody moves: how a model prepares a batch."""
+        """Freezes everything: the state in which a model prepares a batch."""
         if self.state >= 0:
-            self.parts[self.state].move(False)
+            self.players[self.state].move(False)
         elif self.state == JUDGED:
             self.model.requires_grad_(False)
             self.model.eval()
@@ -70,15 +71,15 @@ class Freezer:
         self.state = FROZEN
 
     def thaw(self, number: int) -> list[Tensor]:
-        """The player of phase `number` requires gradients and trains, and nobody else; gives its parameters."""
+        """Lets the player of phase `number` require gradients and train, and no other; gives its parameters."""
         if self.state != number:
             self.freeze()
-            self.parts[number].move(True)
+            self.players[number].move(True)
             self.state = number
-        return self.parts[number].parameters
+        return self.players[number].parameters
 
     def judge(self) -> None:
-        """Everything in evaluation mode, BatchNorm by its running statistics: how a model is sampled and measured."""
+        """Evaluation mode for everything, BatchNorm by running statistics: how a model is sampled and measured."""
         self.freeze()
         self.model.eval()
         switch(self.norms, "track_running_stats", True)
@@ -86,7 +87,7 @@ class Freezer:
 
     @contextmanager
     def thawing(self, number: int) -> Iterator[list[Tensor]]:
-        """`thaw` for a while, then frozen again."""
+        """`thaw` inside, then `freeze`."""
         try:
             yield self.thaw(number)
         finally:
@@ -94,7 +95,7 @@ class Freezer:
 
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """`judge` for a while, then frozen again."""
+        """`judge` inside, then `freeze`."""
         self.judge()
         try:
             yield

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gen.capabilities import Conditional, Encodes, Imitates, Quantises, Reconstructs, has
+from gen.checks import at_least
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device
 from gen.phase import Batch, Model, Shape
@@ -17,12 +20,14 @@ from gen.results.best import best_run
 from gen.results.storage import Storage
 from gen.zoo import restore
 
+ROUND_OFF = 1e-3  # by which an image may exceed [-1, 1]
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's best weights. Images are floats (N, C, H, W) in [-1, 1], on the model's device; no gradient is kept.
+    """A run's model with its best weights. Images are floats (N, C, H, W) in [-1, 1] on its device, without gradient.
 
-    What is not offered here is on `model`, whose methods take batches: named columns of tensors.
+    For what this class does not offer, call `model` itself, whose methods take batches: named columns of tensors.
     """
 
     model: Model  # in evaluation mode
@@ -30,29 +35,31 @@ class Trained:
     shape: Shape  # of its images
     run: str
     epoch: float  # of these weights
-    metric: str  # that selected them ...
+    metric: str  # the figure that selected these weights ...
     value: float  # ... and its value then
 
     @torch.no_grad()
     def imitate(self, count: int, label: int | Sequence[int] | Tensor | None = None) -> Tensor:
-        """`count` fakes. `label`: the class of each, or of all; a conditional model needs it. ValueError if the model
-        makes no images of its own from nothing, or if the labels do not fit."""
+        """`count` fakes. `label`: the class of each, or of all; a conditional model needs it, and no other takes it.
+        ValueError if the model makes no images from noise alone, or for a count or labels that do not fit."""
         model = self.model
         if not has(model, Imitates) or model.imitated != ("image",):
             raise ValueError(f"{self.config.entry} makes no images of its own; it can {self._can()}")
-        return model.imitate(self._batch(torch.zeros(count, *self._image), label))["image"]
+        return model.imitate(self._batch(torch.zeros(check_count(count), *self._image), label))["image"]
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, label: int | Sequence[int] | Tensor | None = None) -> Tensor:
-        """Reconstructions of images. ValueError if the model makes none."""
+        """Reconstructions of images, with labels as for `imitate`. ValueError if the model makes none, or for images or
+        labels that do not fit."""
         model = self.model
-        if not has(model, Reconstructs):
+        if not has(model, Reconstructs) or model.reconstructed != ("image",):
             raise ValueError(f"{self.config.entry} reconstructs nothing; it can {self._can()}")
         return model.reconstruct(self._batch(images, label))["image"]
 
     @torch.no_grad()
     def encode(self, images: Tensor, label: int | Sequence[int] | Tensor | None = None) -> Tensor:
-        """Codes (N, ...) of images, int64, or the means (N, Z) of their latents. ValueError if the model has none."""
+        """Codes (N, ...) of images, int64, or the means (N, Z) of their latents, with labels as for `imitate`.
+        ValueError if the model has neither, or for images or labels that do not fit."""
         model = self.model
         if has(model, Quantises):
             return model.codes(self._batch(images, label))
@@ -65,23 +72,66 @@ class Trained:
         return self.shape.channels, self.shape.size, self.shape.size
 
     def _batch(self, images: Tensor, label: int | Sequence[int] | Tensor | None) -> Batch:
-        like = next(self.model.parameters())
-        if images.shape[1:] != self._image:
-            raise ValueError(f"images of shape {tuple(images.shape)} do not fit; allowed: (N, {self._image})")
+        like, name, classes = next(self.model.parameters()), self.config.entry, self.shape.classes
+        check_images(images, self._image)
         batch = {"image": images.to(like)}
-        if label is not None:
-            labels = torch.as_tensor(label, device=like.device).expand(len(images))
-            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.shape.classes:
-                raise ValueError(f"label={label} is out of range; allowed: 0 to {self.shape.classes - 1}")
-            batch["label"] = labels.long()
-        elif has(self.model, Conditional):
-            raise ValueError(f"{self.config.entry} is conditional: say label=, 0 to {self.shape.classes - 1}")
+        if has(self.model, Conditional):
+            if label is None:
+                raise ValueError(f"{name} is conditional: say label=, 0 to {classes - 1}")
+            batch["label"] = check_labels(label, len(images), classes).to(like.device)
+        elif label is not None:
+            raise ValueError(f"{name} is not conditional, and a label would change nothing; leave label= out")
         return batch
 
     def _can(self) -> str:
         abilities = (("imitate", Imitates), ("reconstruct", Reconstructs), ("encode", Quantises), ("encode", Encodes))
         names = dict.fromkeys(name for name, ability in abilities if has(self.model, ability))
         return ", ".join(names) or "do none of these"
+
+
+def check_count(count: Any) -> int:
+    """`count`, the number of fakes. ValueError unless it is a whole number of at least 1."""
+    try:
+        whole = operator.index(count)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(count, bool):
+        raise ValueError(f"count={count!r} is no whole number; allowed: at least 1")
+    at_least("count", whole, 1)
+    return whole
+
+
+def check_images(images: Any, shape: tuple[int, int, int]) -> None:
+    """ValueError unless these are floats (N, *shape) in [-1, 1]."""
+    wanted = f"a tensor of floats (N, {', '.join(map(str, shape))}) in [-1, 1]"
+    if not isinstance(images, Tensor):
+        raise ValueError(f"images are a {type(images).__name__}; allowed: {wanted}")
+    if images.shape[1:] != shape:
+        raise ValueError(f"images of shape {tuple(images.shape)} do not fit; allowed: {wanted}")
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; allowed: {wanted}; of 8 bits they are images / 127.5 - 1")
+    if not (images.abs() <= 1 + ROUND_OFF).all():  # NaN fails this too
+        low, high = images.min().item(), images.max().item()
+        raise ValueError(
+            f"images go from {low:g} to {high:g}; allowed: {wanted}; of 8 bits they are images / 127.5 - 1"
+        )
+
+
+def check_labels(label: Any, count: int, classes: int) -> Tensor:
+    """The label (count,), int64, of each image. ValueError unless it is one class for all, or one for each."""
+    allowed = f"0 to {classes - 1}, one whole number for all images or one for each"
+    try:
+        labels = torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"label is a {type(label).__name__} that is no array of numbers; allowed: {allowed}") from None
+    if labels.shape not in ((), (count,)):
+        raise ValueError(f"label has shape {tuple(labels.shape)}, the images are {count}; allowed: {allowed}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"label is {labels.dtype}; allowed: {allowed}")
+    labels = labels.long()
+    if (outside := labels[(labels < 0) | (labels >= classes)]).numel():
+        raise ValueError(f"label={outside[0]} is out of range; allowed: {allowed}")
+    return labels.expand(count)
 
 
 def load_run(storage: str | Storage, experiment: str, run: str = "best", device: str | torch.device = "cpu") -> Trained:

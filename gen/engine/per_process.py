@@ -15,7 +15,7 @@ from gen.results.storage import Storage
 
 @functools.lru_cache(maxsize=2)
 def dataset_of(config: DataConfig, root: str | None, download: bool) -> Dataset:
-    """The data set, once a process."""
+    """The data set of a config, opened once a process."""
     return open_dataset(config, root, download)
 
 
@@ -27,7 +27,7 @@ def judge_of(
     device: torch.device,
     workers: Workers = ALONE,
 ) -> Judge:
-    """The judge of a run's data set, once a process: its extractor and the statistics of the real images."""
+    """The judge of a run's data set, opened once a process: its extractor and the statistics of the real images."""
     features = Features.of(config, root, download)
     return _judge(config.data, config.evaluate, features, storage.place, device, workers)
 

@@ -28,26 +28,26 @@ from gen.record import checkpoint
 from gen.results.renamed import first_form
 from gen.results.storage import Storage
 
-FORMAT = 1  # of the cache; a change makes new folders
+FORMAT = 1  # version of the cache's layout: another one makes new folders
 BATCH = 256  # images encoded at once
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged(Dataset):
-    """A data set with the column "codes", and the model that they come from."""
+    """A data set with the column "codes", and the trained model that the codes come from."""
 
     stage_one: StageOne
     weights: Mapping[str, Tensor]  # of the first stage
 
 
 def stage_of(config: RunConfig, experiment: str, run: str, weights: Mapping[str, Tensor], data_hash: str) -> StageOne:
-    """A run of `config`, trained on data of that hash to `weights`, as a first stage."""
+    """A run as a first stage: `config`, trained to `weights` on the data of `data_hash`."""
     return StageOne(experiment, run, config.entry, weights_hash(config.model, weights), data_hash, config.model)
 
 
 def weights_hash(config: ModelConfig, weights: Mapping[str, Tensor]) -> str:
-    """16 hexadecimal digits of sha256 over what makes codes of images: a model's settings and its weights."""
+    """16 hexadecimal digits of sha256 over what decides the codes of images: a model's settings and its weights."""
     digest = hashlib.sha256(json.dumps(first_form(flat(config), uncommon(config)), sort_keys=True).encode())
     for name in sorted(weights):
         array = weights[name].contiguous().numpy()
@@ -69,10 +69,10 @@ def check_stage(config: RunConfig, dataset: Dataset) -> None:
 def with_codes(
     config: RunConfig, dataset: Dataset, storage: Storage, device: torch.device, cache: str | None = None
 ) -> Dataset:
-    """`dataset` with the codes of `config`'s first stage; as it is, if `config` has none.
+    """`dataset` with the codes of `config`'s first stage; `dataset` itself if `config` has no first stage.
 
-    The codes are computed by whoever comes first on a host, and memory-mapped by all. ValueError if the run of the
-    first stage has gone or has other weights by now.
+    The first process on a host computes the codes, and all memory-map them. ValueError if the run of the first stage
+    has gone or has other weights by now.
     """
     if not isinstance(config.model, TwoStageConfig) or config.model.stage_one is None:
         return dataset
@@ -108,17 +108,17 @@ def add_codes(
 
 
 def first_stage(stage: StageOne, shape: Shape, weights: Mapping[str, Tensor]) -> Model:
-    """The trained model. ValueError if it has no codes."""
+    """The trained model of a first stage, frozen. ValueError if it has no codes."""
     model = stage.model.build(shape)
     model.load_state_dict(dict(weights))
-    coded = model.requires_grad_(False).eval()
-    if not has(coded, Quantises):
+    frozen = model.requires_grad_(False).eval()
+    if not has(frozen, Quantises):
         raise ValueError(f"run {stage.experiment}/{stage.run} is of {stage.entry}, which has no codes")
     return model
 
 
 def install(model: Model, dataset: Dataset) -> None:
-    """Gives a model of two stages the weights of its first. ValueError if `dataset` was opened without."""
+    """Loads the weights of the first stage into a model of two. ValueError if `dataset` was opened without codes."""
     if not has(model, TwoStage):
         return
     if not isinstance(dataset, Staged):
@@ -127,7 +127,7 @@ def install(model: Model, dataset: Dataset) -> None:
 
 
 def read_codes(folder: Path, dataset: Dataset) -> dict[str, tuple[Table, ...]] | None:
-    """The splits of `dataset`, with the codes that a cache folder holds; None if they are not there, or damaged."""
+    """The splits of `dataset` with the codes from a cache folder; None if the folder is absent or damaged."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         return {
@@ -147,7 +147,8 @@ def codes_file(split: str, index: int) -> str:
 
 
 def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) -> None:
-    """Makes the cache folder, whole or not at all. The caller holds its lock, so other temporary folders are dead."""
+    """Makes the cache folder, whole or not at all. The caller holds its lock, so no living process writes to its
+    temporary folders, and those that exist are removed."""
     for dead in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(dead)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
@@ -169,13 +170,13 @@ def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) ->
 
 
 def encode_images(model: Model, table: Table, device: torch.device) -> np.ndarray[Any, Any] | None:
-    """The codes of a table's images, in a small type of whole numbers; None without images."""
+    """The codes of a table's images, as int16 or, for many codes, int32; None for a table without images."""
     if "image" not in table:
         return None
     assert has(model, Quantises)
     dtype = np.int16 if model.codebook_size <= 2**15 else np.int32
     parts: Sequence[Tensor] = torch.split(table["image"], BATCH)
-    # whole float32 and one algorithm, so that hosts with unlike devices agree
+    # no TF32, and deterministic algorithms, so that hosts with unlike devices agree
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         images = ({"image": on_device("image", part, device, torch.float32)} for part in parts)
         return np.concatenate([model.codes(batch).cpu().numpy().astype(dtype) for batch in images])

@@ -1,4 +1,5 @@
-"""One step of a run: every phase's moves. The only `backward()` in the project."""
+"""One step of a run: every phase's moves. The only `backward()` of a model; the judge's own network, which is none,
+trains by a loop of its own (gen/judge/networks/classifier.py)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from gen.engine.freeze import Freezer
 from gen.engine.watch import Diverged, Watch
 from gen.phase import Batch, MicroBatch, Model, Phase, nothing
 
-BEFORE = -1  # in the place of a step's number: the noise of what is fitted before the first
+BEFORE = -1  # seeds, in place of a step's number, what is fitted before the first step
 
 
 class Stepper:
@@ -27,7 +28,7 @@ class Stepper:
 
     The law of workers: a step's draw is `micro_batches` micro-batches, of which each worker takes its slice; noise is
     seeded by (run's seed, step, phase, repeat, micro-batch), so it depends neither on the number of workers nor on
-    what was evaluated or resumed. A step is a pure function of the weights, the optimisers' state and its number.
+    an evaluation or a resume. A step is a pure function of the weights, the optimisers' state and its number.
     """
 
     def __init__(
@@ -61,14 +62,14 @@ class Stepper:
         return step * self.draws * self.config.micro_batches * self.config.batch
 
     def steps_until(self, epoch: int) -> int:
-        """The number of steps after which `epoch` passes are complete; without players there is none to take."""
+        """The number of steps after which `epoch` passes are complete; 0 for a model without phases."""
         if not self.phases:
             return 0
         return -(-epoch * self.stream.length // self.images_at(1))
 
     def fit(self) -> None:
-        """Sets the model's parts that have a closed form. Rank 0 computes them for all: what a library fits need not
-        come out the same on unlike hosts."""
+        """Fits the parts of the model that have a closed form, if it has any. Rank 0 fits them for all workers: a
+        library need not give the same on unlike hosts."""
         model = self.model
         if not has(model, Fits):
             return
@@ -104,7 +105,7 @@ class Stepper:
             self.average.follow(self.model, self.step)
 
     def take_logs(self) -> dict[str, float]:
-        """Means of all logs since the last call, over micro-batches and workers. Raises Diverged."""
+        """Means of all logs since the last call, over micro-batches and workers. Diverged if one is not finite."""
         means: dict[str, float] = {}
         found: list[Diverged] = []
         for watch in (*self.losses, *self.norms):
@@ -117,12 +118,12 @@ class Stepper:
         return means
 
     def gradients(self, number: int, repeat: int, micro_batches: Sequence[Batch]) -> Tensor:
-        """Leaves in the player's parameters their gradient averaged over all workers' micro-batches; gives its norm."""
+        """Gives the player's parameters their gradients, averaged over all workers' micro-batches; returns the norm."""
         phase, total = self.phases[number], self.config.micro_batches
-        parameters = self.freezer.parts[number].parameters
+        parameters = self.freezer.players[number].parameters
         for parameter in parameters:
             parameter.grad = None
-        even = EvenStatistics(self.freezer.parts[number].norms if total > 1 else [])
+        even = EvenStatistics(self.freezer.players[number].norms if total > 1 else [])
         for index, batch in zip(self.micro_batches, micro_batches, strict=True):
             seed(self.device, self.seed, self.step, number + 1, repeat, index)
             with even, self.precision(), self._training(index):
@@ -130,7 +131,7 @@ class Stepper:
             (loss / total if total > 1 else loss).backward()  # type: ignore[no-untyped-call]
             self.losses[number].add(self.step, {"loss": loss, **logs})
         for parameter in parameters:
-            if parameter.grad is None:  # zero on every worker and to every optimiser, whoever had none
+            if parameter.grad is None:  # so that it is zero on every worker and for every optimiser
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         self.workers.total([*gradients, *phase.sums])
@@ -141,13 +142,13 @@ class Stepper:
 
     @contextmanager
     def _training(self, index: int) -> Iterator[None]:
-        """Inside, the model knows that it trains, and on which micro-batch."""
-        known = vars(self.model)  # past `__setattr__`, as in `freeze.switch`
-        known["micro_batch"] = MicroBatch(index, self.config.micro_batches)
+        """Inside, `Model.micro_batch` tells the model that it trains, and on which micro-batch."""
+        attributes = vars(self.model)  # directly, as in `freeze.switch`
+        attributes["micro_batch"] = MicroBatch(index, self.config.micro_batches)
         try:
             yield
         finally:
-            known["micro_batch"] = None
+            attributes["micro_batch"] = None
 
     def project(self, number: int, repeat: int) -> None:
         """The phase's projection, with the same noise on every worker."""
@@ -158,14 +159,14 @@ class Stepper:
             self.phases[number].project()
 
     def precision(self) -> AbstractContextManager[Any]:
-        """The autocast of one call to the model."""
+        """The autocast for a call of the model."""
         if self.config.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
     @contextmanager
     def evaluating(self) -> Iterator[Model]:
-        """The weights to evaluate and keep, in evaluation mode: the averaged ones where there is an average."""
+        """The model to evaluate and keep, in evaluation mode; with averaged weights if there is an average."""
         if self.average:
             yield self.average.show(self.model, self._statistics)
         else:
@@ -177,9 +178,9 @@ class Stepper:
         phases = list(model.phases())
         freezer = Freezer(model, phases)
         if freezer.norms:
-            own = {id(buffer) for norm in freezer.norms for buffer in norm.buffers()}
-            others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in own]
-            freezer.judge()  # a frozen norm ignores the reset
+            in_norms = {id(buffer) for norm in freezer.norms for buffer in norm.buffers()}
+            others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in in_norms]
+            freezer.judge()  # a frozen BatchNorm ignores the reset
             for norm in freezer.norms:
                 norm.reset_running_stats()
                 norm.momentum = None  # the plain mean over all calls
@@ -192,8 +193,8 @@ class Stepper:
                 for number, phase in enumerate(phases):
                     with freezer.thawing(number), self.precision():
                         phase.loss(prepared)
-            for buffer, kept in others:
-                buffer.copy_(kept)
+            for buffer, before in others:
+                buffer.copy_(before)
         freezer.judge()
 
     def _draw(self, draw: int) -> list[Batch]:

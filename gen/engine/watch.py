@@ -8,7 +8,7 @@ from torch import Tensor
 from gen.distributed.workers import Workers
 from gen.phase import Logs
 
-KEPT = 256  # micro-batches whose logs wait to be added up together: a launch or two for all of them
+WAIT = 256  # micro-batches whose logs wait, to be added up together in a launch or two
 
 
 class Diverged(RuntimeError):
@@ -20,7 +20,7 @@ class Diverged(RuntimeError):
 
 
 class Watch:
-    """Sums of one phase's logs since the last tick. Adding launches nothing and never synchronises."""
+    """Sums of one phase's logs since the last tick. Adding launches next to nothing and never synchronises."""
 
     def __init__(self, prefix: str, device: torch.device, workers: Workers) -> None:
         self.prefix, self.device, self.workers = prefix, device, workers
@@ -38,11 +38,11 @@ class Watch:
         self.waiting += [logs[name].detach() for name in self.names]
         self.steps.append(step)
         self.count += 1
-        if len(self.steps) == KEPT:
+        if len(self.steps) == WAIT:
             self._fold()
 
     def take(self) -> dict[str, float]:
-        """Means over micro-batches and workers by "phase/name"; forgets them. Raises Diverged on every worker alike."""
+        """Means over micro-batches and workers by "phase/name"; sums start anew. Raises Diverged on all workers."""
         if not self.count:
             return {}
         self._fold()
@@ -54,7 +54,7 @@ class Watch:
         names = [f"{self.prefix}/{name}" for name in self.names]
         found = [(int(step), name) for row in bad.tolist() for step, name in zip(row, names, strict=True) if step >= 0]
         if found:
-            step, name = min(found, key=lambda pair: pair[0])  # of one step's, the first in the log's own order
+            step, name = min(found, key=lambda pair: pair[0])  # of several at one step, the first in the logs
             raise Diverged(name, step)
         return dict(zip(names, sums.tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""What is kept of made images' features while they stream by, and the figures that come of it."""
+"""Features of the images that a model makes: what is kept of them batch by batch, and the figures that come of it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ MANIFOLDS = {  # metric -> nearest neighbours
     "density": neighbours.DENSE,
     "coverage": neighbours.DENSE,
 }
-SCORED = ("inception", "classifier")  # extractors whose features are their last and whose classes are kinds of images
+SCORED = ("inception", "classifier")  # extractors that have an inception score: their classes are kinds of images
 
 
 class Gathered:
-    """The features of one column of made images: their moments, and those themselves that a metric needs.
+    """What is gathered of the features of one column of made images: their moments, and as many of the features
+    themselves as the metrics need.
 
-    Metrics of samples compare as many fakes as real images, as they are defined: the first of each.
+    Metrics of samples (KID, precision and others) are defined for as many fakes as real images, and compare the first
+    `paired` of each. `rows`: images that the model makes. `labels`: which labels a conditional model is asked for.
     """
 
-    def __init__(self, scope: Scope, column: str, subject: str, rows: int) -> None:
-        self.scope, self.column, self.subject, self.rows = scope, column, subject, rows
+    def __init__(self, scope: Scope, column: str, subject: str, rows: int, labels: str | None = None) -> None:
+        self.scope, self.column, self.subject, self.rows, self.labels = scope, column, subject, rows, labels
         self.extractor = scope.references.extractor
         self.frechet = frechet_name(self.extractor.name)
         self.n_real = scope.length(column)
@@ -41,7 +43,7 @@ class Gathered:
         self.deficient = rows < self.extractor.width
 
     def plan(self) -> list[Figure]:
-        """All figures of these features."""
+        """The figures that these features can give, not measured yet."""
         if min(self.n_real, self.rows) < 2:  # one image has no covariance
             return []
         found = [self._figure(self.frechet, self.n_real, self.rows, deficient=self.deficient)]
@@ -57,10 +59,10 @@ class Gathered:
     def begin(self, metrics: Collection[str], device: torch.device) -> None:
         """Makes the sums that these metrics need."""
         self.wanted, width = set(metrics), self.extractor.width
-        kept = self.paired if self.wanted & {*KERNEL, *MANIFOLDS} else 0
+        rows = self.paired if self.wanted & {*KERNEL, *MANIFOLDS} else 0
         if self.frechet in self.wanted and self.deficient:
-            kept = self.rows
-        self.kept = torch.zeros(kept, width, device=device)
+            rows = self.rows
+        self.kept = torch.zeros(rows, width, device=device)
         moments = self.frechet in self.wanted and not self.deficient
         self.moments = Moments(width, device) if moments else None
         self.score: InceptionScore | None = None
@@ -69,7 +71,7 @@ class Gathered:
             self.score = InceptionScore(classes, device)
 
     def add(self, start: int, images: Tensor) -> None:
-        """Counts made images (N, C, H, W) in [-1, 1] at positions `start` and on, as files of 8 bits hold them."""
+        """Counts made images (N, C, H, W) in [-1, 1], at positions from `start` on, rounded to 8 bits as in files."""
         images = first(self.rows, start, images)
         if not len(images) or not self.sums():
             return
@@ -120,16 +122,17 @@ class Gathered:
             resize=self.extractor.resize,
             variant=variant,
             deficient=deficient or None,
+            labels=self.labels,
         )
 
 
 def subset(count: int) -> int:
-    """Images of a subset of `count`: at most half, for subsets that are the whole have no spread."""
+    """Images in each random subset of `count` images: at most half of them, or all subsets would be alike."""
     return min(kernel.SIZE, count // 2)
 
 
 def compare_samples(real: Tensor, fakes: Tensor, wanted: set[str], workers: Workers) -> Mapping[str, float]:
-    """Metrics of samples (n, D) of both sides. One worker does each, the kernel's and the neighbours', for all."""
+    """Metric -> value, of features (n, D) of both sides. One worker does the kernel's, one the neighbours', for all."""
     names = (*KERNEL, *MANIFOLDS)
     values = torch.zeros(len(names), dtype=torch.float64, device=real.device)
     if wanted & set(KERNEL) and workers.rank == 0:

@@ -8,9 +8,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-ADDED = ("variant", "n_samples", "likelihood", "deficient")
-"""Columns that came after schema 1.0. A figure that has none of them keeps the protocol hash that it had then, so that
-figures of then and now are ranked together."""
+ADDED = ("variant", "n_samples", "likelihood", "deficient", "labels")
+"""Columns that schema 1.0 did not have. A figure without any of them has the protocol hash of schema 1.0, so that old
+and new figures are ranked together. Fakes of conditional models have "labels": earlier, all classes were as many."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,22 @@ class Figure:
     n_samples: int | None = None  # importance samples an image
     likelihood: str | None = None  # name of p(x|z): bounds under different ones do not compare
     deficient: bool | None = None  # fewer fakes than feature dimensions: their covariance is singular
+    labels: str | None = None  # which labels a conditional model was asked for: "split", those of the split's images
 
     @property
     def name(self) -> str:
-        """What settings and the scheduler call it: "frechet_classifier/fakes"."""
+        """The figure's name in settings and searches: "frechet_classifier/fakes", "fid/translations/b"."""
         return f"{self.metric}/{self.subject}" + ("" if self.column == "image" else f"/{self.column}")
 
     @property
     def protocol(self) -> str:
-        """16 hexadecimal digits of all but the value."""
+        """A hash of all but the value, 16 hexadecimal digits."""
         columns = {key: value for key, value in asdict(self).items() if key != "value"}
         known = {key: value for key, value in columns.items() if key not in ADDED or value}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def row(self) -> dict[str, Any]:
-        """Its columns in `evals`."""
+        """The figure as columns of the table `evals`."""
         return {**asdict(self), "protocol": self.protocol}
 
 

@@ -44,17 +44,17 @@ MEASURES: tuple[tuple[type, Callable[[Any, Scope], Measure]], ...] = (
     (Encodes, Posterior),
     (PredictsCodes, CodeNats),
 )
-"""Capability -> its measure. A place in the table is the measure's own stream of noise, so new ones go to the end; the
-first figure of the first is what steers a model by default."""
+"""Capability -> its measure. A measure's noise is seeded by its place in this table, so new measures go to the end. A
+model is steered by the first figure of its first measure, unless a setting names another."""
 
 NOISE = 0x6A75646765  # the judge's own seed: the same noise at every tick and for every run
-MANY = 10_000  # images: enough for every figure to have its name
+MANY = 10_000  # images: so many that no figure is left out for want of images
 
 
 class Judge:
     """Measures models of one data set. Holds what does not change: the extractor and the real images' statistics.
 
-    `storage`: where these statistics are kept for other processes; None: for this one alone.
+    `storage`: where these statistics are kept for other processes; None: this process keeps them for itself.
     """
 
     def __init__(
@@ -71,18 +71,18 @@ class Judge:
         self.importance = importance  # images and samples an image of the importance-weighted bound
 
     def steers(self, model: Model, images: int = MANY) -> list[str]:
-        """The names of figures that a run of `model` can be selected and searched by, the default one first: those that
-        exactly one figure has ("unit_rate/images" is the name of as many figures as there are units)."""
+        """The names of the figures that can steer a run of `model`: select its best weights, rank it in a search. The
+        default is first. A name that several figures share is not among them ("unit_rate/images", of all units)."""
         bearers = Counter(figure.name for figure in self.plan(model, "validation", images, "raw"))
         return [name for name, count in bearers.items() if count == 1]
 
     def full_name(self, figure: str) -> str:
-        """A figure's own name, where "frechet/fakes" stands for the distance in whatever features this judge has."""
+        """The name of a figure with this judge's features in it: "frechet/fakes" is "frechet_classifier/fakes", say."""
         kind, sign, rest = figure.partition("/")
         return f"{frechet_name(self.extractor.name)}{sign}{rest}" if kind == FRECHET else figure
 
     def cheap(self, model: Model) -> list[str]:
-        """Names of the figures that take no extractor and not many passes."""
+        """Names of the figures of `model` that need neither an extractor nor many passes."""
         measures = self._measures(model, "validation", MANY, "raw", None)
         return [figure.name for one in measures for figure in one.planned if metric(figure.metric).cost == "cheap"]
 

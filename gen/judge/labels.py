@@ -35,11 +35,11 @@ class Codes(Measure):
 
 
 class CodeNats(Measure):
-    """What an image's codes cost under a prior, nats a code: log K under a uniform one."""
+    """Negative log-likelihood of an image's codes under a prior, in nats a code; log K under a uniform prior."""
 
     def __init__(self, model: PredictsCodes, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("image"))
-        variant = f"codes {model.stage_hash}" if has(model, TwoStage) else None  # others' nats do not compare
+        variant = f"codes {model.stage_hash}" if has(model, TwoStage) else None  # nats of other codes do not compare
         self.planned = scope.about_images(["code_nats"], self.rows, variant=variant)
 
     def begin(self, device: torch.device) -> None:
@@ -56,7 +56,7 @@ class CodeNats(Measure):
 
 
 class Accuracy(Measure):
-    """Share of the labelled images that get their label."""
+    """Share of the labelled images whose label the model tells."""
 
     def __init__(self, model: Classifies, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("label"))

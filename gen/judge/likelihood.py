@@ -14,10 +14,8 @@ from gen.metrics.collapse import active_units, posterior_sums, unit_rates
 from gen.metrics.likelihood import bits_per_dimension, importance_bound
 from gen.phase import Batch
 
-DENSITY = {
-    "gaussian": True,
-    "bernoulli": False,
-}  # likelihood -> whether it is of images on the scale [-1, 1], or of values
+DENSITY = {"gaussian": True, "bernoulli": False}
+"""Likelihood -> whether it is a density of images on the scale [-1, 1]; else it is a probability of their values."""
 
 
 class Bound(Measure):
@@ -50,7 +48,7 @@ class ImportanceBound(Measure):
         self.model, self.samples = model, scope.importance_samples
         self.rows = min(scope.images, scope.importance_images, scope.length("image"))
         more = {"n_samples": self.samples, "likelihood": model.density}
-        bits = ["bits_per_dimension"] if model.density in DENSITY else []  # of another, the scale is not known here
+        bits = ["bits_per_dimension"] if model.density in DENSITY else []  # of others the scale is not known
         self.planned = scope.about_images(["importance_bound", *bits], self.rows, **more)
         self.pixels = scope.dataset.shape.pixels
 
@@ -73,7 +71,7 @@ class ImportanceBound(Measure):
 
 
 class Posterior(Measure):
-    """Whether latents have collapsed: how many units are active (Burda et al. 2016, section 5.2), each one's rate."""
+    """Whether latents have collapsed: how many units are active (Burda et al. 2016, section 5.2), the rate of each."""
 
     def __init__(self, model: Encodes, scope: Scope) -> None:
         self.model, self.rows = model, min(scope.images, scope.length("image"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from gen.capabilities import Imitates, Reconstructs, Translates, has
+from gen.capabilities import Conditional, Imitates, Reconstructs, Translates, has
 from gen.distributed.workers import Workers
 from gen.judge.features import Gathered
 from gen.judge.measure import Measure, Scope, first
@@ -15,11 +15,26 @@ from gen.metrics.quality import signal_to_noise, similarity, squared_error
 from gen.phase import Batch
 
 ERRORS = {"mse": squared_error, "psnr": signal_to_noise, "ssim": similarity}  # of (images, reconstructions) -> (N,)
-SMALLEST = 6  # pixels a side that ssim needs
+SMALLEST = 6  # pixels a side of the smallest images that ssim takes
+
+
+def check_made(made: Mapping[str, Tensor], columns: Sequence[str], batch: Batch, maker: str) -> None:
+    """ValueError unless `made`, by the method that `maker` names, has an image of each of these columns for every row
+    of the batch: fewer or more would be measured as if they lay elsewhere."""
+    rows = len(next(iter(batch.values())))
+    for column in columns:
+        if column not in made:
+            raise ValueError(f"{maker} made {', '.join(made) or 'nothing'}; wanted: {column} too, as its class says")
+        if len(made[column]) != rows:
+            raise ValueError(
+                f"{maker} made {len(made[column])} images of column {column} for a batch of {rows} rows; allowed: one "
+                "a row, as gen/capabilities.py says"
+            )
 
 
 class Imitation(Measure):
-    """The model's own images, by their features: as many as are asked for, or one a held-out source of a translation.
+    """Images that the model makes, measured by their features: as many as are asked for; translations, one for each
+    held-out source.
 
     A conditional model is asked for the classes of the split's images, in their proportions.
     """
@@ -28,10 +43,11 @@ class Imitation(Measure):
         self.model = model
         sources = model.sources if has(model, Translates) else {}
         subject = "translations" if sources else "fakes"
+        labels = "split" if has(model, Conditional) else None
         self.parts = []
         for column in filter(scope.length, model.imitated):
             rows = min(scope.images, scope.length(sources[column])) if sources else scope.images
-            self.parts.append(Gathered(scope, column, subject, rows))
+            self.parts.append(Gathered(scope, column, subject, rows, labels))
         self.rows = max((part.rows for part in self.parts), default=0)
         self.planned = [figure for part in self.parts for figure in part.plan()]
 
@@ -41,6 +57,7 @@ class Imitation(Measure):
 
     def add(self, start: int, batch: Batch) -> None:
         fakes = self.model.imitate(batch)
+        check_made(fakes, [part.column for part in self.parts], batch, f"{type(self.model).__name__}.imitate")
         for part in self.parts:
             part.add(start, fakes[part.column])
 
@@ -57,7 +74,7 @@ class Imitation(Measure):
 
 
 class Reconstruction(Measure):
-    """Errors of reconstructions, image by image, and the Frechet distance of all of them."""
+    """Errors of reconstructions, image by image, and the Frechet distance between all of them and all images."""
 
     def __init__(self, model: Reconstructs, scope: Scope) -> None:
         self.model, self.planned = model, []
@@ -83,6 +100,7 @@ class Reconstruction(Measure):
 
     def add(self, start: int, batch: Batch) -> None:
         made = self.model.reconstruct(batch)
+        check_made(made, [part.column for part in self.parts], batch, f"{type(self.model).__name__}.reconstruct")
         for part in self.parts:
             part.add(start, made[part.column])
             images = first(part.rows, start, batch[part.column])

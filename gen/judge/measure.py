@@ -1,4 +1,4 @@
-"""What all measures share: sums over batches that turn into figures once the workers' are totalled."""
+"""What all measures share: each makes sums over batches, which are totalled over workers and give its figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scope:
     """Which images a model is measured on, and how many."""
 
     dataset: Dataset
-    references: References  # holds the extractor
+    references: References  # of the real images; they hold the extractor
     split: str
     images: int
     weights: str  # raw or ema
@@ -38,16 +38,19 @@ class Scope:
         return Figure(metric, subject, PLANNED, n_real, n_fake, self.split, self.weights, **more)
 
     def about_images(self, metrics: Sequence[str], count: int, **more: Any) -> list[Figure]:
-        """Figures of `count` real images themselves."""
+        """Figures to be measured of `count` real images themselves."""
         return [self.plan(metric, "images", count, count, **more) for metric in metrics]
 
 
 class Measure(ABC):
-    """One capability of a model, measured. Making one costs nothing; `begin` takes the memory."""
+    """Measures one capability of a model, in a walk over positions 0, 1, 2 and so on. A position has one row of every
+    table of the split: position i has the i-th row of the table's mixture (`gen.data.stream`), and tables that are
+    shorter repeat. Making a measure costs nothing; `begin` takes the memory.
+    """
 
-    noise = 0  # the number of its own stream of noise, whatever else is measured
-    rows: int  # how many positions it goes through; position i is row i modulo its length of each table's mixture
-    planned: list[Figure]
+    noise = 0  # seeds the measure's own noise, whatever else is measured; the judge sets it
+    rows: int  # how many positions the walk has, if all figures are measured
+    planned: list[Figure]  # what it will measure
 
     def want(self, names: Collection[str] | None) -> None:
         """Leaves out all figures but those of these names; None: all stay."""
@@ -56,16 +59,16 @@ class Measure(ABC):
 
     @property
     def positions(self) -> int:
-        """How many of the positions the planned figures need. Their batches stay as they are, and so does the noise."""
+        """How many positions the planned figures need: at most `rows`. The walk ends sooner, with the same batches."""
         return max(figure.n_fake for figure in self.planned)
 
     @abstractmethod
     def begin(self, device: torch.device) -> None:
-        """Makes the sums, zero."""
+        """Makes the sums, which are zero at first."""
 
     @abstractmethod
     def add(self, start: int, batch: Batch) -> None:
-        """Counts the real images at positions `start` and on."""
+        """Adds a batch, which holds the positions from `start` on, to the sums."""
 
     @abstractmethod
     def sums(self) -> list[Tensor]:
@@ -73,8 +76,8 @@ class Measure(ABC):
 
     @abstractmethod
     def values(self, workers: Workers) -> Mapping[str, float]:
-        """Figure name, or the variant where one name has several, -> value, from the totalled sums. Every worker calls
-        it, at once."""
+        """Name of a figure (its variant, if several figures share the name) -> value, from the totalled sums. All
+        workers call it at the same time."""
 
     def figures(self, workers: Workers) -> list[Figure]:
         """The planned figures with their values."""
@@ -84,5 +87,5 @@ class Measure(ABC):
 
 
 def first(rows: int, start: int, values: Tensor) -> Tensor:
-    """Those of `values`, at positions `start` and on, that lie before position `rows`."""
+    """The part of `values` that lies before position `rows`; `values` are at the positions from `start` on."""
     return values[: max(rows - start, 0)]

@@ -20,8 +20,8 @@ FOLDER = "_cache"
 
 
 @dataclass(frozen=True)
-class Described:
-    """What is known of an extractor that is not there yet: enough to name figures, not to measure them."""
+class Nameplate:
+    """Stands for an extractor that has no weights yet: enough to name figures, not to measure them."""
 
     name: str
     width: int = WIDTH
@@ -29,37 +29,37 @@ class Described:
     weights_hash: str = ""
 
     def features(self, images: Tensor) -> Tensor:
-        raise RuntimeError(f"extractor {self.name} is only described")
+        raise RuntimeError(f"extractor {self.name} has no weights here: it names figures and measures none")
 
     logits = logits_of = features
 
 
 @dataclass(frozen=True)
 class Features:
-    """Which extractor, and where its parts are. Picklable."""
+    """Which extractor judges, and where its files are. Picklable."""
 
-    name: str = ""  # of the extractor, or of the data set whose classifier serves; "": the set's own
+    name: str = ""  # of the extractor, or of a data set whose classifier is used; "": the default of the judged set
     inception_weights: str = ""  # path
     data_root: str | None = None
     download: bool = False
 
     @classmethod
     def of(cls, config: RunConfig, root: str | None = None, download: bool = False) -> Features:
-        """Those that a run's settings name."""
+        """The extractor that a run's settings name."""
         return cls(config.evaluate.features, config.machine.inception_weights, root, download)
 
     def open(
         self, dataset: Dataset, device: torch.device, workers: Workers = ALONE, storage: Storage | None = None
     ) -> Extractor:
-        """The extractor for `dataset`; what has to be trained is trained by rank 0, once for a storage. ValueError
-        for a name that is not known, a set that does not fit, weights that are missing."""
+        """The extractor for `dataset`. If it must be trained, rank 0 does so, once for a storage. ValueError for an
+        unknown name, a data set that it does not fit, or missing weights."""
         found = self._open(dataset, device, Keeper(storage, device, workers))
         check_alike(found, device, workers)
         return found
 
     def find(self, dataset: Dataset, storage: Storage | None = None) -> Extractor:
-        """The extractor if nothing need be trained for it that `storage` does not hold (None: holds nothing), else only
-        described. ValueError as `open`."""
+        """The extractor with its weights, if these lie in a file or, trained already, in `storage`; else its nameplate.
+        ValueError as `open`."""
 
         def kept(key: str, make: Callable[[], bytes]) -> bytes:
             if storage is None:
@@ -72,14 +72,14 @@ class Features:
             return self.describe(dataset)
 
     def describe(self, dataset: Dataset) -> Extractor:
-        """Its name, without its weights. ValueError as `open`, but for missing weights."""
+        """The nameplate of the extractor. ValueError as `open`, except for missing weights."""
         name, other = self._parts(dataset)
         if name in INCEPTION:
-            return Described(name, INCEPTION[name])
-        return Described(name if other is None else f"{name}:{other.name}")
+            return Nameplate(name, INCEPTION[name])
+        return Nameplate(name if other is None else f"{name}:{other.name}")
 
     def _labelled(self, dataset: Dataset) -> Dataset:
-        """The data set with all its labels: a judge knows those that a model is not given."""
+        """The data set with all of its labels: a judge learns from those too that the model is not given."""
         settings = dataset.manifest.get("settings", {})
         if not settings.get("labels"):
             return dataset
@@ -106,7 +106,7 @@ class Features:
 
 
 def check_alike(extractor: Extractor, device: torch.device, workers: Workers) -> None:
-    """ValueError on at least one worker unless all have the same weights: unlike hosts would mix two judges."""
+    """ValueError on at least one worker unless all have the same weights, else figures would mix two judges."""
     text = extractor.weights_hash
     own = torch.tensor([int(text[start : start + 4], 16) for start in range(0, 16, 4)], device=device)
     total = own.clone()
@@ -117,14 +117,14 @@ def check_alike(extractor: Extractor, device: torch.device, workers: Workers) ->
 
 @dataclass(frozen=True)
 class Keeper:
-    """Bytes that rank 0 makes once for all who share a storage."""
+    """Gives bytes by their key: rank 0 makes them, once for all processes that share a storage."""
 
     storage: Storage | None
     device: torch.device
     workers: Workers
 
     def __call__(self, key: str, make: Callable[[], bytes]) -> bytes:
-        if self.storage is None:  # nobody to share with: the recipe gives every worker the same
+        if self.storage is None:  # nothing is shared: every worker makes the same bytes
             return make()
         data = self.storage.get(f"{FOLDER}/{key}")
         if data is None and self.workers.rank == 0:
@@ -135,7 +135,7 @@ class Keeper:
 
 
 def get_weights(storage: Storage, key: str) -> bytes:
-    """What lies under `key`. FileNotFoundError if nothing does."""
+    """The bytes that are kept under `key`. FileNotFoundError if there are none."""
     data = storage.get(f"{FOLDER}/{key}")
     if data is None:
         raise FileNotFoundError(f"{storage.place}/{FOLDER}/{key} is not there")
@@ -145,7 +145,7 @@ def get_weights(storage: Storage, key: str) -> bytes:
 def shared_classifier(
     dataset: Dataset, storage: Storage | None, device: torch.device, workers: Workers = ALONE
 ) -> Extractor:
-    """The extractor of a set where none is named."""
+    """The extractor that judges a data set where none is named."""
     return Features().open(dataset, device, workers, storage)
 
 
@@ -168,6 +168,6 @@ def judge_by(
     device: torch.device,
     storage: Storage | None = None,
 ) -> Judge:
-    """The judge of `dataset` with an extractor that is there."""
+    """The judge of `dataset` with this extractor."""
     importance = (evaluate.importance_images, evaluate.importance_samples)
     return Judge(dataset, extractor, device, evaluate.batch, storage, importance)

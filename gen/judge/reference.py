@@ -19,23 +19,23 @@ from gen.metrics.moments import Moments
 from gen.results.storage import Storage
 from gen.tensors import from_bytes, reading, to_bytes
 
-FORMAT = 3  # of the files
+FORMAT = 3  # version of the files that hold them
 Kept = TypeVar("Kept")
 
 
 class References:
-    """The real side of one data set under one extractor. All workers ask for the same, at once, and share the work."""
+    """Statistics of one data set's real images under one extractor. All workers ask at once, and share the work."""
 
     def __init__(
         self, dataset: Dataset, extractor: Extractor, device: torch.device, batch: int, storage: Storage | None
     ) -> None:
         self.dataset, self.extractor, self.device = dataset, extractor, device
         self.batch, self.storage = batch, storage
-        self.weights_hash = extractor.weights_hash  # once: it may be computed
+        self.weights_hash = extractor.weights_hash  # asked once, for it may have to be computed
         self._kept: dict[tuple[Any, ...], Any] = {}
 
     def moments(self, split: str, column: str, workers: Workers) -> Reference:
-        """Mean, covariance and its root of the features of all of a column."""
+        """Mean, covariance and the covariance's root, of the features of all images of a column."""
 
         def compute() -> Reference:
             moments = Moments(self.extractor.width, self.device)

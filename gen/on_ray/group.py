@@ -1,7 +1,7 @@
-"""Several workers a trial: a Ray Train group inside it, which ends by itself before its trial does.
+"""Trials of several workers: inside the trial runs a Ray Train group, which ends by itself before the trial does.
 
-Tune must not kill such a trial: the group's placement group would stay. So the trial and rank 0 talk after each tick:
-the tick goes one way, and "go on", a reason to stop, or LEAVE the other.
+Tune must not kill such a trial, for the group's placement group would stay. So the trial and rank 0 of the group talk
+after each tick: rank 0 sends the tick, and the trial answers GO, a reason to stop, or LEAVE, to end and go on later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gen.on_ray.worker import every_host
 from gen.record.record import Home
 
 GO, LEAVE = "", "\0leave"  # what a trial answers to a tick, beside a reason to stop
-POLL = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"  # how soon Train sees that its workers returned; 2 s unless set
+POLL = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"  # seconds until Train sees that its workers returned; 2 unless set
 DRIVER = {"memory": 1.0}
 """What Tune sets aside for a trial's own process where its run trains in a group of workers: one byte of memory. The
 process only drives the group, but Tune wants it to take something; a share of a CPU, however small, would cost a worker
@@ -52,7 +52,7 @@ class Line:
         return Line(Queue(actor_options={"num_cpus": 0}), Queue(actor_options={"num_cpus": 0}))
 
     def clear(self) -> None:
-        """Takes out what a group that broke left."""
+        """Empties the queues of what a group that broke left there."""
         for queue in (self.ticks, self.answers):
             queue.get_nowait_batch(queue.size())
 
@@ -61,7 +61,7 @@ class Grouped(Resident):
     """One trial after another, each a run of `fit` in a worker group of its own. This process only drives."""
 
     def setup(self, config: dict[str, Any], search: Search | None = None) -> None:
-        """The first trial of this process."""
+        """Begins the first trial of this process."""
         os.environ.setdefault(POLL, "0.2")
         self.line = Line.start()
         super().setup(config, search)
@@ -70,17 +70,17 @@ class Grouped(Resident):
         """The run's ticks, from a new worker group."""
         search = self.search
         self.line.clear()
-        ray.get(search.holder.free.remote(self.run))  # what a process left that was killed as it drove this run
+        ray.get(search.holder.free.remote(self.run))  # the group of a process that was killed while it drove this run
         order = search.order(self.run)
         return drive(order, search.needed, dataclasses.replace(home, slot=None), self.line, search.holder)
 
 
 def arrange_trials(plan: Search, needed: Mapping[str, float], most: int) -> tuple[Any, int]:
-    """What Tune runs as a trial of `plan`, with the resources that it sets aside for one, and how many trials run at a
+    """The trainable of a search, with the resources that Tune sets aside for each trial, and how many trials run at a
     time: as many as fit, and at most `most` if that is not 0.
 
-    Tune would find that number by itself, but for each trial beyond it Tune asks for a process of its own, and starts
-    and ends some of them in vain.
+    Tune would find that number by itself, but it would ask for a process for each trial beyond it too, and start and
+    end some of these in vain.
     """
     if plan.holder is None:
         resources = {name.lower(): amount for name, amount in needed.items()}
@@ -94,8 +94,8 @@ def places(workers: int, needed: Mapping[str, float], most: int = 0) -> int:
     """How many groups of `workers` workers that need `needed` each run at a time: as many as fit, and at most `most` if
     that is not 0.
 
-    Workers are all alike and each takes one place of a node, so whatever groups already lie where, as many more fit as
-    there are places left for.
+    All workers are alike, and each takes one place on a node. So wherever groups lie already, there is room for as many
+    more as the places that are left allow.
     """
     groups = max(preflight.room(needed) // workers, 1)
     return min(most, groups) if most else groups
@@ -104,8 +104,8 @@ def places(workers: int, needed: Mapping[str, float], most: int = 0) -> int:
 def drive(
     order: Order, needed: Mapping[str, float], home: Home, line: Line, holder: Any
 ) -> Generator[Tick, str | None, None]:
-    """The ticks of a run in a new group of workers, as `fit` gives them: a reason sent into it stops the run, and
-    `close()` leaves it to go on later. It gives the last tick, and returns from `close()`, only when the group has
+    """The ticks of a run that a new group of workers trains. As with `fit`, a reason sent into the generator stops the
+    run, and `close()` leaves it to go on later. The last tick comes, and `close()` returns, only after the group has
     ended. RuntimeError if the group broke."""
     run = order.run
     trainer = ray.train.torch.TorchTrainer(
@@ -129,7 +129,7 @@ def drive(
                 tick = Tick(**line.ticks.get(timeout=1.0))
             except Empty:
                 if over:
-                    group.result()  # raises what broke it
+                    group.result()  # raises the error that broke the group
                     raise RuntimeError(f"the workers of run {run} returned before its end") from None
                 continue
             if tick.ended:

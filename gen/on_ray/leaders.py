@@ -1,5 +1,5 @@
-"""The full protocol for the leaders of a search: measured when it ends or pauses, as Ray tasks over the cluster, by the
-code that jobs.evaluate measures with."""
+"""The full protocol for the leaders of a search, or for all its runs that finished without: measured when it ends or
+pauses, as Ray tasks over the cluster, by the code that jobs.evaluate measures with."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.distributed.workers import ALONE
 from gen.metrics.table import direction
-from gen.on_ray.scoring import Known, Rows, Stored, Wanted, of_attempt, on_record, score
+from gen.on_ray.scoring import Stored, Wanted, score
 from gen.record import checkpoint
+from gen.record.later import Known, Rows, of_attempt, on_record
 from gen.results import queries
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
+from gen.results.ranking import costs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
-SPLITS = ("validation", "test")
 RETRIES = 2  # of a task whose process died
 
 
 def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) -> list[str]:
-    """The best of the runs that finished, by the figure that steered them, as many as their settings say."""
+    """The finished runs that are measured in full when their search ends, the best by the figure that steered them
+    first: as many as `evaluate.leaders` says, or all if `evaluate.full` is "all"."""
     if experiment not in storage.folders(""):
         return []
     ends = queries.outcomes(storage, experiment)
     ends = ends[ends["run"].isin(list(runs)) & (ends["status"] == "finished") & ends["checkpoint"].notna()]
-    best = ends["best"].to_numpy(dtype=float, na_value=np.nan)
-    ends = ends[np.isfinite(best) & (np.abs(best) < WORST)]
     if ends.empty:
         return []
-    small = direction(ends["metric"].iloc[0]) == "min"
-    most = next(iter(runs.values())).evaluate.leaders
-    return list(ends.sort_values("best", ascending=small, kind="stable")["run"][:most])
+    small, asked = direction(ends["metric"].iloc[0]) == "min", next(iter(runs.values())).evaluate
+    ends = ends.sort_values("best", ascending=small, kind="stable")
+    if asked.full == "all":
+        return list(ends["run"])
+    best = ends["best"].to_numpy(dtype=float, na_value=np.nan)
+    return list(ends["run"][np.isfinite(best) & (np.abs(best) < WORST)][: asked.leaders])
 
 
 def measure_leaders(
     wanted: Wanted, lease: Lease, needed: Mapping[str, float], hear: Callable[[str, int, int], None]
 ) -> list[str]:
-    """Measures the stored weights of a search's leaders in full, those figures that are missing, and draws their grids;
-    `hear` is told each run, and how many of how many are done. Gives what went wrong, a line a run."""
+    """Measures the stored weights of a search's runs in full, those figures that are missing, and draws their grids;
+    `hear(run, done, count)` is called after each run. Gives a line for each run that could not be measured."""
     task = ray.remote(num_cpus=needed["CPU"], num_gpus=needed.get("GPU", 0.0), max_retries=RETRIES)(measure)
     known = ray.put(on_record(wanted.storage, wanted.experiment))
     sent = ray.put(wanted)
@@ -67,7 +70,7 @@ def measure_leaders(
 
 
 def measure(wanted: Wanted, one: Stored, known: Known) -> Rows:
-    """One run's missing rows, in a process of the cluster, which keeps data and judge for the next."""
+    """The rows that a run lacks, from a process of the cluster, which keeps the data and the judge for the next run."""
     set_threads(one.config.machine.threads)
     return score(wanted, one, known, resolve_device(one.config.machine.device), ALONE, pictures=True)
 
@@ -75,7 +78,8 @@ def measure(wanted: Wanted, one: Stored, known: Known) -> Rows:
 def best_weights(
     storage: Storage, experiment: str, names: Sequence[str], runs: Mapping[str, RunConfig]
 ) -> list[Stored]:
-    """The best weights of runs."""
+    """The best weights of the runs `names`, but for runs that have none."""
     begun = queries.runs(storage, experiment).set_index("run")
+    seconds = costs(storage, experiment)
     ticks = {run: checkpoint.best_tick(storage, experiment, run) for run in names}
-    return [Stored(run, tick, begun["data_hash"][run], runs[run]) for run, tick in ticks.items() if tick]
+    return [Stored(run, tick, begun["data_hash"][run], runs[run], seconds[run]) for run, tick in ticks.items() if tick]

@@ -1,7 +1,7 @@
-"""The placement groups of a search's workers, held where whoever begins a run again finds them.
+"""The placement groups of a search's workers, noted where the process that begins a run again finds them.
 
 A placement group is what Ray sets aside for a group of workers. It outlives the process of a trial that was killed:
-Train's own cleaner asks the dashboard for it, which may be absent, or another cluster's.
+Train's own cleaner finds it through the dashboard, which may be absent, or belong to another cluster.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from gen.results.storage import Storage
 
 SCALE_TO = "GENFLEET_SCALE_TO"  # environment variable: what the cluster may grow to, such as CPU=32,GPU=8
 PROBE_SECONDS = 300.0  # far more than it takes to start a process on a host that has only the dependencies
-GROWS = ("epochs", "samples", "seeds")  # parts of a note that may grow
+GROWS = ("epochs", "samples", "seeds")  # parts of an experiment's note that may grow
 
 
 def live_nodes() -> list[dict[str, Any]]:
@@ -32,8 +32,8 @@ def total(resource: str) -> float:
 
 
 def scale_bound() -> dict[str, float]:
-    """How much of each resource the cluster may come to have, as $GENFLEET_SCALE_TO says; empty where that is not set:
-    the cluster is what it is now. ValueError if the variable is not understood."""
+    """Resource -> how much of it the cluster may grow to, as $GENFLEET_SCALE_TO says; empty where that is not set, for
+    then the cluster does not grow. ValueError if the variable is not understood."""
     text = os.environ.get(SCALE_TO, "")
     try:
         pairs = [part.split("=") for part in text.split(",") if part]
@@ -56,7 +56,7 @@ def uses_gpu(machine: Machine) -> bool:
 
 
 def worker_resources(machine: Machine, gpus: float | None = None) -> dict[str, float]:
-    """What Ray sets aside for one worker; `gpus`: of all workers together, where that was said."""
+    """What Ray sets aside for one worker. `gpus`: of all workers of a run together; None: one each, if any are used."""
     cpus = {"CPU": float(machine.threads)}
     if gpus is not None:
         return cpus | {"GPU": gpus / machine.workers}
@@ -70,7 +70,7 @@ def check_batchnorm(configs: Iterable[RunConfig], needed: Mapping[str, float]) -
 
 
 def places(needed: Mapping[str, float]) -> int:
-    """How many workers that need `needed` each fit on the nodes of the cluster, were they empty."""
+    """How many workers that need `needed` each fit on the nodes of the cluster, if these are empty."""
     return sum(times(node["Resources"], needed) for node in live_nodes())
 
 
@@ -86,7 +86,7 @@ def times(whole: Mapping[str, float], needed: Mapping[str, float]) -> int:
 
 
 def check_cluster(machine: Machine, gpus: float | None = None) -> dict[str, float]:
-    """The resources of one worker. ValueError if the cluster has no place for all workers, and none will come."""
+    """The resources of one worker. ValueError if the cluster has no room for all workers, and will not grow."""
     needed = worker_resources(machine, gpus)
     grow = f"; where an autoscaler adds nodes, say how far by the variable {SCALE_TO}, such as CPU=32,GPU=8"
     if gpus is not None and not has_gpu():
@@ -104,7 +104,7 @@ def check_cluster(machine: Machine, gpus: float | None = None) -> dict[str, floa
 
 
 def read_probe(storage: Storage, path: str) -> bytes | None:
-    """Runs on another host: what it finds where the driver wrote."""
+    """What another host, on which this runs, finds where the driver wrote."""
     return storage.get(path)
 
 
@@ -132,7 +132,7 @@ def check_shared(storage: Storage) -> None:
 
 
 def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> None:
-    """ValueError if `experiment` is in use for something else. A larger budget is the same thing."""
+    """ValueError if `experiment` is in use for something else. A larger budget is nothing else."""
     found = read_note(storage, experiment)
     if found is None:
         return

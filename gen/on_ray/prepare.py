@@ -11,12 +11,12 @@ from gen.data.parts import Part, make, note_of
 from gen.on_ray import preflight
 
 LEAST = 16  # tasks that wait even where there is no CPU yet: an autoscaler starts nodes for what waits
-AHEAD = 2.0  # tasks a CPU that wait or run: enough that no CPU idles, few enough that a stop is soon one
+AHEAD = 2.0  # tasks a CPU that wait or run: no CPU idles, and a job that is stopped soon ends
 ADVICE = "name a folder or URI that all hosts reach by --parts or $GENFLEET_PARTS"
 
 
 def make_part(part: Part) -> str:
-    """Makes a part; what is wrong with its images or their place, "" if nothing. Other errors are Ray's to repeat."""
+    """Makes a part. Gives what is wrong with its images or their place, "" if nothing; Ray retries other errors."""
     try:
         make(part)
     except ValueError as error:
@@ -25,7 +25,7 @@ def make_part(part: Part) -> str:
 
 
 def make_parts(parts: Sequence[Part]) -> Iterator[int]:
-    """Makes parts on all CPUs of the cluster, which is connected; gives the number of images of each as it is made.
+    """Makes parts on all CPUs of the connected cluster; gives the number of images of each part once it is made.
 
     ValueError if a host does not share the place of the parts, or cannot read the originals.
     """

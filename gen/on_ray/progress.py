@@ -1,4 +1,4 @@
-"""How far a search is, heard from Tune as it goes on."""
+"""How far a search is, as Tune tells it while the search goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUIET = 5.0  # seconds between two reports on a search in which no run ends
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a search stands, or what a run of it came to."""
+    """How far a search is, and what became of a run that has just ended."""
 
     runs: int
     ended: Mapping[str, int]  # status -> runs: finished, stopped, failed, and broken by an error
@@ -30,7 +30,7 @@ class Standing:
     best_run: str
     seconds: float  # since the search was submitted
     left: float  # estimate of the seconds to go; NaN before the first tick
-    news: str = ""  # about one run that ended
+    news: str = ""  # about the run that has just ended; "": none has
 
     @property
     def done(self) -> int:
@@ -56,7 +56,7 @@ class Teller(tune.Callback):
         self.hear, self.runs, self.lease, self.every = hear, runs, lease, every
         self.sign = -1 if mode == "min" else 1
         self.ended: Counter[str] = Counter()
-        self.epochs = dict.fromkeys(runs, 0.0)  # that each run has reached
+        self.epochs = dict.fromkeys(runs, 0.0)  # run -> epoch that it has reached
         self.over: set[str] = set()
         self.expected, self.best, self.best_run = expected, math.nan, ""
         self.ticks = self.completed = 0
@@ -100,7 +100,7 @@ class Teller(tune.Callback):
             self.tell(trials)
 
     def close(self, run: str, status: str, epoch: float) -> None:
-        """Counts a run that ended; one that comes again counts once."""
+        """Counts a run that ended; a run that ends again is counted once."""
         if run not in self.over:
             self.over.add(run)
             self.ended[status] += 1
@@ -113,10 +113,10 @@ class Teller(tune.Callback):
 
     def left(self) -> float:
         """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far."""
-        if not self.ticks or sum(self.ended.values()) >= len(self.runs):  # one that broke early has told no name
+        if not self.ticks or sum(self.ended.values()) >= len(self.runs):  # not `over`: a run may break unnamed
             return math.nan
         over = [self.epochs[run] for run in self.over]
-        average = (self.expected + sum(over)) / (1 + len(over))  # what halving promises counts as one run
+        average = (self.expected + sum(over)) / (1 + len(over))  # what halving lets expect counts as one run
         ahead = sum(max(average - at, self.every) for run, at in self.epochs.items() if run not in self.over)
         return ahead * (time.monotonic() - self.began) / (self.ticks * self.every)
 

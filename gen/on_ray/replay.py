@@ -55,7 +55,7 @@ def decisions(storage: Storage, experiment: str) -> list[Decision]:
 
 
 def ends(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) -> dict[str, End]:
-    """Those runs of `configs` that need no more training: run -> its end."""
+    """Run -> its end, for those runs of `configs` that need no more training."""
     if experiment not in storage.folders(""):
         return {}
     found: dict[str, End] = {}
@@ -68,7 +68,7 @@ def ends(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) ->
 
 
 def complete(end: Mapping[Hashable, Any], config: RunConfig) -> bool:
-    """Whether a row of `outcomes` is the last word under the budget of `config`."""
+    """Whether a run with this row of `outcomes` needs no more training under the budget of `config`."""
     if end["status"] != "finished" or end["epochs"] >= config.budget.epochs or not end["steps"]:
         return True  # what finished without a step was fitted in closed form
     return bool(0 < config.budget.patience <= end["epochs"] - number(end["best_epoch"]))

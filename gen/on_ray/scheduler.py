@@ -23,8 +23,8 @@ REPLAYED = "replayed"  # ... and whether its run had ended before, so that its e
 class RecordedHalving(FIFOScheduler):
     """Successive halving over absolute epochs; trials start in the order of Tune's list.
 
-    Every decision at a rung is a row of `events`, in storage before it takes effect; `history` are those of earlier
-    attempts, from which the rungs are rebuilt.
+    Every decision at a rung is a row of `events`, in storage before it takes effect. `history`: the decisions of
+    earlier attempts, from which the rungs are rebuilt.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class RecordedHalving(FIFOScheduler):
         self.halving = Halving(mode, epochs, grace, reduction, history)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """None: the choice is left to Tune, which gives a process that became free to a trial for which no process is
-        starting. Ray's own schedulers name the first trial that waits, for which one is starting: that process would be
-        thrown away, and where runs are shorter than a start one process would train them all."""
+        """None, so that Tune itself chooses: it gives a process that became free to a trial for which no process is
+        starting. Ray's own schedulers name the first trial that waits, for which a process is starting already. That
+        process would be thrown away, and where runs are shorter than a start, one process would train all of them."""
         return None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Whether the run goes on. ValueError if it did not report what is compared."""
+        """Whether the run goes on, in Tune's words. ValueError if it did not report what is compared."""
         report = read_report(result)
         self.decide(report, ended=False)
         return str(TrialScheduler.CONTINUE if self.halving.goes_on(report) else TrialScheduler.STOP)
@@ -59,7 +59,7 @@ class RecordedHalving(FIFOScheduler):
         self.decide(read_report(result), ended=True)
 
     def decide(self, report: Report, ended: bool) -> None:
-        """Puts what is decided about a run, if anything, on record."""
+        """Decides about a run, and records the decision if there is one."""
         decision = self.halving.decide(report, ended)
         if decision is not None:
             self.record(report, decision)
@@ -92,7 +92,7 @@ class RecordedHalving(FIFOScheduler):
 
 
 def read_report(result: Mapping[str, Any]) -> Report:
-    """What a trial told Tune. ValueError where it left out what is compared."""
+    """The report that a trial gave Tune. ValueError if a part of it is missing."""
     absent = [key for key in (RUN, TICK, EPOCH, VALUE, LAST, SECONDS) if key not in result]
     if absent:
         raise ValueError(f"a trial reported no {', '.join(absent)}: its run cannot be compared")

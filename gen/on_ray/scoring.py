@@ -1,12 +1,12 @@
-"""Workers that measure stored weights: each run's figures that are missing, and a file of rows after each run."""
+"""Measures the stored best weights of runs: the figures that each run lacks, written after each run."""
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -22,17 +22,10 @@ from gen.judge import Figure, Judge
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record import checkpoint
+from gen.record.later import Known, Rows, later_rows, of_attempt, on_record, picture_rows
 from gen.results.lease import holder_of
 from gen.results.ledger import Slot
-from gen.results.queries import evals
-from gen.results.schema import LATER_SECONDS
 from gen.results.storage import Storage
-
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Table -> rows."""
-
-Known = Mapping[tuple[str, float], set[str]]
-"""(run, epoch of its best weights) -> protocols of the figures on record."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +35,18 @@ class Stored:
     run: str
     tick: int
     data_hash: str
-    config: RunConfig  # as they are to be judged: the run's own, with other features where those are asked for
+    config: RunConfig  # the run's own, but for the features and the machine that are asked for
+    cost: float = math.nan  # seconds of the run, with those of measuring it before; NaN: it has not ended
 
     @property
     def epoch(self) -> float:
-        """How long they were trained."""
+        """Epochs that these weights were trained for."""
         return float(self.tick * self.config.evaluate.every)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a driver sends to its workers. Picklable."""
+    """What is to be measured, as a driver sends it to its workers. Picklable."""
 
     storage: Storage
     experiment: str
@@ -64,7 +58,7 @@ class Wanted:
     download: bool
 
     def missing(self, judge: Judge, model: Model, one: Stored, split: str, known: Known) -> list[Figure]:
-        """The figures of one split that are wanted and not on record, without their values."""
+        """The figures of one split that are wanted and that the tables lack, without their values."""
         planned = judge.plan(model, split, self.images_of(one), self.weights_of(one))
         had: Collection[str] = known.get((one.run, one.epoch), ())
         return [
@@ -88,18 +82,9 @@ class Wanted:
         return found
 
 
-def on_record(storage: Storage, experiment: str) -> Known:
-    """What `evals` holds of best weights."""
-    found: dict[tuple[str, float], set[str]] = {}
-    frame = evals(storage, experiment, scope="best")
-    for run, epoch, protocol in zip(frame["run"], frame["epoch"], frame["protocol"], strict=True):
-        found.setdefault((run, float(epoch)), set()).add(protocol)
-    return found
-
-
 def score_worker(sent: Mapping[str, Any]) -> None:
-    """The function of a Ray Train worker: `sent` holds "wanted", "attempt" and "lines", the queue that the driver
-    prints from. A worker that stands in for one that broke goes on with what is missing then."""
+    """The function of a Ray Train worker: `sent` holds "wanted", "attempt" and "queue", from which the
+    driver prints. A worker in the place of one that broke measures what is missing then."""
     import ray.train.torch
 
     wanted: Wanted = sent["wanted"]
@@ -117,48 +102,35 @@ def score_worker(sent: Mapping[str, Any]) -> None:
             if holder_of(wanted.storage, wanted.experiment) != sent["attempt"]:
                 raise RuntimeError(f"the lease of {wanted.experiment!r} is no longer this job's; nothing was written")
             slot.extend(of_attempt(rows, sent["attempt"]))
-            sent["lines"].put(
+            sent["queue"].put(
                 [(row["split"], row["metric"], row["subject"], row["value"], one.run) for row in rows["evals"]]
             )
-
-
-def of_attempt(rows: Rows, attempt: str) -> Rows:
-    """Rows with their attempt, for a slot."""
-    return {table: [{**row, "attempt": attempt} for row in of_table] for table, of_table in rows.items()}
 
 
 def score(
     wanted: Wanted, one: Stored, known: Known, device: torch.device, workers: Workers, pictures: bool = False
 ) -> Rows:
-    """The rows of a run's missing figures, and of what they cost, but for their attempt; with its grids if `pictures`.
-    Empty if nothing is missing."""
+    """The rows of the figures that a run lacks, of the seconds that these took and, if `pictures`, of its grids; the
+    rows name no attempt yet. Empty if no figure is missing."""
     config, dataset = one.config, wanted.dataset(one)
     judge = judge_of(config, wanted.data_root, wanted.download, wanted.storage, device, workers)
-    start = time.perf_counter()  # a process opens data and judge once, for whichever run comes first
+    start = time.perf_counter()  # not of opening data and judge, which a process does once, whichever run comes first
     state = checkpoint.load_best(wanted.storage, wanted.experiment, one.run, device)
     model = build_model(config, dataset, device)
     model.load_state_dict(state["weights"])
     model.eval().requires_grad_(False)
     here = {"experiment": wanted.experiment, "run": one.run}
     here |= {name: state[name] for name in ("tick", "step", "epoch", "images")}
-    found: list[dict[str, Any]] = []
+    figures = list[Figure]()
     for split in wanted.splits:
         names = {figure.name for figure in wanted.missing(judge, model, one, split, known)}
         if names:
             images, weights = wanted.images_of(one), wanted.weights_of(one)
-            figures = judge.figures(model, split, images, weights, workers, names)
-            found += [here | {"scope": "best"} | figure.row() for figure in figures]
-    if not found:
+            figures += judge.figures(model, split, images, weights, workers, names)
+    if not figures:
         return {}
-    rows = {"evals": found}
+    failures, rows = list[str](), dict[str, Any]()
     if pictures:
-        failures = list[str]()
-        of_picture = {name: here[name] for name in here if name != "images"}
-        drawn = grids(model, dataset, device, failed=failures.append)
-        rows["samples"] = [of_picture | {"kind": kind, "png": png} for kind, png in drawn]
-        of_event = {name: here[name] for name in ("experiment", "run", "tick", "epoch")}
-        of_event |= {"kind": "picture", "detail": "{}"}
-        rows["events"] = [of_event | {"why": why, "time": datetime.now(UTC)} for why in failures]
-    taken = time.perf_counter() - start
-    rows["metrics"] = [here | {"seconds": taken, "name": LATER_SECONDS, "value": taken}]
-    return rows
+        drawn = list(grids(model, dataset, device, failed=failures.append))
+        rows = picture_rows(wanted.storage, here, drawn, failures)
+    return rows | later_rows(here, figures, time.perf_counter() - start, one.cost)

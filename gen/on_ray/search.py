@@ -1,4 +1,4 @@
-"""A search: many runs of one entry as trials of Ray Tune, each in a process that stays."""
+"""A search: many runs of one entry as trials of Ray Tune, in processes that serve trial after trial."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def search(
     most: int = 0,
     seconds: float = math.inf,
 ) -> Result:
-    """Runs all configs to their end, until successive halving stops them, or for so many `seconds`.
+    """Trains the runs of `plan` until they end, successive halving stops them, or `seconds` have passed.
 
-    It goes on from the tables: runs with an end are no trials any more, and the rungs hold what was decided. Tells
-    `hear` how far it is. KeyboardInterrupt if it was interrupted: as with a time that is up, what runs is left with a
-    checkpoint and without an outcome.
+    It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
+    It tells `hear` how far it is. Runs that train when the time is up, or when the search is interrupted, which raises
+    KeyboardInterrupt, keep a checkpoint and get no outcome: submitted again, the search goes on with them.
     """
     deadline = time.monotonic() + seconds
     configs, runs = plan.runs, list(plan.runs)
@@ -117,7 +117,7 @@ def search(
 
 @contextmanager
 def keep_signals() -> Iterator[None]:
-    """Restores the handler of Ctrl-C at the end: Tune leaves its own in place, which would swallow the next one."""
+    """Restores the handler of Ctrl-C at the end: Tune leaves its own in place, which would swallow the next Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

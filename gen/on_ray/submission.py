@@ -34,8 +34,8 @@ class Submission:
     tensorboard: bool = False  # write TensorBoard's event files too
 
     def dataset(self, config: RunConfig, device: torch.device) -> Dataset:
-        """A run's data set as this host has it, with codes if there is a first stage to make them on `device`.
-        ValueError if it is not what the driver has."""
+        """A run's data set, opened on this host, with codes that its first stage, if it has one, makes on `device`.
+        ValueError if the images are not the driver's."""
         dataset = dataset_of(config.data, self.data_root, self.download)
         if dataset.hash != self.data_hash:
             raise ValueError(
@@ -45,7 +45,7 @@ class Submission:
         return with_codes(config, dataset, self.storage, device)
 
     def judge(self, config: RunConfig, device: torch.device, workers: Workers = ALONE) -> Judge:
-        """The judge of a run's data set, which this process keeps."""
+        """The judge of a run's data set; this process keeps it for the next run."""
         return judge_of(config, self.data_root, self.download, self.storage, device, workers)
 
     def home(self, run: str, **more: Any) -> Home:
@@ -68,7 +68,7 @@ class Search(Submission):
 
     runs: Mapping[str, RunConfig]  # name -> config; drawn up front: a search submitted again has the same trials
     needed: Mapping[str, float] = dataclasses.field(default_factory=dict)  # what Ray sets aside for a worker of a trial
-    holder: Any = None  # the actor that knows their placement groups, where trials have several workers
+    holder: Any = None  # the actor that notes placement groups (`Holder`), if trials have several workers
 
     @property
     def workers(self) -> int:

@@ -32,20 +32,20 @@ class Resident(tune.Trainable):
     """One trial after another, each a run of `fit` whose ticks are Tune's steps."""
 
     def setup(self, config: dict[str, Any], search: Search | None = None) -> None:
-        """The first trial of this process."""
+        """Begins the first trial of this process."""
         assert search is not None
         self.search = search
         self.slot = Slot(search.storage, search.experiment, f"{search.attempt}-{uuid.uuid4().hex[:8]}")
         self.begin(config, fresh=True)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next trial of this process."""
+        """Begins the next trial of this process."""
         self.leave()
         self.begin(new_config)
         return True
 
     def cleanup(self) -> None:
-        """The end of this process."""
+        """Leaves the last trial: this process ends."""
         self.leave()
 
     def begin(self, config: Mapping[str, Any], fresh: bool = False) -> None:
@@ -56,13 +56,13 @@ class Resident(tune.Trainable):
         self.ticks: Generator[Tick, str | None, None] | None = None
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None
-        again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # begun before, by whomever
+        again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # it was begun before
         if again or fresh:  # a new process may stand in for one that died
             self.end = ends(search.storage, search.experiment, {self.run: chosen}).get(self.run)
         if self.end is not None:
             return
         known = last_ticks(search.storage, search.experiment).get(self.run, {}) if again else {}
-        known.pop("outcomes", None)  # one that is no end under this budget: the next is the last word
+        known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another
         home = search.home(self.run, slot=self.slot, last_ticks=known, keep_last=False, report_again=True)
         self.ticks = self.launch(chosen, home)
 
@@ -76,7 +76,7 @@ class Resident(tune.Trainable):
         return fit(config, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:
-        """The run's next tick, as what the scheduler compares and the driver prints."""
+        """Trains up to the run's next tick; gives what the scheduler compares and the driver prints."""
         if self.end is not None:
             end = self.end
             report = {TICK: end.tick, EPOCH: end.epoch, VALUE: end.best, LAST: end.last, SECONDS: end.seconds}
@@ -90,7 +90,7 @@ class Resident(tune.Trainable):
         return report | {RUN: self.run, "done": bool(now.ended), "ended": now.ended, "why": now.why}
 
     def leave(self) -> None:
-        """Ends a run that the scheduler stopped with its outcome; one that was interrupted is left to go on later."""
+        """Ends a run that the scheduler stopped, with an outcome; an interrupted run is left to go on later."""
         ticks, self.ticks = self.ticks, None
         if ticks is None:
             return
@@ -99,7 +99,7 @@ class Resident(tune.Trainable):
         ticks.close()
 
     def reason_of_stop(self) -> str:
-        """Why the scheduler stopped this run where it stands: it wrote so before it told Tune. "" if it did not.
+        """Why the scheduler stopped this run at the epoch that it has reached, as its record says; "" if it did not.
 
         Reads the newest files first: a long search's table is not read whole at each stop.
         """

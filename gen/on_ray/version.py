@@ -1,4 +1,4 @@
-"""The version of the code that runs: a job's upload leaves `.git` out, so it is captured when submitting."""
+"""The version of the code that runs: a job's upload leaves `.git` out, so the version is captured at submission."""
 
 from __future__ import annotations
 

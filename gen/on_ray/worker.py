@@ -18,9 +18,9 @@ from gen.on_ray.submission import Order
 
 
 def train_worker(sent: Mapping[str, Any]) -> None:
-    """The function of a Ray Train worker: `sent` holds "order" and "ticks", the queue that the driver listens to."""
+    """The function of a Ray Train worker: `sent` holds "order" and "queue", where the driver listens."""
     order: Order = sent["order"]
-    ticks: Queue = sent["ticks"]
+    ticks: Queue = sent["queue"]
     set_threads(order.config.machine.threads)
     workers, device = Workers.current(), ray.train.torch.get_device()
     dataset, judge = order.dataset(order.config, device), order.judge(order.config, device, workers)

@@ -1,4 +1,4 @@
-"""Checkpoints: one file each, put in place whole, loaded without pickle's powers."""
+"""Checkpoints: one file each, which appears whole, and which runs no code when it is loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def save(storage: Storage, path: str, state: dict[str, Any]) -> None:
 
 
 def load(storage: Storage, path: str, device: torch.device) -> dict[str, Any] | None:
-    """What `save` put there, with tensors on `device`; None if there is nothing. ValueError if it cannot be read."""
+    """The state that `save` put at `path`, on `device`; None if there is no file. ValueError if it cannot be read."""
     data = storage.get(path)
     if data is None:
         return None
@@ -37,7 +37,7 @@ def load(storage: Storage, path: str, device: torch.device) -> dict[str, Any] | 
 
 
 def best_name(tick: int) -> str:
-    """The file of the best weights, those of `tick`."""
+    """The name of the file of the best weights, which are those of `tick`."""
     return f"best-{tick:06d}.pt"
 
 

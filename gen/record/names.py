@@ -1,4 +1,7 @@
-"""Runs that an earlier version named: they keep their names, for what is recorded is found by them."""
+"""The names of an experiment's runs, and the note that says what its own name stands for.
+
+A run that an earlier version began keeps the name of then, for its rows and checkpoints are found by it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from gen.results.renamed import VERSION, upgrade, upgrade_space
 from gen.results.storage import Storage
 from gen.zoo import restore
 
-NOTE = "_experiment.json"  # what an experiment was first used for
+NOTE = "_experiment.json"  # file that tells what an experiment was first used for
 
 
 def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
-    """What the name of an experiment stands for: the settings that make runs what they are, and the budget, which may
-    grow."""
+    """The note of an experiment, which says what its name stands for: the settings that make its runs what they are,
+    the images, and the budget, which may grow."""
     about = {"config": json.loads(to_json(config)), "settings": essence(config), "data_hash": data_hash}
     return {"version": VERSION, **about, "epochs": config.budget.epochs, **more}
 
@@ -32,12 +35,12 @@ def read_note(storage: Storage, experiment: str) -> dict[str, Any] | None:
     if "config" in found:
         config = restore(json.dumps(found["config"]))
         found |= {"config": json.loads(to_json(config)), "settings": essence(config)}
-    elif version == 1:  # it noted the settings that are not free, defaults too
+    elif version == 1:  # its notes hold the settings that are not free, defaults too
         config = restore(json.dumps(to_tree(settings)))
         found["settings"] = essence(config)
         if search := found.get("search"):
             search["space"] = upgrade_space(config.family, search["space"])
-    else:  # the first notes of version 2 told the same as those of today, but for the config
+    else:  # the first notes of version 2 lack the config
         found["settings"] = upgrade(settings["family"], settings, version)
     return found | {"version": VERSION}
 
@@ -60,13 +63,13 @@ class Names:
                 self.begun[identity(restore(config), data_hash)] = run
 
     def of(self, config: RunConfig, data_hash: str) -> str:
-        """The name of a run."""
+        """The name of the run that has this config and these images."""
         own = identity(config, data_hash)
         return self.begun.get(own, own)
 
 
 def to_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as a tree."""
+    """Settings by dotted keys as dicts inside dicts."""
     tree: dict[str, Any] = {}
     for key, value in settings.items():
         *above, leaf = key.split(".")

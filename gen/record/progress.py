@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """How far a run is: what a checkpoint holds beside the state of its training."""
+    """The part of a checkpoint that is not the state of the training. NaN: no value yet."""
 
     tick: int = 0
     seconds: float = 0.0  # training and evaluation, over all attempts
@@ -18,8 +18,8 @@ class Progress:
     best_epoch: float = math.nan
     best_step: int = 0
     best_images: int = 0
-    measured_tick: int = 0  # whose weights an end has measured in full: a run that goes on may find no better ones
+    measured_tick: int = 0  # whose weights were measured in full at an end; they are not again, if no better ones come
     last: float = math.nan
-    guards: dict[str, float] = field(default_factory=dict)  # of the last tick: what tells of a collapse -> value
+    guards: dict[str, float] = field(default_factory=dict)  # figure that tells of a collapse -> last value
     status: str = ""  # "finished", "stopped" or "failed" once the run has ended
     why: str = ""

@@ -1,4 +1,4 @@
-"""What a run leaves behind: rows in the ledger, and checkpoints after the rows that they rest on."""
+"""What a run leaves behind: rows in the ledger, and checkpoints, each after the rows up to its tick."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from gen.results.storage import Storage
 
 
 class Training(Protocol):
-    """What a record knows of the steps that it keeps: the engine's `Stepper`."""
+    """What a record must know of the training that it records: the engine's `Stepper`."""
 
     model: Model
     device: torch.device
     workers: Workers
     step: int
-    draws: int  # a step
+    draws: int  # in a step
 
     @property
     def images(self) -> int:
@@ -52,11 +52,11 @@ class Home:
     storage: Storage
     experiment: str
     attempt: str
-    slot: Slot | None = None  # where a short run's rows go together with others'; None: into files of its own
-    recorded: Mapping[str, int] = field(default_factory=dict)  # table -> last tick that the slots' files hold already
+    slot: Slot | None = None  # where the rows of a short run go, beside those of others; None: files of its own
+    last_ticks: Mapping[str, int] = field(default_factory=dict)  # table -> last tick of this run that slot files hold
     keep_last: bool = True  # keep the last checkpoint of an ended run, so that a larger budget continues it
-    report_again: bool = False  # a run that goes on first gives the tick where it stands: a search may not have decided
-    run: str = ""  # the name under which an earlier version began it; "": its identity
+    report_again: bool = False  # a run that goes on gives its last tick again: its search may not have decided on it
+    run: str = ""  # its name; "": its identity, which is the name unless an earlier version began the run
     tensorboard: bool = False  # write TensorBoard's event files beside the tables
     facts: Mapping[str, Any] = field(default_factory=dict)  # columns of `runs` that the engine cannot know
 
@@ -71,8 +71,8 @@ class Record:
         self.writes = home is not None and workers.rank == 0
         self.saved_at = time.monotonic()
         self.saved_tick = 0
-        self.best_weights: dict[str, Tensor] | None = None  # of this process
-        self.written_tick = 0  # of the best weights that lie in the storage
+        self.best_weights: dict[str, Tensor] | None = None  # so far, if this process trained them
+        self.written_tick = 0  # tick of the best weights that this process put in the storage
         self.ledger: Ledger | None = None
         self.board: Board | None = None
 
@@ -96,20 +96,20 @@ class Record:
                 home.attempt,
                 first=first,
                 slot=home.slot,
-                recorded=home.recorded,
+                last_ticks=home.last_ticks,
             )
             if home.tensorboard:
                 self.board = Board(home.storage, home.experiment, self.run, first)
             if state is None:
                 self._introduce(stepper)
-                if home.slot is None:  # seen from its first second on
+                if home.slot is None:  # the tables show the run from its first second on
                     self._flush(0)
         return progress
 
     def rows(
         self, progress: Progress, stepper: Training, metrics: Mapping[str, float], figures: Sequence[Figure], scope: str
     ) -> None:
-        """A tick's metrics and figures."""
+        """Adds the rows of a tick: what training logged, and the figures."""
         if not self.ledger:
             return
         here = self._place(progress, stepper)
@@ -127,7 +127,7 @@ class Record:
                 self.board.scalar(f"{prefix}{figure.split}/{figure.name}", figure.value, here["step"])
 
     def picture(self, progress: Progress, stepper: Training, kind: str, png: bytes) -> None:
-        """A sample grid."""
+        """Adds the row of a sample grid."""
         if self.ledger:
             here = self._place(progress, stepper)
             del here["images"]
@@ -136,7 +136,7 @@ class Record:
             self.board.picture(f"samples/{kind}", png, stepper.step)
 
     def event(self, progress: Progress, kind: str, why: str, tick: int) -> None:
-        """Something that happened to the run, and belongs to a tick: the one that comes, for what begins."""
+        """Adds the row of something that happened to the run, at `tick`; at a beginning that is the next tick."""
         if self.ledger:
             self.ledger.add(
                 "events",
@@ -166,14 +166,14 @@ class Record:
         return weights
 
     def save_if_due(self, progress: Progress, stepper: Training) -> None:
-        """A checkpoint, if the last one is old enough."""
+        """Saves a checkpoint if the last one is old enough."""
         if self.writes and time.monotonic() - self.saved_at >= self.config.budget.checkpoint_seconds:
             self.save(progress, stepper)
 
     def save(self, progress: Progress, stepper: Training) -> None:
-        """Rows first, then the best weights, then the last checkpoint, then what is out of date goes.
+        """Saves a checkpoint: the rows first, then the best weights, then the last state; then it deletes older bests.
 
-        Killed between any two of them, the run goes on from the last checkpoint and writes the same names again.
+        Killed between any two of these, the run goes on from the last state and writes the same names again.
         """
         if not self.writes or not self.ledger or progress.tick == self.saved_tick:
             return
@@ -182,7 +182,7 @@ class Record:
         self._write_last(progress, stepper)
 
     def end(self, progress: Progress, stepper: Training) -> None:
-        """The outcome, the best weights, and the last checkpoint if it is to be kept."""
+        """Writes the end of the run: the best weights, the outcome, and the last state if it is to be kept."""
         if not self.writes or not self.home or not self.ledger:
             return
         self._write_best(progress)
@@ -206,10 +206,10 @@ class Record:
             parameters=stepper.model.count_learned(),
             ended=datetime.now(UTC),
         )
-        if self.board:  # before the outcome: with that, nobody would write it again
+        if self.board:  # before the outcome: after that, no attempt writes these files again
             self.board.flush(progress.tick)
         self.ledger.close(progress.tick)
-        if progress.status == "failed":  # the last good checkpoint stays as it is
+        if progress.status == "failed":  # its last good checkpoint stays
             return
         if self.home.keep_last:
             self._write_last(progress, stepper)

@@ -28,17 +28,17 @@ def check_installed() -> None:
 
 
 class Board:
-    """The event files of one attempt at one run, under the ledger's law: rows are buffered, and put in the storage as
-    one file, whole and never changed, before the checkpoint that vouches for them.
+    """The event files of one attempt at one run. As with the ledger, rows are buffered, and are put in the storage as
+    one whole file, which never changes, before the checkpoint of their tick.
 
     `first` is the first tick that is not in the checkpoint from which the attempt goes on. What an earlier attempt
-    wrote from there on is replaced, so no step is doubled. ValueError if the package tensorboard is not installed.
+    wrote from `first` on is replaced, so no step is doubled. ValueError if the package tensorboard is not installed.
     """
 
     def __init__(self, storage: Storage, experiment: str, run: str, first: int) -> None:
         check_installed()
         self.storage, self.folder, self.first = storage, f"{experiment}/_tensorboard/{run}", first
-        self._begin: int | None = first  # None: what was in the way is gone
+        self._begin: int | None = first  # None: the files of an earlier attempt are gone
         self._rows: list[tuple[str, str, Any, int, float]] = []  # method of SummaryWriter, tag, value, step, time
 
     def scalar(self, tag: str, value: float, step: int) -> None:
@@ -54,7 +54,7 @@ class Board:
         self._rows.append(("add_text", tag, text, 0, time.time()))
 
     def flush(self, tick: int) -> None:
-        """Puts all rows, up to `tick`, into a file. Comes before the tick's checkpoint."""
+        """Puts all rows, which are those up to `tick`, into a file. The checkpoint of that tick comes after it."""
         if self._begin is not None:
             self._clear(self._begin)
             self._begin = None

@@ -1,4 +1,4 @@
-"""The run of an experiment that people mean when they name none."""
+"""The best run of an experiment, which is meant where no run is named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from gen.results.storage import Storage
 
 
 def rank_runs(storage: Storage, name: str) -> pd.DataFrame:
-    """Runs with their `best` value and `checkpoint`, the best first and those without one last."""
+    """One row a run: `run`, the `best` value of the figure that steered it, and `checkpoint`. The best run comes first,
+    runs without a value last. ValueError if there are no runs, or if different figures steered them."""
     begun = runs(storage, name)
     if begun.empty:
         raise ValueError(f"experiment {name} at {storage} has no runs yet")
@@ -23,7 +24,7 @@ def rank_runs(storage: Storage, name: str) -> pd.DataFrame:
 
 
 def best_run(storage: Storage, name: str) -> str:
-    """The run that is ranked first, or the only one that has weights. ValueError if none has."""
+    """The name of the best run that has stored weights. ValueError if no run has."""
     best = rank_runs(storage, name).dropna(subset=["best", "checkpoint"])
     if best.empty:
         raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")

@@ -1,4 +1,4 @@
-"""One live attempt an experiment: a file with a heartbeat, the same on local and on object storage."""
+"""The lease that lets one attempt at a time write an experiment: a file with a heartbeat, on any storage."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import psutil
 from gen.results.ledger import new_attempt
 from gen.results.storage import Storage, check_name
 
-SETTLE = 0.5  # seconds after which two that took the lease at once see who won
+SETTLE = 0.5  # seconds after which two attempts that took the lease at the same time see which of them has it
 
 
 def boot_id() -> str:
-    """What changes when this host restarts."""
+    """A text that changes when this host restarts."""
     source = Path("/proc/sys/kernel/random/boot_id")
     return source.read_text().strip() if source.exists() else str(int(psutil.boot_time()))
 
 
 class Lease:
-    """The right to write an experiment. It lapses `seconds` after its last heartbeat, and at once when its process on
-    this very host is gone. Hosts' clocks must agree to well within `seconds`.
+    """The right to write an experiment. It lapses `seconds` after its last heartbeat; on the host of its process it
+    lapses as soon as that process is gone. The clocks of hosts must agree to well within `seconds`.
 
     `with Lease(storage, "name") as lease:` acquires and releases; `lease.attempt` is the attempt's id.
     """
@@ -37,14 +37,14 @@ class Lease:
         self.storage, self.experiment, self.seconds = storage, experiment, seconds
         self.path = f"{experiment}/_lease.json"
         self.attempt = new_attempt()
-        self.lost = threading.Event()  # set when another attempt has taken it
+        self.lost = threading.Event()  # set when another attempt has taken the lease
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._renewed = 0.0
         self._renewing = threading.Lock()
 
     def acquire(self) -> Lease:
-        """ValueError, one line, if another live attempt holds it. Takes half a second."""
+        """Takes the lease, which lasts half a second. ValueError, one line, if another live attempt holds it."""
         if self.holder() is not None:
             raise self._refusal()
         self._put()
@@ -56,7 +56,7 @@ class Lease:
         return self
 
     def holder(self) -> dict[str, Any] | None:
-        """Who holds it alive: host, boot, pid, started, attempt, heartbeat; None if nobody does."""
+        """The lease (host, boot, pid, started, attempt, heartbeat) if a live attempt holds it; None if none does."""
         holder = self._read()
         if holder is None or time.time() - holder["heartbeat"] > self.seconds:
             return None
@@ -65,14 +65,14 @@ class Lease:
         return holder
 
     def check(self) -> None:
-        """RuntimeError if another attempt has taken the lease, or if it may have: no heartbeat came through in time."""
+        """RuntimeError if another attempt has taken the lease. If the last heartbeat is too old, it makes one first."""
         if not self.lost.is_set() and time.monotonic() - self._renewed > self.seconds:
             self._beat()  # this process was asleep, or storage was away
         if self.lost.is_set():
             raise RuntimeError(f"the lease of {self.experiment!r} in {self.storage} went to another attempt; ended")
 
     def release(self) -> None:
-        """Ends the heartbeat and deletes the lease if it is mine."""
+        """Ends the heartbeat, and deletes the lease if this attempt still holds it."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -137,13 +137,13 @@ class Lease:
 
 
 def holder_of(storage: Storage, experiment: str) -> str:
-    """The attempt that holds an experiment's lease, alive or not; "" if none does. For its workers on other hosts."""
+    """The attempt that holds an experiment's lease, alive or not; "" if none does. Workers on other hosts ask this."""
     data = storage.get(f"{experiment}/_lease.json")
     return str(json.loads(data)["attempt"]) if data else ""
 
 
 def is_alive(holder: dict[str, Any]) -> bool:
-    """Whether the holder's process, on this host, still runs and is not another of the same number."""
+    """Whether the holder's process, on this host, still runs, and is not a later process with the same number."""
     try:
         process = psutil.Process(holder["pid"])
         return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - holder["started"]) < 5.0)

@@ -1,4 +1,4 @@
-"""What writes the tables. Every file appears whole, and a repetition after a kill loses and doubles no row."""
+"""The writers of the tables. Every file appears whole, and a run repeated after a kill loses and doubles no row."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ import pyarrow.parquet as pq
 from gen.results.schema import SCHEMAS, TABLES, check_row, to_table
 from gen.results.storage import Storage, check_name
 
-SLOT_BYTES = 1 << 17  # size of a slot file from its first row to its last
-SLOT_RUNS = 32  # most runs in one: each rewrite encodes them all anew, some 0.2 ms a run and table
-FOOTER_BYTES = 60_000  # most of a slot file's footer: readers fetch the last 64 KiB at once, so a footer is never torn
+SLOT_BYTES = 1 << 17  # size of a slot file, the same from the first row that it holds to the last
+SLOT_RUNS = 32  # most runs in a slot file: a rewrite encodes all of them anew, some 0.2 ms a run and table
+FOOTER_BYTES = 60_000  # largest footer of a slot file: readers fetch the last 64 KiB at once, and so get it whole
 
 _latest = datetime.min.replace(tzinfo=UTC)
 _lock = threading.Lock()
 
 
 def new_attempt() -> str:
-    """A unique id whose order as text is that of time: 20260131T235959000001-1a2b3c4d, UTC."""
+    """A unique id, such as 20260131T235959000001-1a2b3c4d (UTC): ids sorted as texts are in the order of time."""
     global _latest
     with _lock:  # two attempts of one process differ in time too
         _latest = max(datetime.now(UTC), _latest + timedelta(microseconds=1))
@@ -49,9 +49,9 @@ def to_parquet(groups: Sequence[pa.Table], schema: pa.Schema, options: Mapping[s
 
 
 def to_slot(groups: Sequence[pa.Table], schema: pa.Schema) -> bytes | None:
-    """A Parquet file of SLOT_BYTES with a gap between the rows and the footer; None if they do not fit.
+    """A Parquet file of SLOT_BYTES with a gap between the rows and the footer; None if the rows do not fit.
 
-    A longer slot file begins with the bytes of the shorter one, and both are of one size. So a reader that listed the
+    With more rows the file begins with the same bytes as before, and has the same size. So a reader that listed the
     folder, or read the footer, before the file was replaced still reads a whole earlier state: on an object store
     readers ask for ranges of the size that they once listed, and break where that size changes.
     """
@@ -65,12 +65,14 @@ def to_slot(groups: Sequence[pa.Table], schema: pa.Schema) -> bytes | None:
 
 
 class Slot:
-    """The short runs of one process, many to a file: TABLE/slot-NAME-0000.parquet is rewritten with more rows under
-    its name until it is full, then -0001 begins. `name` is unique for ever: an attempt and an index. `kind` begins the
-    files' names: "slot" for the rows of runs, which `recorded` finds when a run is begun again; another word for rows
-    about runs that no run wrote itself (figures measured later, decisions), which it leaves alone.
+    """Files that hold the rows of many short runs, which one process trains one after another:
+    TABLE/slot-NAME-0000.parquet is rewritten with more rows until it is full, then TABLE/slot-NAME-0001.parquet begins.
+    `name` is an attempt and an index, and is never used a second time.
 
-    After an error in `extend` start anew, with another name, and what `recorded` then says.
+    `kind` begins the names of the files. "slot" is for rows that runs write: `last_ticks` finds these when a run is
+    begun again. Another word is for rows about runs that ended (figures measured later), which it passes over.
+
+    After an error in `extend` make a new slot with another name, and ask `last_ticks` again.
     """
 
     def __init__(self, storage: Storage, experiment: str, name: str, kind: str = "slot") -> None:
@@ -81,7 +83,7 @@ class Slot:
         self._number = dict.fromkeys(TABLES, 0)
 
     def extend(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        """Writes the rows of each table (one run's, from its start to its end), outcomes last."""
+        """Adds rows, table -> rows, to the files, outcomes last. A run gives all of its rows in one call."""
         groups = {table: to_table(table, of_table) for table, of_table in rows.items() if of_table}
         for table in TABLES:
             if table in groups:
@@ -106,8 +108,8 @@ class Ledger:
     """The rows of one attempt at one run. Only one ledger of a run is live at a time (see `Lease`).
 
     `first` is the first tick that is not in the checkpoint from which the attempt goes on. What an earlier attempt
-    wrote from `first` on is replaced: by files of the same names, or by files without rows. `recorded` is what slot
-    files hold of this run, table -> tick: such rows are left out.
+    wrote from `first` on is replaced: by files of the same names, or by files without rows. `last_ticks`: table -> last
+    tick of this run that slot files hold; rows up to it are left out.
     """
 
     def __init__(
@@ -119,15 +121,15 @@ class Ledger:
         *,
         first: int = 0,
         slot: Slot | None = None,
-        recorded: Mapping[str, int] | None = None,
+        last_ticks: Mapping[str, int] | None = None,
     ) -> None:
         check_name("experiment", experiment)
         check_name("run", run)
         self.storage, self.experiment, self.run, self.attempt = storage, experiment, run, attempt
-        self.first, self.slot, self.recorded = first, slot, dict(recorded or {})
+        self.first, self.slot, self.last_ticks = first, slot, dict(last_ticks or {})
         self._begin = first
         self._rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-        self._stale: dict[str, list[str]] | None = None  # names in the way, by table; None: not looked for yet
+        self._stale: dict[str, list[str]] | None = None  # table -> files to replace; None: not looked for
 
     def add(self, table: str, tick: int, **row: Any) -> None:
         """Buffers a row of the run; the ledger fills in experiment, run, attempt and tick.
@@ -143,15 +145,16 @@ class Ledger:
         checked = check_row(table, row)
         if tick < self.first - 1:
             raise ValueError(f"{table}: tick {tick} of run {self.run} was flushed; ticks go on from {self.first}")
-        if checked.get("tick", self._begin) > self.recorded.get(table, -1):  # what has no tick belongs to the beginning
+        belongs = checked.get("tick", self._begin)  # a row of a table without ticks belongs to the beginning
+        if belongs > self.last_ticks.get(table, -1):
             self._rows[table].append(checked)
 
     def flush(self, tick: int) -> None:
-        """Writes the rows up to and including `tick` as TABLE/RUN-FIRST.parquet, outcomes last. Comes before the
-        checkpoint of that tick: a kill between the two is mended by the next attempt, which writes the same names."""
+        """Writes the rows up to and including `tick` as TABLE/RUN-FIRST.parquet, outcomes last. The checkpoint of that
+        tick comes after it: killed between the two, the next attempt writes files of the same names."""
         name = f"{self.run}-{self.first:06d}.parquet"
         stale = self._find_stale()
-        for table in reversed(TABLES):  # outcomes first: none stays whose rows have gone
+        for table in reversed(TABLES):  # outcomes first: no outcome stays whose other rows have gone
             for old in stale.get(table, ()):
                 if old != name or not self._rows[table]:
                     self.storage.put(f"{self.experiment}/{table}/{old}", to_parquet([], SCHEMAS[table]))
@@ -164,8 +167,8 @@ class Ledger:
         self.first = tick + 1
 
     def close(self, tick: int) -> None:
-        """The end of the run, or of this attempt at it: into the slot if there is one and nothing was flushed
-        before, else as `flush`. Its checkpoint, if any, comes after."""
+        """Writes the last rows of the run, or of this attempt at it: into the slot if there is one and nothing was
+        flushed before, else as `flush` does. The last checkpoint, if any, comes after it."""
         if self.slot is None or self.first > self._begin or any(self._find_stale().values()):
             self.flush(tick)
             return
@@ -174,7 +177,7 @@ class Ledger:
         self.first = tick + 1
 
     def _find_stale(self) -> dict[str, list[str]]:
-        """This run's files from tick `first` on that an earlier attempt left and no checkpoint vouches for."""
+        """Table -> files of this run that an earlier attempt wrote after the checkpoint from which this one goes on."""
         if self._stale is None:
             number = re.compile(rf"{re.escape(self.run)}-(\d+)\.parquet")
             self._stale = {
@@ -189,9 +192,9 @@ class Ledger:
 
 
 def last_ticks(storage: Storage, experiment: str) -> dict[str, dict[str, int]]:
-    """Run -> table -> last tick that slot files hold (0 in tables without ticks). Ask before a run is begun again: a
-    process killed while it wrote a slot may have recorded only some of the tables of its last run. `events` is
-    not among them: an event is a fact of its attempt, and no repetition makes it again."""
+    """Run -> table -> last tick whose rows slot files hold (0 in tables without ticks). Ask it before a run is begun
+    again: a process that was killed while it wrote a slot may have written only some tables of its last run. The table
+    `events` is left out: an event belongs to its attempt, and a repetition does not write it again."""
     found: dict[str, dict[str, int]] = {}
     for table, schema in SCHEMAS.items():
         names = [name for name in storage.list(f"{experiment}/{table}") if name.startswith("slot-")]

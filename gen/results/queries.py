@@ -1,8 +1,8 @@
-"""What reads the tables: pandas frames in pyarrow types, where NaN is a value and <NA> means not reported.
+"""The tables as pandas frames of pyarrow types, in which NaN is a value and <NA> means not reported.
 
 `place` is a path, a URI or a `Storage`; experiment None means all experiments in it. Plain pandas gives the same rows:
-`pandas.read_parquet(f"{place}/{experiment}/metrics", dtype_backend="pyarrow")`. These functions also bring files of
-older versions to the present columns, whatever lies first in the folder.
+`pandas.read_parquet(f"{place}/{experiment}/metrics", dtype_backend="pyarrow")`. These functions also give
+files of older versions the present columns, whichever file lies first in the folder.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Place = str | Storage
 
 
 def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """A table's rows where each column named in `equal` has that value (None: any). ValueError if the experiment is
-    absent (names those there are); an empty frame with all columns if it has no such rows."""
+    """The rows of a table in which each column of `equal` has the value given there (None: any value). Without such
+    rows the frame is empty and has all columns. ValueError if there is no such experiment (names those there are)."""
     storage = place if isinstance(place, Storage) else Storage(place)
     present = [name for name in storage.folders("") if not name.startswith("_")]
     if experiment is not None and experiment not in present:
@@ -46,25 +46,25 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
 
 
 def last(frame: pd.DataFrame, by: list[str], order: list[str]) -> pd.DataFrame:
-    """For each value of `by` the row that comes last in `order`."""
+    """For each value of the columns `by`, the row that is last in the order of the columns `order`."""
     return frame.sort_values(order, kind="stable").drop_duplicates(by, keep="last").sort_values(by, ignore_index=True)
 
 
 def runs(place: Place, experiment: str | None = None) -> pd.DataFrame:
-    """One row a run, as its last attempt began."""
+    """One row a run: what its last attempt wrote when it began."""
     return last(read(place, experiment, "runs"), ["experiment", "run"], ["attempt", "started"])
 
 
 def settings(place: Place, experiment: str | None = None, wide: bool = True) -> pd.DataFrame:
-    """Wide: one row a run and one column a dotted key, a number where it has one, else text. Long: one row a run and
-    key. What an earlier version recorded has its keys' present names."""
+    """Settings of runs. `wide`: one row a run and one column a dotted key, of numbers if all of its values are numbers,
+    else of text. Otherwise: one row a run and key. Settings of earlier versions have their present names."""
     rows = last(read(place, experiment, "settings"), ["experiment", "run", "key"], ["attempt"])
     rows["key"] = present_keys(rows)
     return widen(rows) if wide else rows
 
 
 def present_keys(rows: pd.DataFrame) -> pd.Series[str]:
-    """The present names of the keys of settings, by the family that their run tells among them."""
+    """The present name of the key in each row. It depends on the family of the run, which is one of its settings."""
     of_run = rows[rows["key"] == "family"].set_index(["experiment", "run"])["text"]
     families = pd.MultiIndex.from_frame(rows[["experiment", "run"]]).map(of_run.to_dict())
     keys = zip(families, rows["key"], rows["number"].notna(), strict=True)
@@ -104,7 +104,7 @@ def evals(
     split: str | None = None,
     run: str | None = None,
 ) -> pd.DataFrame:
-    """Figures with their protocols. Scope "tick" are the cheap ones that steer, "best" the full ones to report."""
+    """Figures with their protocols. Scope "tick": the cheap ones, which steer. "best": the full ones, to report."""
     equal = {"metric": metric, "subject": subject, "scope": scope, "split": split, "run": run}
     return read(place, experiment, "evals", equal)
 
@@ -124,7 +124,7 @@ def events(
 
 
 def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False) -> pd.DataFrame:
-    """The last end of each run that ended; `all_ends`: every end, for a run goes on when its budget grows."""
+    """The last end of each run that ended. `all_ends`: every end, for a run has several if its budget has grown."""
     ends = read(place, experiment, "outcomes")
     return ends if all_ends else last(ends, ["experiment", "run"], ["ended", "tick"])
 
@@ -132,10 +132,10 @@ def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False
 def curves(place: Place, experiment: str, names: Sequence[str], run: str | None = None) -> pd.DataFrame:
     """Numbers by epoch: one row for each run, tick and name, with `quantity`, `split`, `epoch` and `value`.
 
-    What training logged ("autoencoder/distortion", split "train", means since the last tick) and the cheap figures
-    ("distortion/images", split "validation") are of one quantity, the part of their names in common. Of each name there
-    is also its counterpart, so that training stands beside validation; a quantity ("distortion") names all that are of
-    it. ValueError for another name (names those there are).
+    A number that training logged ("autoencoder/distortion", split "train", a mean since the last tick) and a cheap
+    figure ("distortion/images", split "validation") are of one quantity, the part that their names share. Each of
+    `names` brings its counterpart of the other split too, so that training stands beside validation. A quantity in
+    `names` ("distortion") brings all of its numbers. ValueError for another name (names those there are).
     """
     index = ["run", "tick", "epoch", "name", "quantity", "split"]
     logged = metrics(place, experiment, run=run)

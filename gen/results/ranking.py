@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from gen.metrics.table import direction
+from gen.metrics.table import FRECHET, direction
 from gen.results.queries import Place, evals, last, metrics, outcomes, runs, settings
 from gen.results.schema import LATER_SECONDS, WORST
 from gen.results.storage import Storage
 
 PROTOCOL = (
     *("metric", "column", "subject", "split", "n_real", "n_fake"),
-    *("features", "features_hash", "resize", "weights", "variant", "n_samples", "likelihood", "deficient", "protocol"),
+    *("features", "features_hash", "resize", "weights", "variant", "n_samples", "likelihood", "deficient", "labels"),
+    "protocol",
 )
 DATA = ("data", "data_hash")  # figures on different images do not compare either
-FREE = (
-    "budget.",
-    "machine.",
-    "evaluate.full",
-    "evaluate.leaders",
-)  # settings that a run may go on under others of: what is recorded is how it began
+NO_COLUMN = ("budget.", "machine.", "evaluate.full", "evaluate.leaders")
+"""Settings that get no column: they may change while a run goes on, and the tables hold only how it began."""
 ENDS = ("status", "epochs", "seconds", "best_epoch")
 
 
@@ -49,13 +47,15 @@ def leaderboard(
     config (a collapsed codebook) follow unranked, by `steering`.
     `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None: what
     selected the runs' best weights. `mode`: whether small or large is good, which the metric says by itself.
-    ValueError for a metric that is not known, for a mode that contradicts it, and if the measured runs share no
-    protocol, or several: figures of different ones are not to be ranked together.
+    ValueError for a metric that is not known, or that is asked for and was measured of no run that ended (names what
+    was), for a mode that contradicts it, and if the measured runs share no protocol, or several: figures of different
+    ones are not to be ranked together.
     """
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     storage = place if isinstance(place, Storage) else Storage(place)
     ends = outcomes(storage, experiment)
+    asked = metric or subject or column
     if metric is None:
         metric = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
     if metric is not None and "/" in metric:
@@ -63,21 +63,25 @@ def leaderboard(
         column = rest[0] if rest else column
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
     mode = direction(metric, mode) if metric else "min"
-    figures = evals(storage, experiment, metric=metric, subject=subject, scope="best", split=split)
-    figures = figures[figures["run"].isin(frame["run"])]
-    for name, chosen in (("column", column), ("features", features), ("n_fake", n_fake), ("protocol", protocol)):
-        if chosen is not None:
-            figures = figures[figures[name] == chosen]
+    figures = of_best_weights(evals(storage, experiment, metric, subject, "best", split), frame)
+    if column is not None:
+        figures = figures[figures["column"] == column]
+    if asked and figures.empty and len(frame):
+        name = figure_name(str(metric), subject, column)
+        measured = nearest(name, of_best_weights(evals(storage, experiment, scope="best", split=split), frame))
+        raise ValueError(
+            f"{name} was measured of no run of {experiment} that ended, on {split} images; measured: "
+            f"{', '.join(measured) or 'none'}; jobs.evaluate measures more"
+        )
+    for key, chosen in (("features", features), ("n_fake", n_fake), ("protocol", protocol)):
+        figures = figures if chosen is None or figures.empty else having(figures, key, chosen)
     only("subject", figures["subject"], "say subject=")
     only("column", figures["column"], "say column=")
-    figures = figures.merge(frame[["run", "best_epoch", *DATA]], on="run")
-    figures = figures[figures["epoch"] == figures["best_epoch"]]  # a run that went on has better weights since
     figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
-    later = metrics(storage, experiment, name=LATER_SECONDS).groupby("run")["value"].sum()
-    frame["seconds"] += frame["run"].map(later.to_dict()).fillna(0.0).astype("double[pyarrow]")
+    frame["seconds"] = frame["run"].map(costs(storage, experiment, ends)).astype("double[pyarrow]")
     value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
-    cheap = frame["steering"].to_numpy(dtype=float, na_value=np.nan)  # orders those without a rank; NaN is last
+    cheap = frame["steering"].to_numpy(dtype=float, na_value=np.nan)  # orders the runs without a rank; NaN is last
     ranked = np.isfinite(value) & ~(np.abs(cheap) >= WORST)
     keys = [np.where(ranked, value, np.inf), cheap] if mode == "min" else [np.where(ranked, -value, np.inf), -cheap]
     order = np.lexsort((frame["run"].to_numpy(dtype=str), keys[1], keys[0]))
@@ -90,8 +94,50 @@ def leaderboard(
     return board
 
 
+def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -> dict[str, float]:
+    """Run -> its seconds, for each run that ended: those that it took itself, and those of measuring it later. `ends`:
+    the experiment's `outcomes`, where they are read already."""
+    ends = outcomes(storage, experiment) if ends is None else ends
+    later = metrics(storage, experiment, name=LATER_SECONDS).groupby("run")["value"].sum().to_dict()
+    return {run: float(own) + later.get(run, 0.0) for run, own in zip(ends["run"], ends["seconds"], strict=True)}
+
+
+def of_best_weights(figures: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
+    """The figures of the weights with which runs ended, and their data: a run that went on may have better weights."""
+    figures = figures.merge(ends[["run", "best_epoch", *DATA]], on="run")
+    return figures[figures["epoch"] == figures["best_epoch"]]
+
+
+def having(figures: pd.DataFrame, key: str, chosen: object) -> pd.DataFrame:
+    """The figures of which a column has the chosen value. ValueError if there are none (names the values there are)."""
+    found = figures[figures[key] == chosen]
+    if found.empty:
+        there = ", ".join(map(str, sorted(figures[key].dropna().unique()))) or "none"
+        raise ValueError(f"{key}={chosen}: the runs have no such figure; there are: {there}")
+    return found
+
+
+def figure_name(metric: str, subject: str | None, column: str | None) -> str:
+    """The name of a figure: NAME/SUBJECT, or NAME/SUBJECT/COLUMN for another column than "image"."""
+    return "/".join(part for part in (metric, subject, None if column == "image" else column) if part)
+
+
+def nearest(name: str, figures: pd.DataFrame) -> list[str]:
+    """The names of figures, the nearest to `name` first: the same metric ("fid" is a Frechet distance too) before
+    others, then the more alike before the less."""
+
+    def kind(figure: str) -> str:
+        own = figure.partition("/")[0]
+        return FRECHET if own == "fid" else own.partition("_")[0]
+
+    rows = figures[["metric", "subject", "column"]].drop_duplicates().itertuples(index=False)
+    there = sorted(figure_name(*row) for row in rows)
+    alike = {one: difflib.SequenceMatcher(None, name, one).ratio() for one in there}
+    return sorted(there, key=lambda one: (kind(one) != kind(name), -alike[one]))
+
+
 def only(name: str, values: pd.Series[str], remedy: str) -> str | None:
-    """The one value there is; None if there is none. ValueError if there are more."""
+    """The only value that occurs among `values`; None if they are empty. ValueError if there are several."""
     found = sorted(values.dropna().unique())
     if len(found) > 1:
         raise ValueError(f"the runs' figures have more than one {name}: {', '.join(found)}; {remedy} one of them")
@@ -99,8 +145,8 @@ def only(name: str, values: pd.Series[str], remedy: str) -> str | None:
 
 
 def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]]:
-    """The figures under the one protocol and data that all measured runs share, and what that is. ValueError if they
-    share none, or several (names what differs)."""
+    """The figures of the one protocol, on the same data, that all measured runs share, and what that protocol is.
+    ValueError if the runs share none, or several (names what differs)."""
     if figures.empty:
         return figures, {}
     names = [*PROTOCOL, *DATA]
@@ -119,9 +165,11 @@ def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]
 
 
 def varying(wide: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
-    """The board's runs x those settings that differ among them, under short names where those are unique."""
+    """One row a run of the board, with the settings that differ among the runs, by short names if those are unique."""
     wide = wide[wide["run"].isin(board["run"])]
-    keys = [key for key in wide.columns[2:] if key != "seed" and not key.startswith(FREE) and wide[key].nunique() > 1]
+    keys = [
+        key for key in wide.columns[2:] if key != "seed" and not key.startswith(NO_COLUMN) and wide[key].nunique() > 1
+    ]
     short = [key.rsplit(".", 1)[-1] for key in keys]
     taken = {*board.columns, *(name for name in short if short.count(name) > 1)}
     names = {key: key if name in taken else name for key, name in zip(keys, short, strict=True)}

@@ -1,5 +1,5 @@
-"""Settings under the names and in the form that earlier versions gave them: what was recorded stays readable, a search
-draws what it drew, and a command line of then means the same."""
+"""Settings under the names, and in the form, of earlier versions. So what these recorded stays readable, a search draws
+the same values again, and an old command line keeps its meaning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from gen.metrics.table import direction
 
-VERSION = 2  # of a config's JSON; 1 said none
+VERSION = 2  # of a config's JSON; version 1 did not write its number
 
 LIKELIHOOD = {
     "model.likelihood.deviation": "model.likelihood.variance.deviation",
@@ -22,13 +22,11 @@ KEYS: Mapping[str, Mapping[str, str]] = {  # family of entries -> old key -> new
         f"model.{name}": f"model.networks.{name}" for name in ("generator_width", "critic_width", "depth", "slope")
     },
 }
-SPACES = {
-    "gan": {"model.penalty": "model.penalty.weight"}
-}  # keys of search spaces, where a setting has another form now
+SPACES = {"gan": {"model.penalty": "model.penalty.weight"}}  # family -> old key of a search space -> new key
 
 
 def penalty(value: Any) -> dict[str, Any]:
-    """A weight, where 0 was no penalty; as it is if it is no number."""
+    """The settings for an old weight, of which 0 meant no penalty. A value that is no number stays: it names a kind."""
     try:
         weight = float(value)
     except (TypeError, ValueError):
@@ -37,7 +35,7 @@ def penalty(value: Any) -> dict[str, Any]:
 
 
 def conditional(value: Any) -> dict[str, Any]:
-    """A truth value."""
+    """The settings for an old truth value of `model.conditional`."""
     return {"model.conditioning": "one_hot" if str(value).lower() == "true" else "none"}
 
 
@@ -48,7 +46,7 @@ FORMS: Mapping[str, Mapping[str, Callable[[Any], dict[str, Any]]]] = {  # family
 
 
 def to_present(family: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted keys, each under its present name and in its present form; names of today stay."""
+    """Settings by dotted keys, each under its present name and in its present form. Present names stay."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         change = FORMS.get(family, {}).get(key)
@@ -57,7 +55,7 @@ def to_present(family: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def present_key(family: str, key: str) -> str:
-    """A setting's present name."""
+    """The present name of a setting, from its present name or an old one."""
     return KEYS.get(family, {}).get(key.removesuffix(".kind"), key.removesuffix(".kind"))
 
 
@@ -90,19 +88,19 @@ def upgrade_space(family: str, space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def first_key(family: str, key: str) -> str:
-    """The name that a key of a search space had first: what its draws are seeded by, in every version."""
+    """The first name that a key of a search space had: every version seeds the draws of the key by it."""
     old = {new: old for old, new in (*KEYS.get(family, {}).items(), *SPACES.get(family, {}).items())}
     return old.get(key, key)
 
 
-FIRST_FORM = {  # settings that version 1 recorded of a likelihood of every kind, with their defaults
+FIRST_FORM = {  # settings of a likelihood that version 1 recorded whatever its kind, with their defaults
     "likelihood.variance": "pixel",
     "likelihood.deviation": 1.0,
     "likelihood.least_deviation": 0.005,
     "likelihood.tanh": False,
 }
-KINDS = {"likelihood": "likelihood.kind"}  # a variant whose kind version 1 told -> how
-UNTOLD = (("networks", "strided"),)  # kinds that version 1 had and did not tell
+KINDS = {"likelihood": "likelihood.kind"}  # key of a variant -> key under which version 1 recorded its kind
+UNTOLD = (("networks", "strided"),)  # kinds that version 1 had but did not record
 CODEBOOK = ("codes", "decay", "dimensions", "epsilon", "revival", "update", "warm_up")
 OPTIMIZER = ("beta1", "beta2", "decay", "decay_end", "decay_factor", "decay_start", "rate", "weight_decay")
 FIRST_KEYS = {  # all settings of a VQ-VAE that version 1 recorded, below "model.", under their first names
@@ -113,9 +111,9 @@ FIRST_KEYS = {  # all settings of a VQ-VAE that version 1 recorded, below "model
 
 
 def first_form(settings: Mapping[str, Any], uncommon: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a VQ-VAE, by dotted keys below "model.", as version 1 recorded them: first stages are known by
-    these, so that a prior finds its own in every version. Settings that came later are among them where they do not
-    equal their defaults: `uncommon` holds all settings that do not."""
+    """The settings of a VQ-VAE, by dotted keys without "model.", as version 1 recorded them. The hash of a first stage
+    is made of these, so that a prior finds its first stage in every version. A setting that a later version added is
+    among them only if it does not equal its default: `uncommon` holds all settings that do not."""
     old = {new.removeprefix("model."): old.removeprefix("model.") for old, new in KEYS["vqvae"].items()}
     renamed = {KINDS.get(key, old.get(key, key)): (key, value) for key, value in settings.items()}
     known = {name: value for name, (_, value) in renamed.items() if name in FIRST_KEYS}
@@ -128,9 +126,9 @@ def first_form(settings: Mapping[str, Any], uncommon: Mapping[str, Any]) -> dict
 
 
 def upgrade(family: str, settings: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """All settings of a run by dotted keys, as that version recorded them, in their present form.
+    """The settings of a run in their present form: all of `settings`, by dotted keys, which that version recorded.
 
-    Version 1 recorded every likelihood's settings whichever was in force, and a direction beside every metric.
+    Version 1 recorded the settings of every likelihood, whichever was in force, and a direction beside every metric.
     """
     found = to_present(family, settings)
     if version > 1:

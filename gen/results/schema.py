@@ -1,4 +1,4 @@
-"""The tables' columns: one fixed, versioned pyarrow schema each, enforced when rows are added and never inferred."""
+"""The columns of the tables: each has one fixed, versioned pyarrow schema, enforced when rows are added."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = "1.2"  # within a major number columns are only added, nullable, and the minor number rises
+VERSION = "1.3"  # within a major number columns are only added, nullable, and the minor number rises
 
-WORST = 1e30  # size of a value that steers of weights below a floor: finite, so that the run goes on, and ranks last
-LATER_SECONDS = "evaluate/seconds"  # in `metrics`: what measuring a run took after its end, beside its own seconds
+WORST = 1e30  # size of the steering value of weights below the floor: finite, so that the run goes on, but last
+LATER_SECONDS = "evaluate/seconds"  # name in `metrics`: seconds of measuring a run after its end, beside its own
+FULL_SHARE = "engine/full_share"  # name in `metrics`: share of a run's seconds so far that measuring it in full took
 TEXT, INT64, INT32, FLOAT = pa.string(), pa.int64(), pa.int32(), pa.float64()
 TRUTH = pa.bool_()
 TIME, PNG, TEXTS = pa.timestamp("us", tz="UTC"), pa.binary(), pa.list_(pa.string())
@@ -45,9 +46,10 @@ COLUMNS: dict[str, list[pa.Field]] = {
         *columns(FLOAT, "value*"),
         *columns(INT64, "n_real n_fake"),
         *columns(TEXT, "split features* features_hash* resize* weights protocol"),
-        *columns(TEXT, "variant* likelihood*"),  # these and the next: since 1.1
+        *columns(TEXT, "variant* likelihood*"),  # this line and the next two: since 1.1
         *columns(INT64, "n_samples*"),  # importance samples an image
         *columns(TRUTH, "deficient*"),  # fewer fakes than feature dimensions
+        *columns(TEXT, "labels*"),  # that a conditional model made its fakes for; since 1.3
     ],
     "samples": [
         *columns(INT64, "tick step"),
@@ -84,22 +86,24 @@ TABLES = tuple(SCHEMAS)  # the order of writing: outcomes last, so an outcome vo
 
 
 def is_text(value: Any) -> bool:
-    """Text that UTF-8 can hold (no lone surrogates)."""
+    """Whether a value is text that UTF-8 can hold (no lone surrogates)."""
     return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def is_integer(bits: int) -> Callable[[Any], bool]:
-    """Test for whole numbers of a size; numpy's are, truth values are not."""
+    """A test for whole numbers of so many bits, numpy's too; truth values fail it."""
     limit = 2 ** (bits - 1)
     return lambda value: isinstance(value, Integral) and not isinstance(value, bool) and -limit <= int(value) < limit
 
 
 def is_number(value: Any) -> bool:
-    """Real numbers, NaN and the infinities among them."""
+    """Whether a value is a real number; NaN and the infinities are, truth values are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-KINDS: dict[pa.DataType, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {  # test, conversion to plain Python
+KINDS: dict[
+    pa.DataType, tuple[Callable[[Any], bool], Callable[[Any], Any]]
+] = {  # type -> test, conversion to plain Python
     TEXT: (is_text, str),
     INT64: (is_integer(64), int),
     INT32: (is_integer(32), int),
@@ -116,8 +120,8 @@ CHECKS = {
 
 
 def check_row(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """`row` with every column of the table, absent nullable ones as None. ValueError for an unknown table or column, a
-    missing one, or a value of the wrong type; nothing is converted but numpy's numbers."""
+    """`row` with every column of the table; nullable ones that it lacks are None. ValueError for an unknown table or
+    column, a missing column, or a value of the wrong type: nothing is converted but numpy's numbers."""
     if table not in CHECKS:
         raise ValueError(f"unknown table {table!r}; allowed: {', '.join(TABLES)}")
     known = CHECKS[table]

@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raises ValueError unless `name` can be one folder's or file's name that pandas does not skip."""
+    """ValueError unless `name` can be the name of a folder or a file, and of one that pandas does not skip."""
     if not NAME.fullmatch(name):
         raise ValueError(
             f"{kind} {name!r} is not a name; allowed: letters, digits and . _ + - with a letter or digit first"
@@ -79,7 +79,7 @@ class Storage:
         return self._opened[0]
 
     def full(self, path: str) -> str:
-        """The path within `filesystem`."""
+        """The path of a file of this storage within `filesystem`."""
         return f"{self._opened[1]}/{path}" if path else self._opened[1]
 
     @cached_property
@@ -147,7 +147,7 @@ class Storage:
 
 
 def put_local(path: Path, data: bytes) -> None:
-    """Writes beside `path` under a dot-name of its own, syncs, renames, syncs the folder."""
+    """Writes under a name of its own that starts with a dot, syncs, renames to `path`, and syncs the folder."""
     make_folder(path.parent)
     hidden = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}")
     try:
@@ -167,7 +167,7 @@ def put_local(path: Path, data: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder and those above it; each name is durable before the next is made."""
+    """Makes the folder and its parents; each is durable before the next is made."""
     if folder.is_dir():
         return
     if folder.parent != folder:
@@ -177,7 +177,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable."""
+    """Makes new names of files in `folder` durable."""
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)

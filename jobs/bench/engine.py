@@ -73,10 +73,10 @@ class Bare:
         self.players = [list(phase.player.parameters()) for phase in self.phases]
         self.optimizers = [phase.optimizer.build(phase.player.parameters()) for phase in self.phases]
         self.draw = 0
-        model.micro_batch = MicroBatch(0, 1)  # so that a codebook counts what falls to its codes
+        model.micro_batch = MicroBatch(0, 1)  # so that a codebook counts the vectors of each code, as in training
 
     def advance(self) -> None:
-        """One step: the draws, losses, gradients of the players alone, and projections that the engine's has."""
+        """One step, with the engine's draws, losses, gradients of the players alone, and projections."""
         first = self.next_draw()
         for phase, player, optimizer in zip(self.phases, self.players, self.optimizers, strict=True):
             for repeat in range(phase.repeats):

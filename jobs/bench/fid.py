@@ -31,8 +31,8 @@ from jobs.options import refusing
 Pixels: TypeAlias = NDArray[np.uint8]
 """Images (N, C, H, W)."""
 
-NOISE = 25  # its standard deviation on the scale 0 to 255
-BORROWED = 32  # images whose pass sets the random weights' BatchNorm statistics
+NOISE = 25  # standard deviation of the noise on the scale 0 to 255
+BORROWED = 32  # images of each set, whose one pass sets the random weights' BatchNorm statistics
 UNPUBLISHED = """\
 Weights: random, with the BatchNorm statistics of one pass. The published ones were not at hand (build machines cannot
 download them): the values mean nothing, their agreement does. With that file, the same again:
@@ -124,7 +124,7 @@ def start_command(folders: list[Path], home: Path, dims: str, device: str) -> su
 
 
 def read_distance(command: subprocess.Popen[str]) -> float:
-    """The distance that it prints at its end."""
+    """The distance that the command prints at its end."""
     output, _ = command.communicate()
     if command.returncode:
         raise RuntimeError(f"pytorch_fid ended with exit status {command.returncode}")
@@ -132,7 +132,7 @@ def read_distance(command: subprocess.Popen[str]) -> float:
 
 
 def moments(features: Callable[..., torch.Tensor], width: int, pixels: Pixels, device: torch.device) -> Moments:
-    """Moments of the features of uint8 images, some at a time."""
+    """Moments of the features of uint8 images, in batches."""
     found = Moments(width, device)
     for part in torch.split(torch.from_numpy(pixels), 256):
         found.add(features(from_uint8(part, device, torch.float32)))
@@ -166,7 +166,7 @@ SETS = {"mnist": mnist, "cifar10": cifar}
 
 
 def noisy(pixels: Pixels) -> Pixels:
-    """With Gaussian noise, again of 8 bits."""
+    """The images with Gaussian noise, rounded to 8 bits again."""
     noise = np.random.default_rng(0).normal(0, NOISE, pixels.shape)
     return np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
 
@@ -180,7 +180,7 @@ def write_pngs(folder: Path, pixels: Pixels) -> Path:
 
 
 def save_random_weights(path: Path, sets: list[Pixels]) -> None:
-    """An Inception state with random weights, whose BatchNorm statistics are those of these images, passed once.
+    """Saves an Inception state with random weights, whose BatchNorm statistics are those of one pass of these images.
 
     Without that pass the 2,048 features have a standard deviation of 2e-9.
     """

@@ -25,15 +25,15 @@ from gen.on_ray.version import ROOT
 from gen.results.queries import outcomes, read
 from gen.results.schema import LATER_SECONDS
 from gen.zoo import restore
-from jobs.demo import free_port
+from jobs.demo import GIVE_UP, free_port
 
-SLOTS = ("ray::Resident", "ray::ResourceTrainable")  # what Ray calls their processes: idle, and at work
+SLOTS = ("ray::Resident", "ray::ResourceTrainable")  # what Ray calls the processes that train: idle, and at work
 KINDS = ("driver", "slot", "ray")
 SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
-ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # names that a run has of its end alone
-CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between them: every tick, some ticks, and never in so short a run
+ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # metrics that a run has at its end only
+CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between checkpoints: each tick has one, some have, none has in so short a run
 SUBMISSIONS = 4  # of one search, at most
-KEYS = {  # what names a row: there is one of each
+KEYS = {  # table -> columns by which no two rows are equal
     "runs": ["run"],
     "settings": ["run", "key"],
     "metrics": ["run", "tick", "name"],
@@ -52,7 +52,7 @@ class Head:
     searches: list[psutil.Popen] = field(default_factory=list)
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Starts this Ray, and returns when it answers."""
         port = free_port()
         self.variables = {
             **os.environ,
@@ -69,7 +69,7 @@ class Head:
         log = Path(self.folder, "head.log")
         with log.open("w") as output:
             self.process = psutil.Popen(shlex.split(command), env=self.variables, stdout=output, stderr=output)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + GIVE_UP
         while "Ray runtime started" not in log.read_text():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError(f"the Ray head did not start\n{log.read_text()}")
@@ -80,7 +80,7 @@ class Head:
         return [one for one in self.process.children(recursive=True) if process_name(one).startswith(SLOTS)]
 
     def submit(self, arguments: str) -> psutil.Popen:
-        """A search that has begun: it has told how many runs it has."""
+        """Submits a search, and gives its process when it has told how many runs it has."""
         search = psutil.Popen(
             [sys.executable, "-m", "jobs.tune", *shlex.split(arguments)],
             cwd=ROOT,
@@ -96,7 +96,7 @@ class Head:
         return search
 
     def kill(self) -> None:
-        """Ends all of it at once, with whatever runs on it."""
+        """Kills this Ray at once, with all that runs on it."""
         family = [*self.searches, self.process, *self.process.children(recursive=True)]
         for one in family:
             with suppress(psutil.NoSuchProcess):
@@ -115,7 +115,7 @@ def process_name(process: psutil.Process) -> str:
 
 @contextmanager
 def running(cpus: int = 2) -> Iterator[Head]:
-    """Inside, a Ray of one's own."""
+    """A Ray of its own, for the block."""
     with tempfile.TemporaryDirectory(prefix="genfleet-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         head = Head(folder, cpus)
         head.start()
@@ -150,7 +150,7 @@ def kill_search(head: Head, kind: str, arguments: str, wait: Callable[[], object
 
 
 def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[str]]:
-    """What was lost and what was doubled, in words: each run has one outcome and, up to it, each name at each tick."""
+    """What was lost and what was doubled, in words. Each run should have one outcome and each name at each tick."""
     lost, doubled = list[str](), list[str]()
     tables = {table: read(storage, experiment, table) for table in KEYS}
     for table, keys in KEYS.items():

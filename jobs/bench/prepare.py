@@ -73,7 +73,7 @@ def count_images(cache: str, archive: str) -> int:
 
 
 def by_job(archive: str, cache: str) -> int:
-    """The command, on $RAY_ADDRESS or a Ray of its own."""
+    """Images of the set after the command jobs.prepare, on $RAY_ADDRESS or a Ray of its own."""
     command = [sys.executable, "-m", "jobs.prepare", "--data", f"images:{archive}"]
     done = subprocess.run(
         command, env={**os.environ, "GENFLEET_CACHE": cache}, capture_output=True, text=True, check=False

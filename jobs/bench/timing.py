@@ -24,7 +24,7 @@ OPTIONS = (
 
 
 def options(command: click.decorators.FC) -> click.decorators.FC:
-    """Adds what the benchmarks share."""
+    """Adds the options that benchmarks share."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command

@@ -79,7 +79,7 @@ def nested_trial(config: Mapping[str, Any], series: Series) -> None:
 
 
 def functions(series: Series, body: Callable[..., None], cpus: float) -> None:
-    """The series as function trials of Tune."""
+    """Trains the series as function trials of Tune."""
     from ray import tune
 
     tune.Tuner(
@@ -91,7 +91,7 @@ def functions(series: Series, body: Callable[..., None], cpus: float) -> None:
 
 
 def residents(series: Series, dataset: Dataset) -> None:
-    """The series as jobs.tune runs it: on slots, under successive halving that stops none."""
+    """Trains the series as jobs.tune does: in processes that stay (slots), under halving that stops no run."""
     from gen.on_ray.search import search
     from gen.on_ray.submission import Search
 
@@ -113,8 +113,8 @@ def residents(series: Series, dataset: Dataset) -> None:
 
 
 def overheads(series: Series) -> list[float]:
-    """Seconds of each run but a slot's first, from the end of the one before it on its slot to its own, less what it
-    trained and evaluated."""
+    """Seconds that each run took beyond its own training and evaluation, from the end of the run before it on the same
+    slot to its own end. The first run of each slot is left out."""
     ends = results.outcomes(series.storage, series.experiment).sort_values("ended")
     ended, own = ends["ended"].to_list(), ends["seconds"].to_list()
     lag = series.at_once

@@ -1,4 +1,4 @@
-"""Closed forms of what the engine does beside the gradient."""
+"""What the engine does beside the gradient, against closed forms."""
 
 from __future__ import annotations
 
@@ -205,6 +205,11 @@ def test_averaged_weights_get_batchnorm_statistics_of_their_own(digits: Dataset)
         assert torch.equal(value, kept[name]), name
 
 
+def is_cast(model: Model) -> bool:
+    """Whether a model has layers that autocast computes in bf16."""
+    return any(isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) for part in model.modules())
+
+
 @pytest.mark.parametrize("entry", ZOO)
 def test_bf16_trains_close_to_float32(entry: str, fitting: Callable[[str], Dataset]) -> None:
     dataset, losses = fitting(entry), {}
@@ -220,7 +225,7 @@ def test_bf16_trains_close_to_float32(entry: str, fitting: Callable[[str], Datas
     for name, value in losses["float32"].items():
         if name.endswith("/loss"):
             assert losses["bf16"][name] == pytest.approx(value, rel=0.05, abs=0.05), name
-            assert losses["bf16"][name] != value  # otherwise nothing was cast
+            assert losses["bf16"][name] != value or not is_cast(model), "nothing was cast"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

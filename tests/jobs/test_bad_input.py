@@ -68,6 +68,7 @@ CASES = {
         "dimensions=32 is not allowed",
     ),
     "metric": (train, ["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
+    "leaders": (train, ["--entry", "vqvae", "--set", "evaluate.full=leaders"], "this is one run; allowed: all, none"),
 }
 
 

@@ -1,4 +1,4 @@
-"""How a job comes to a Ray: one that it starts itself listens on loopback only."""
+"""How a job connects to a Ray: one that it starts itself listens on loopback only."""
 
 import os
 import subprocess

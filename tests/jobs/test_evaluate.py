@@ -110,6 +110,15 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> results.Storage:
     ("arguments", "message"),
     [
         (["--metrics", "fid"], "metrics=fid: not measured for these runs; allowed: coverage, density"),
+        (
+            ["--metrics", "frechet,kid"],
+            "; the Frechet distance in the features of classifier is frechet_classifier; --features takes others\n",
+        ),
+        (["--metrics", "mse,beauty"], "precision, recall; mse needs a model that Reconstructs\n"),
+        (
+            ["--metrics", "inception_score", "--features", "rotation"],
+            "recall; inception_score is not measured in the features of rotation, or not of so few images\n",
+        ),
         (["--run", "nobody"], "run 'nobody' of trained has no stored weights; those that have: "),
         (["--best", 0], "best=0 is out of range; allowed: at least 1"),
         (["--best", 1, "--run", "x"], "run and best both choose runs"),

@@ -10,7 +10,7 @@ from gen import results
 from jobs.bench.kills import KINDS, Head, faults, kill_search, running
 from tests.conftest import GIVE_UP, wait_for
 
-RUNS, EPOCHS = 3, 25
+RUNS, EPOCHS = 3, 14
 SEARCH = f"--entry vqvae --set model.networks.hidden=24 --epochs {EPOCHS} --grace {EPOCHS} --samples {RUNS}"
 SEARCH += " --set budget.checkpoint_seconds=0"
 

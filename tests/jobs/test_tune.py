@@ -14,6 +14,7 @@ from gen import results
 from jobs import tune
 from jobs.plan import plan, seconds
 from tests.conftest import GIVE_UP, ROOT, wait_for
+from tests.jobs.test_tensorboard import check_files
 
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--name", "search"]
 KEYS = {
@@ -48,11 +49,11 @@ def check(place: Path, runs: int) -> None:
 
 
 def test_search(run_job: Callable, tmp_path: Path):
-    done = run_job(
-        "tune", *SMALL, "--max-epochs", 4, "--samples", 4, "--seeds", 2, "--reduction", 2, "--storage", tmp_path
-    )
+    asked = ["--max-epochs", 4, "--samples", 4, "--seeds", 2, "--reduction", 2, "--tensorboard"]
+    done = run_job("tune", *SMALL, *asked, "--storage", tmp_path)
     assert done.returncode == 0, done.stderr
     check(tmp_path, 8)
+    check_files(tmp_path, "search", [])  # the leaders' grids are in the tables alone
     ends = results.outcomes(str(tmp_path), "search")
     assert set(ends["status"]) == {"finished", "stopped"}
     board = results.leaderboard(str(tmp_path), "search")
@@ -62,6 +63,18 @@ def test_search(run_job: Callable, tmp_path: Path):
     last = [line for line in done.stdout.splitlines() if "running" in line][-1]
     assert f"0 running, {finished} finished, {stopped} stopped, 0 failed; best" in last
     assert last.endswith("(8 of 8)")
+
+
+def test_what_is_measured_in_full_may_change(run_job: Callable, tmp_path: Path):
+    """Submitted again, a search measures what is asked for by then and missing, and nothing twice."""
+    arguments = ["tune", *SMALL, "--epochs", 1, "--samples", 3, "--set", "evaluate.leaders=1", "--storage", tmp_path]
+    for full, told in (("leaders", ["1 of 1 leaders"]), ("all", ["1 of 2 runs", "2 of 2 runs"])):
+        done = run_job(*arguments, "--set", f"evaluate.full={full}")
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in done.stdout.splitlines() if line.startswith("measured ")]
+        assert [line.removeprefix("measured ").partition(":")[0] for line in lines] == told
+    check(tmp_path, 3)
+    assert results.leaderboard(str(tmp_path), "search")["rank"].to_list() == [1, 2, 3]
 
 
 def test_killed_search(start_job: Callable, run_job: Callable, tmp_path: Path):

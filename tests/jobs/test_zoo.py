@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from gen.config import flat
+from gen.config import TwoStageConfig, flat, override
 from gen.config.describe import choices, citation, comments, comments_in, parse_docstring, settings, source_of
 from gen.config.tree import EvaluateConfig
 from gen.data.dataset import open_dataset
@@ -18,6 +18,7 @@ from gen.optimizers import Adam
 from gen.zoo import ZOO, entry
 from jobs import prepare, train, tune, zoo
 from tune_spaces import space_for
+from tune_spaces.spaces import SPACES
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def test_the_table_has_every_entry_with_its_figures():
         assert (row["family"], row["epochs"]) == (config.family, config.budget.epochs)
         assert str(row["parameters"]) in line
         assert ", ".join(row["capabilities"]) in line
-        if not config.family.startswith("prior"):
+        if not isinstance(config.model, TwoStageConfig):
             model = config.model.build(open_dataset(config.data).shape)
             assert row["parameters"] == model.count_learned()
 
@@ -88,9 +89,13 @@ def test_an_entry_is_told_whole(name: str):
             assert {field["key"] for field in one["fields"]} == set(vars(choice.kinds[one["kind"]]()))
             assert one["about"]
     assert len(told["source"]["deviations"]) == len(source_of(config).deviations)
-    space = space_for(config)
-    assert set(told["search"]["keys"]) == set(space.keys)
-    assert told["search"]["budget"]["max_epochs"] == space.max_epochs
+    if config.family in SPACES:
+        space = space_for(config)
+        assert set(told["search"]["keys"]) == set(space.keys)
+        assert told["search"]["budget"]["max_epochs"] == space.max_epochs
+    else:
+        assert told["search"] == {}
+        assert "jobs.tune has no search space for its family." in text
     assert all(len(line) <= 120 for line in text.splitlines())
 
 
@@ -165,9 +170,28 @@ def test_a_docstring_is_a_paper_and_numbered_deviations():
 def test_an_entry_is_cited_by_the_kind_that_makes_it_another():
     assert citation(entry("gan_mlp")) == "Goodfellow et al. 2014"
     assert citation(entry("lsgan_mlp")) == "Mao et al. 2016"
+    assert citation(entry("cvae")) == "Sohn et al. 2015"
+    assert citation(entry("wgan_gp_mlp")) == "Arjovsky et al. 2017 + Gulrajani et al. 2017"
     assert citation(entry("vqvae")) == "van den Oord et al. 2017"
     assert citation(entry("vqvae_vae")) == "arxiv.org/abs/1312.6114"
     assert citation(entry("vqvae_gmm")) == ""
+
+
+def test_an_entry_is_cited_by_the_value_that_makes_it_another():
+    assert citation(entry("beta_vae")) == "Higgins et al. 2017"
+    assert citation(override(entry("vae_mlp"), {"model.beta": 4})) == "Higgins et al. 2017"
+    assert citation(override(entry("beta_vae"), {"model.beta": 1})) == "Kingma and Welling 2013"
+    assert citation(override(entry("cvae"), {"model.beta": 4})) == "Higgins et al. 2017 + Sohn et al. 2015"
+    assert citation(override(entry("vae_mlp"), {"model.latent": 3, "model.optimizer.rate": 1e-4})) == (
+        "Kingma and Welling 2013"
+    )
+
+
+def test_a_kind_is_said_to_take_its_defaults_only_where_it_is_another():
+    """Settings of the kind in force stay where it is named once more, which `override` sees to."""
+    page, text = (" ".join(printed(*arguments).split()) for arguments in ((zoo, "lsgan_mlp"), (train, "--help")))
+    assert "takes one, with its defaults if it is another than the one in force" in page
+    assert "takes a kind, with the defaults below if it is another than the one in force" in text
 
 
 @pytest.mark.parametrize("job", [train, tune])

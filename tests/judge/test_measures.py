@@ -1,4 +1,4 @@
-"""Measures of capabilities that no entry of the zoo has yet, on models of a line each; what is kept of references."""
+"""Measures of capabilities that no entry of the zoo has yet, on models of a few lines; statistics of real images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen.capabilities import Classifies, Conditional, Encodes, ImportanceWeighted, Translates
+from gen.capabilities import (
+    Classifies,
+    Conditional,
+    Encodes,
+    Imitates,
+    ImportanceWeighted,
+    Reconstructs,
+    Translates,
+)
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.stream import from_uint8, mixture
@@ -61,6 +69,20 @@ class Labels(Still, Conditional, Classifies):
 
     def classify(self, batch: Batch) -> Tensor:
         return nn.functional.one_hot(((batch["image"][:, 0, 0, 0] + 1) / 2 * 9).round().long(), 10).float()
+
+
+class Miscounts(Still, Imitates, Reconstructs):
+    """Makes another number of images than it is asked for."""
+
+    def __init__(self, rows: Callable[[int], int], column: str = "image") -> None:
+        super().__init__()
+        self.rows, self.column = rows, column
+
+    def imitate(self, batch: Batch) -> dict[str, Tensor]:
+        images = batch["image"]
+        return {self.column: torch.zeros(self.rows(len(images)), *images.shape[1:])}
+
+    reconstruct = imitate
 
 
 class Exact(Still, ImportanceWeighted):
@@ -169,6 +191,22 @@ def test_fakes_are_asked_for_the_labels_of_the_split_s_images(images: int, digit
         assert Counter(map(round, asked)) == {0: 60, 3: 30, 7: 10}
 
 
+def test_the_protocol_tells_that_fakes_were_asked_for_by_the_labels_of_the_split(digits: Dataset) -> None:
+    """For they once were by all classes alike. What else is measured has the protocol that it always had."""
+    judge = Judge(digits, Means(), CPU, 9)
+    planned = judge.plan(Labels(), "test", 100, "raw")
+    assert {(figure.subject, figure.labels) for figure in planned} == {("fakes", "split"), ("images", None)}
+    assert all(dataclasses.replace(one, labels=None).protocol != one.protocol for one in planned if one.labels)
+    others = [built("gan_mlp", digits), built("vae_mlp", digits), Turner()]
+    assert {figure.labels for model in others for figure in judge.plan(model, "test", 100, "raw")} == {None}
+    conditional = judge.plan(built("cvae", digits), "test", 100, "raw")
+    assert {figure.labels for figure in conditional if figure.subject == "fakes"} == {"split"}
+    assert {figure.labels for figure in conditional if figure.subject != "fakes"} == {None}
+    about = {"features": "classifier", "features_hash": "0123456789abcdef", "resize": "none"}
+    unconditional = Figure("frechet_classifier", "fakes", 1.0, 180, 300, "validation", "raw", **about)
+    assert unconditional.protocol == "b4e6e18ad7c7ab63"  # as schema 1.0 had it
+
+
 def test_accuracy_counts_labelled_images_only(digits: Dataset) -> None:
     """The table without labels is longer, and its rows repeat the labelled ones."""
     few = {name: column[:30].clone() for name, column in digits.splits["test"][0].items()}
@@ -193,6 +231,27 @@ def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(digits: D
         assert (figure.n_samples, figure.n_fake, figure.likelihood) == (7, 50, "gaussian")
     more = Judge(digits, Means(), CPU, 32, importance=(50, 8)).plan(Exact(), "test", 1000, "raw")
     assert more[0].protocol != bound.protocol
+
+
+@pytest.mark.parametrize(
+    ("figure", "maker"), [("frechet_rotation/fakes", "imitate"), ("mse/reconstructions", "reconstruct")]
+)
+@pytest.mark.parametrize("rows", [lambda asked: asked - 1, lambda asked: asked + 1, lambda asked: 1])
+def test_another_number_of_images_than_was_asked_for_is_refused(
+    rows: Callable[[int], int], figure: str, maker: str, digits: Dataset
+) -> None:
+    judge = Judge(digits, Means(), CPU, 32)
+    right = judge.figures(Miscounts(lambda asked: asked), "test", 50, "raw", only=[figure])
+    assert [one.name for one in right] == [figure]
+    message = rf"^Miscounts.{maker} made {rows(32)} images of column image for a batch of 32 rows; allowed: one a row"
+    with pytest.raises(ValueError, match=message):
+        judge.figures(Miscounts(rows), "test", 50, "raw", only=[figure])
+
+
+def test_a_column_that_is_said_to_be_made_and_is_not_is_named(digits: Dataset) -> None:
+    model = Miscounts(lambda asked: asked, column="picture")
+    with pytest.raises(ValueError, match=r"^Miscounts.imitate made picture; wanted: image too"):
+        Judge(digits, Means(), CPU, 32).figures(model, "test", 50, "raw", only=["frechet_rotation/fakes"])
 
 
 def test_a_collapsed_posterior_is_told_by_its_units(digits: Dataset) -> None:

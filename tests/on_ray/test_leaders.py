@@ -1,4 +1,4 @@
-"""Which runs of a search are measured in full, and what is recorded of it: on real tables, in this process."""
+"""Which runs of a search are measured in full, and which rows that writes: on real tables, in this process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from gen import results
 from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE
-from gen.engine.fit import fit
+from gen.engine.fit import SPLITS, fit
 from gen.judge import Judge
-from gen.on_ray.leaders import SPLITS, best_weights, leaders
-from gen.on_ray.scoring import Wanted, of_attempt, on_record, score
+from gen.on_ray.leaders import best_weights, leaders
+from gen.on_ray.scoring import Wanted, score
+from gen.record.later import of_attempt, on_record
 from gen.record.record import Home
 from gen.results.ledger import Slot
+from gen.results.schema import FULL_SHARE
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
+from jobs.stored import missing
 
 pytestmark = pytest.mark.slow
 
@@ -75,10 +78,7 @@ def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(
     assert results.samples(storage, "search").empty
     assert results.leaderboard(storage, "search")["rank"].isna().all()
     asked = wanted(tmp_path, runs)
-    known = on_record(storage, "search")
-    slot = Slot(storage, "search", "a-leaders", kind="evaluated")
-    for one in asked.stored:
-        slot.extend(of_attempt(score(asked, one, known, CPU, ALONE, pictures=True), "a"))
+    measure(asked, "a")
     board = results.leaderboard(storage, "search")
     assert set(board["run"][:2]) == {one.run for one in asked.stored}
     assert board["rank"].notna().sum() == 2
@@ -89,5 +89,50 @@ def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(
     assert (taken > 0).all()
     for run in taken.index:  # what it took is in the run's cost
         assert board.set_index("run")["seconds"][run] == pytest.approx(ends[run] + taken[run])
+    shares = results.metrics(storage, "search", name=FULL_SHARE).set_index("run")["value"]
+    assert set(shares.index) == set(taken.index)
+    for run, share in shares.items():
+        assert share == pytest.approx(taken[run] / (ends[run] + taken[run]))
+    again = wanted(tmp_path, runs)
+    assert {one.run: one.cost for one in again.stored} == board.set_index("run")["seconds"][taken.index].to_dict()
     known = on_record(storage, "search")
     assert all(score(asked, one, known, CPU, ALONE) == {} for one in asked.stored)  # and never again
+
+
+@pytest.mark.parametrize("before", ["none", "leaders"])
+def test_all_that_finished_are_measured_where_that_is_asked_for_by_now(
+    before: str, digits_by_name: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    storage = Storage(str(tmp_path))
+    runs = searched(tmp_path, digits_by_name, judge, **{"evaluate.leaders": 1, "evaluate.full": before})
+    if before == "leaders":
+        measure(wanted(tmp_path, runs), "a")
+    now = {run: override(config, {"evaluate.full": "all"}) for run, config in runs.items()}
+    assert {identity(config, digits_by_name.hash) for config in now.values()} == set(runs)
+    finished = results.outcomes(storage, "search").query("status == 'finished'")
+    asked = wanted(tmp_path, now)
+    assert [one.run for one in asked.stored] == list(finished.sort_values("best")["run"])
+    assert len({run for run, _ in missing(asked)}) == (3 if before == "none" else 2)
+    measure(asked, "b")
+    assert list(missing(asked)) == []
+    board = results.leaderboard(storage, "search")
+    assert board["rank"].notna().sum() == 3
+    evals = results.evals(storage, "search", scope="best")
+    assert not evals.duplicated(["run", "protocol"]).any()
+    assert not results.samples(storage, "search").duplicated(["run", "tick", "kind"]).any()
+
+
+def test_a_run_below_its_floor_is_no_leader_and_among_all(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    floor = {"evaluate.floor": "active_units/images", "evaluate.least": 99.0}
+    runs = searched(tmp_path, digits, judge, **{"evaluate.full": "none", **floor})
+    assert wanted(tmp_path, runs).stored == []
+    now = {run: override(config, {"evaluate.full": "all"}) for run, config in runs.items()}
+    assert len(wanted(tmp_path, now).stored) == 3
+
+
+def measure(asked: Wanted, attempt: str) -> None:
+    """As `measure_leaders` does, in this process."""
+    known = on_record(asked.storage, "search")
+    slot = Slot(asked.storage, "search", f"{attempt}-leaders", kind="evaluated")
+    for one in asked.stored:
+        slot.extend(of_attempt(score(asked, one, known, CPU, ALONE, pictures=True), attempt))

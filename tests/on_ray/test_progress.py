@@ -1,4 +1,4 @@
-"""What a search tells of itself."""
+"""What a search tells of its progress."""
 
 import math
 from types import SimpleNamespace

@@ -33,7 +33,7 @@ def data(monkeypatch: pytest.MonkeyPatch, digits: Dataset, cache: str) -> None:
 
 @pytest.fixture(scope="module")
 def storage(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    """With the experiments "first", a trained VQ-VAE, and "other", one of a VAE."""
+    """A storage with two experiments: "first" has a trained VQ-VAE, "other" a VAE."""
     storage = Storage(str(tmp_path_factory.mktemp("storage")))
     for name, entry in (("first", "vqvae"), ("other", "vae_mlp")):
         config = override(tiny(ZOO[entry]), SMALL).resolve()

@@ -13,15 +13,17 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from gen import results
 from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset
+from gen.engine.build import build_model
 from gen.engine.fit import fit
 from gen.engine.stage_one import weights_hash
-from gen.judge import Judge
+from gen.judge import Figure, Judge
 from gen.on_ray.preflight import check_name
 from gen.phase import Shape
 from gen.record import checkpoint
@@ -162,6 +164,26 @@ def test_its_runs_are_ranked(experiment: str, ranked: int, place: Path) -> None:
     board = results.leaderboard(str(place), experiment)
     assert board["rank"].notna().sum() == ranked
     assert len(board) == 4
+
+
+def test_its_figures_have_the_protocols_that_they_have_today_but_for_a_conditional_model_s_fakes(
+    place: Path, judge: Judge, plain: Dataset
+) -> None:
+    names = [field.name for field in dataclasses.fields(Figure)]
+    for experiment in Storage(str(place)).folders(""):
+        rows = pq.read_table(place / experiment / "evals").to_pylist()
+        assert rows
+        for row in rows:
+            assert Figure(**{name: row.get(name) for name in names}).protocol == row["protocol"]
+    rows = pq.read_table(place / "train-cvae" / "evals").to_pylist()
+    planned = judge.plan(build_model(trained("train-cvae"), plain, CPU), "validation", 100, "raw")
+    assert {figure.metric for figure in planned if figure.labels} == {
+        row["metric"] for row in rows if row["subject"] == "fakes"
+    }
+    for name in ("bound/images", "frechet_classifier/fakes"):
+        board = results.leaderboard(str(place), "train-cvae", name)
+        assert board["rank"].to_list() == [1]
+        assert board.attrs["protocol"]["labels"] is None
 
 
 def test_a_prior_finds_its_first_stage(place: Path) -> None:

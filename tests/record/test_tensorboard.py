@@ -43,7 +43,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def config() -> RunConfig:
-    """Four ticks, a grid every other one."""
+    """A config of four ticks, with a grid at every second one."""
     return override(
         tiny(ZOO["vqvae"]),
         {

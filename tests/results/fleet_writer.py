@@ -1,5 +1,5 @@
-"""Run by test_concurrent.py: python fleet_writer.py PLACE INDEX RUNS TICKS. An even index writes runs that checkpoint,
-an odd one short runs of a slot."""
+"""Run by test_concurrent.py: python fleet_writer.py PLACE INDEX RUNS TICKS. With an even index it writes runs that
+checkpoint, with an odd one short runs into a slot."""
 
 import sys
 

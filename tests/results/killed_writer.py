@@ -1,5 +1,5 @@
 """Run by test_killed.py: python killed_writer.py FOLDER flush|slot|first. For each n, writes in FOLDER/n in a process
-that kills itself before its n-th system call on files, until one gets through. A cut write leaves half of its bytes."""
+that kills itself before its n-th system call on files, until one ends before. A cut write leaves half its bytes."""
 
 import os
 import signal

@@ -10,6 +10,7 @@ from example_rows import all_keys, expected, keys, plain
 
 from gen import results
 from gen.results import TABLES
+from tests.conftest import GIVE_UP
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ def test_readers_while_eight_processes_write(place):
         for index in range(8)
     ]
     seen = {table: set() for table in WATCHED}
-    reads, deadline = 0, time.monotonic() + 120
+    reads, deadline = 0, time.monotonic() + GIVE_UP
     while any(process.poll() is None for process in processes):
         assert time.monotonic() < deadline
         ended = seen["outcomes"]

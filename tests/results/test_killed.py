@@ -75,7 +75,7 @@ def test_slot(tmp_path, work):
             stages.add(sum(map(len, found.values())))
         done = last_ticks(storage, "e").get("run2", {})
         slot = Slot(storage, "e", "slot2")
-        whole_run(Ledger(storage, "e", "run2", "a2", slot=slot, recorded=done), 4)
+        whole_run(Ledger(storage, "e", "run2", "a2", slot=slot, last_ticks=done), 4)
         whole_run(Ledger(storage, "e", "run3", "a2", slot=slot), 4)  # and on with the next
         assert all_keys(place, "e") == union(after, ticks("run3", 4))
     assert len(stages) >= 6

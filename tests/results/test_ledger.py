@@ -134,7 +134,7 @@ def test_law_of_attempts(data):
         while not done:
             first = checkpoint + 1
             ledger = Ledger(storage, "e", "run", new_attempt(), first=first, slot=Slot(storage, "e", new_attempt()))
-            ledger.recorded = last_ticks(storage, "e").get("run", {})
+            ledger.last_ticks = last_ticks(storage, "e").get("run", {})
             if first == 0:
                 begin(ledger)
             for tick in range(first, ticks):
@@ -246,7 +246,7 @@ def test_an_end_may_come_after_its_checkpoint(storage, place):
 def test_a_schedulers_events_do_not_hide_those_of_the_run(storage):
     decision = {"experiment": "e", "run": "run", "attempt": "a", "tick": 5, "kind": "rung", "why": "", "detail": "{}"}
     Slot(storage, "e", "scheduler").extend({"events": [decision | {"time": datetime.now(UTC)}]})
-    ledger = Ledger(storage, "e", "run", "a", first=3, recorded=last_ticks(storage, "e").get("run", {}))
+    ledger = Ledger(storage, "e", "run", "a", first=3, last_ticks=last_ticks(storage, "e").get("run", {}))
     ledger.add("events", 3, kind="resume", why="", detail="{}", time=datetime.now(UTC))
     ledger.close(3)
     assert sorted(read(storage, "e", "events")["kind"]) == ["resume", "rung"]

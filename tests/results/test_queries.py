@@ -90,10 +90,50 @@ def test_what_measuring_a_leader_took_is_in_its_seconds(storage, place):
 @local
 def test_leaderboard_of_what_nobody_measured(storage, place):
     search(storage)
-    board = results.leaderboard(place, "e", "fid")
-    assert len(board) == 5
+    measured_again(storage, "run0", 0.2, metric="recall", subject="fakes", protocol="p")
+    measured_again(storage, "run1", 0.2, metric="mse", column="a", protocol="q")
+    measured_again(storage, "live", 0.2, metric="kid", subject="fakes", protocol="r")
+    others = {
+        "fid": "recall/fakes, mse/reconstructions/a",
+        "frechet/reconstructions": "mse/reconstructions/a, recall/fakes",
+    }
+    for name, farther in others.items():
+        there = rf"frechet_classifier/reconstructions, {farther}; jobs\.evaluate measures more$"
+        message = rf"^{name} was measured of no run of e that ended, on validation images; measured: {there}"
+        with pytest.raises(ValueError, match=message):
+            results.leaderboard(place, "e", name)
+    for name in ("recall/reconstructions", "recall/fakes/b"):
+        with pytest.raises(ValueError, match=rf"^{name} was measured of no run .* measured: recall/fakes, "):
+            results.leaderboard(place, "e", name)
+    with pytest.raises(ValueError, match=r"^frechet_classifier was .* on test images; measured: none; jobs\.evaluate"):
+        results.leaderboard(place, "e", "frechet_classifier", split="test")
+    with pytest.raises(ValueError, match=r"^features=inception: the runs have no such figure; there are: classifier$"):
+        results.leaderboard(place, "e", features="inception")
+    with pytest.raises(ValueError, match=r"^n_fake=20: the runs have no such figure; there are: 180$"):
+        results.leaderboard(place, "e", n_fake=20)
+
+
+@local
+def test_leaderboard_of_a_search_that_nothing_was_measured_of_in_full(storage, place):
+    """By the figure that steered, which nobody asked for by name."""
+    for run, best in (("one", 2.0), ("other", 1.0)):
+        ledger = Ledger(storage, "e", run, "a1")
+        begin(ledger)
+        go(ledger, 0)
+        ledger.add("outcomes", 0, **outcome_row(0, best=best))
+        ledger.close(0)
+    board = results.leaderboard(place, "e")
+    assert list(board["run"]) == ["other", "one"]
     assert board["rank"].isna().all()
     assert board.attrs["protocol"] == {"mode": "min"}
+
+
+@local
+def test_leaderboard_by_name_before_the_first_end(storage, place):
+    ledger = Ledger(storage, "e", "run", "a")
+    begin(ledger)
+    ledger.flush(0)
+    assert results.leaderboard(place, "e", "fid/fakes").empty
 
 
 @local
@@ -116,6 +156,7 @@ def test_leaderboard_takes_the_last_figure_of_a_run_that_went_on(storage, place)
     ("change", "message"),
     [
         ({"n_real": 99, "protocol": "p2"}, r"2 protocols .*n_real: 180, 99; protocol: best-p1, p2"),
+        ({"labels": "split", "protocol": "p2"}, r"2 protocols .*labels: <NA>, split; protocol: best-p1, p2"),
         ({"column": "a"}, r"more than one column: a, image; say column="),
         ({"subject": "fakes"}, r"more than one subject: fakes, reconstructions; say subject="),
     ],

@@ -20,7 +20,7 @@ from gen.judge.networks.classifier import (
     train_classifier,
     weights_hash,
 )
-from gen.metrics.frechet import frechet_distance
+from gen.metrics.frechet import Reference
 from gen.metrics.moments import Moments
 from gen.phase import Shape
 
@@ -35,8 +35,8 @@ def distance(judge: Classifier, one: Tensor, other: Tensor) -> float:
         moments = Moments(64)
         for part in images.split(500):
             moments.add(judge.features(part))
-        both += [moments.mean(), moments.covariance()]
-    return frechet_distance(*both)
+        both.append((moments.mean(), moments.covariance()))
+    return Reference.of(*both[0]).distance(*both[1])
 
 
 def held_out(dataset: Dataset) -> Table:

@@ -16,7 +16,7 @@ from gen.data.stream import from_uint8, to_uint8
 from gen.judge.networks import extractors
 from gen.judge.networks.classifier import Classifier
 from gen.judge.networks.extractors import Extractor, default_name, open_extractor
-from gen.metrics.frechet import frechet_distance
+from gen.metrics.frechet import Reference
 from gen.metrics.moments import Moments
 from gen.metrics.table import frechet_name
 
@@ -78,24 +78,23 @@ def test_the_distance_grows_with_what_is_wrong(extractor: Extractor, digits: Dat
     order = torch.randperm(len(images), generator=generator)[: IMAGES[extractor.name]]
     real, other = images[order].chunk(2)
     left = labels[order][len(real) :]
-    reference, features = moments(extractor, real), extractor.features(rounded(other))
+    reference, features = Reference.of(*moments(extractor, real)), extractor.features(rounded(other))
 
     def of(part: Tensor) -> float:
-        return frechet_distance(*reference, part.mean(0), part.mT.cov())
+        return reference.distance(part.mean(0), part.mT.cov())
 
     levels = DAMAGE[extractor.name]
     noise = torch.randn(other.shape, generator=generator)
     halves = of(features.double())
-    noisy = [frechet_distance(*reference, *moments(extractor, other + level * noise)) for level in NOISE[:levels]]
+    noisy = [reference.distance(*moments(extractor, other + level * noise)) for level in NOISE[:levels]]
     blurred = [
-        frechet_distance(*reference, *moments(extractor, gaussian_blur(other, [7, 7], [width])))
-        for width in BLUR[:levels]
+        reference.distance(*moments(extractor, gaussian_blur(other, [7, 7], [width]))) for width in BLUR[:levels]
     ]
     lost = [of(features[left < classes].double()) for classes in (5, 3, 1)]
     for grown in (noisy, blurred, lost):
         assert sorted([halves, *grown]) == [halves, *grown]
         assert halves < grown[-1] / 10
-    assert halves < float(reference[1].trace()) / 20, "near zero, on the scale of the features"
+    assert halves < float(reference.covariance.trace()) / 20, "near zero, on the scale of the features"
 
 
 def test_names(digits: Dataset, extractor: Extractor) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gen.data.dataset import Dataset
 from gen.judge.networks.inception import open_inception
-from gen.metrics.frechet import frechet_distance
+from gen.metrics.frechet import Reference
 from jobs.bench.fid import cifar, mnist, moments, noisy, read_distance, start_command, write_pngs
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ COUNT = 256  # images a folder
 def by_us(sides: list[NDArray[np.uint8]], home: Path) -> float:
     judge = open_inception(CPU, 64, str(next((home / "hub" / "checkpoints").iterdir())))
     one, other = (moments(judge.features, 64, side, CPU) for side in sides)
-    return frechet_distance(one.mean(), one.covariance(), other.mean(), other.covariance())
+    return Reference.of(one.mean(), one.covariance()).distance(other.mean(), other.covariance())
 
 
 def check(sets: list[NDArray[np.uint8]], home: Path, folder: Path) -> None:

@@ -1,0 +1,111 @@
+"""A model that is built wrong is told so before it trains."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gen.capabilities import Fits, Imitates, Reconstructs
+from gen.config import RunConfig
+from gen.data.dataset import Dataset
+from gen.engine.build import build_model, steering
+from gen.engine.fit import fit
+from gen.judge import Judge
+from gen.phase import Batch, Model, Phase, Shape
+
+CPU = torch.device("cpu")
+
+
+class Still(Model):
+    """A model that is never trained, and can do nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def phases(self) -> list[Phase]:
+        return []
+
+
+class Undeclared(Still, Reconstructs):
+    """It is to be fitted, and does not say so."""
+
+    def fit(self, draw: Callable[[int], Batch]) -> None:
+        raise AssertionError("nobody calls it")
+
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        return {"image": batch["image"]}
+
+
+class Declared(Undeclared, Fits):
+    """It says so."""
+
+
+class Unfitted(Declared):
+    """Its settings leave nothing to fit."""
+
+    without = frozenset({Fits})
+
+
+class Trainer(Still, Reconstructs):
+    """A part of it is called as the method of others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fit = nn.Identity()
+
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        return {"image": self.fit(batch["image"])}
+
+
+class Imitator(Still, Imitates):
+    """One grey image for each that is asked for."""
+
+    def imitate(self, batch: Batch) -> dict[str, Tensor]:
+        return {"image": torch.zeros_like(batch["image"])}
+
+
+@dataclass(frozen=True)
+class Builds:
+    """Settings of a model that has none."""
+
+    kind: type[Model]
+
+    def build(self, shape: Shape) -> Model:
+        return self.kind()
+
+
+def config(kind: type[Model]) -> RunConfig:
+    return RunConfig("toy", "toy", Builds(kind))
+
+
+def test_a_method_fit_that_nobody_would_call_is_refused(digits: Dataset, judge: Judge) -> None:
+    message = r"^Undeclared has a method fit that nobody calls: name Fits .* among its bases, or give .* another name$"
+    with pytest.raises(ValueError, match=message):
+        build_model(config(Undeclared), digits, CPU)
+    with pytest.raises(ValueError, match=message):
+        next(fit(config(Undeclared), digits, device=CPU, judge=judge))
+
+
+@pytest.mark.parametrize("kind", [Declared, Unfitted, Trainer, Still])
+def test_others_are_built(kind: type[Model], digits: Dataset) -> None:
+    assert isinstance(build_model(config(kind), digits, CPU), kind)
+
+
+def test_a_model_that_can_do_nothing_is_told_where_to_name_what_it_can(digits: Dataset, judge: Judge) -> None:
+    with pytest.raises(ValueError, match=r"nothing to be measured by: name a capability among the bases of Still, "):
+        steering(config(Still), judge, Still())
+
+
+def test_a_model_that_can_do_something_is_told_of_its_images(digits: Dataset, judge: Judge) -> None:
+    few = tuple({name: column[:1] for name, column in table.items()} for table in digits.splits["validation"])
+    alone = Judge(
+        dataclasses.replace(digits, splits={**digits.splits, "validation": few}), judge.extractor, CPU, judge.batch
+    )
+    with pytest.raises(ValueError, match=r"nothing to be measured by: its validation images are too few, .* Imitates$"):
+        steering(config(Imitator), alone, Imitator())

@@ -16,8 +16,9 @@ __all__ = ["load"]
 def load(storage: str | Storage, experiment: str, run: str = "best", device: str | torch.device = "cpu") -> Trained:
     """A trained model in evaluation mode, with its config and its data's shape: `gen.load("results", "demo")`.
 
-    `run`: its name, or "best": that which steered best. ValueError if there is none, or none has stored weights.
+    `run`: the name of a run, or "best": the run with the best value of the figure that steered it. ValueError if there
+    is no such run, or if no run has stored weights.
     """
-    from gen.engine.load import load_run  # so late that `import gen` takes no time
+    from gen.engine.load import load_run  # imported this late, so that `import gen` takes no time
 
     return load_run(storage, experiment, run, device)

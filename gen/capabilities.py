@@ -1,5 +1,5 @@
 """What else a model can do: abstract classes that a model names among its bases, so that an attribute which happens to
-bear the same name never turns one on. `has` asks; settings may take away what the class can do (`Model.without`)."""
+bear the same name never turns one on. `has` asks for one; settings may take one away (`Model.without`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Ability = TypeVar("Ability")
 
 
 def has(model: object, capability: type[Ability]) -> TypeGuard[Ability]:
-    """Whether a model can do this under its settings."""
+    """Whether a model has a capability under its settings."""
     lost = model.without if isinstance(model, Model) else ()
     return isinstance(model, capability) and not any(issubclass(capability, one) for one in lost)
 
@@ -40,7 +40,8 @@ class Conditional(Imitates):
 
 
 class Translates(Imitates):
-    """Imitates by turning each image of one column into one of another: a fake for each source, and no more."""
+    """Imitates one column by translating the images of another. Each image gives one fake, so there are no more fakes
+    than images to translate."""
 
     sources: Mapping[str, str]  # column of the fakes -> column of the images that they are made from
 
@@ -65,21 +66,21 @@ class Reconstructs(ABC):
 class Likelihood(ABC):
     """Bounds the log-likelihood of images."""
 
-    density: str  # name of p(x|z): bounds under different ones do not compare
+    density: str  # name of p(x|z): bounds under different densities do not compare
 
     @abstractmethod
     def bound_terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Per image (B,), in nats: "distortion" (negative log-likelihood of the decoder) and "rate" (KL term), at the
-        model's unweighted evidence bound: their sum is the negative ELBO whatever beta trained it."""
+        """For each image (B,), in nats: "distortion" (the decoder's negative log-likelihood) and "rate" (the KL term).
+        Neither is weighted: whatever beta the model was trained with, their sum is the negative ELBO."""
 
 
 class ImportanceWeighted(Likelihood):
-    """A latent variable model whose marginal likelihood can be estimated by importance sampling. Its `density` says
-    whether bits compare: "bernoulli" on grey values is not a density."""
+    """A latent variable model whose marginal likelihood can be estimated by importance sampling. Its `density` tells
+    whether bits per dimension mean anything: "bernoulli" on grey values is not a normalised density."""
 
     @abstractmethod
     def log_weights(self, batch: Batch) -> Tensor:
-        """log p(x|z) + log p(z) - log q(z|x) (B,), in nats, at one z ~ q(z|x) an image, on the scale [-1, 1] of x."""
+        """log p(x|z) + log p(z) - log q(z|x) (B,), in nats, for one z ~ q(z|x) of each image x on the scale [-1, 1]."""
 
 
 class Interpolates(ABC):
@@ -88,7 +89,7 @@ class Interpolates(ABC):
     @abstractmethod
     def interpolate(self, batch: Batch, steps: int) -> Tensor:
         """Images (P, steps, C, H, W) in [-1, 1] along the lines between the latents of rows 2 i and 2 i + 1 of `batch`,
-        P = B // 2; a model without an encoder draws the latents."""
+        P = B // 2; a model without an encoder draws the latents at random."""
 
 
 class Decodes(ABC):
@@ -130,7 +131,7 @@ class Quantises(ABC):
 
 
 class Embeds(Quantises):
-    """Quantises by vectors: code k stands for row k of a table, and an image can be made of codes."""
+    """Quantises by vectors: code k stands for row k of a table, and codes can be decoded to an image."""
 
     @abstractmethod
     def code_vectors(self) -> Tensor:
@@ -146,7 +147,7 @@ class Embeds(Quantises):
 
 
 class PredictsCodes(ABC):
-    """Has a likelihood of an image's codes under a first stage."""
+    """Has a likelihood of the codes that a first stage gives an image."""
 
     @abstractmethod
     def code_nats(self, batch: Batch) -> Tensor:
@@ -154,10 +155,10 @@ class PredictsCodes(ABC):
 
 
 class TwoStage(ABC):
-    """Holds a trained model, frozen; the engine gives it its weights before the first step."""
+    """Holds a frozen model, the first stage; the engine loads its trained weights before the first step."""
 
     first: Model  # the first stage
-    stage_hash: str  # of its settings and weights: figures about codes of different ones do not compare
+    stage_hash: str  # of its settings and weights: figures about codes of different first stages do not compare
 
 
 class Fits(ABC):

@@ -1,4 +1,4 @@
-"""Settings that are out of range: one wording for all."""
+"""Checks of settings, with one wording for all their errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def at_least(name: str, value: float, low: float, high: float = math.inf) -> Non
 
 
 def below_one(name: str, value: float) -> None:
-    """Raises ValueError unless 0 <= value < 1: the weight of the past in a running mean."""
+    """Raises ValueError unless 0 <= value < 1, as the weight of the past in a running mean must be."""
     if not 0 <= value < 1:
         raise ValueError(f"{name}={value:g} is out of range; allowed: from 0 to below 1")
 

@@ -1,4 +1,4 @@
-"""The kinds of optimisers, and how the rate falls."""
+"""The kinds of optimisers, and how their learning rate falls."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ Decay = Literal["constant", "linear", "cosine", "exponential"]
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What all optimisers share. The rate falls by absolute epochs, so a budget that grows changes nothing before."""
+    """What all optimisers share. The learning rate depends on the absolute epoch and not on the budget, so a run whose
+    budget grows goes on as if it had always been that long."""
 
     kinds: ClassVar[Mapping[str, type[Optimizer]]]
 
     rate: float = 1e-3  # learning rate
-    decay: Decay = "constant"  # how the rate falls between the two epochs below
+    decay: Decay = "constant"  # how the rate falls between decay_start and decay_end
     decay_start: float = 0.0  # epoch
     decay_end: float = 0.0  # epoch from which the rate is rate * decay_factor
     decay_factor: float = 0.0  # the last rate as a share of the first
@@ -60,8 +61,8 @@ class Adam(Optimizer):
     """Kingma and Ba 2014, https://arxiv.org/abs/1412.6980."""
 
     beta1: float = 0.9  # weight of the past in the running mean of gradients (0.9)
-    beta2: float = 0.999  # ... and in that of their squares (0.999)
-    weight_decay: float = 0.0  # times each weight, added to its gradient
+    beta2: float = 0.999  # weight of the past in the running mean of squared gradients (0.999)
+    weight_decay: float = 0.0  # this times each weight is added to its gradient
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,7 +82,7 @@ class RMSprop(Optimizer):
 
     smoothing: float = 0.99  # weight of the past in the running mean of squared gradients
     momentum: float = 0.0  # share of the last step in the next
-    weight_decay: float = 0.0  # times each weight, added to its gradient
+    weight_decay: float = 0.0  # this times each weight is added to its gradient
 
     def __post_init__(self) -> None:
         super().__post_init__()

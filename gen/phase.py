@@ -15,7 +15,7 @@ Batch = Mapping[str, Tensor]
 """Named columns: "image" (B, C, H, W) in [-1, 1], "label" (B,), "unlabelled", "a", "b", "codes"."""
 
 Logs = dict[str, Tensor]
-"""Scalars on the device; the engine detaches and averages them. The names are the same at every call."""
+"""Named scalars on the device, which the engine detaches and averages. A loss gives the same names at every call."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,21 @@ class Shape:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Which part of a training step a call of a phase's loss is. Outside of training there is none."""
+    """The micro-batch that a phase's loss is computed on. While it trains, a model finds it in `Model.micro_batch`."""
 
     index: int  # of this micro-batch within the draw, over all workers
     count: int  # micro-batches of a draw
 
     def owns(self, numbers: Tensor) -> Tensor:
-        """Truth values, like `numbers` (whole ones): whether this micro-batch, and no other of the draw, offers what
-        goes to each place, so that the sum over micro-batches and workers is one true offer a place."""
+        """Deals elements out to the micro-batches of a draw: True, in the shape of `numbers` (any whole number for each
+        element), for those that fall to this micro-batch. Each falls to exactly one. So if every micro-batch offers
+        values for its own elements and zeros for the others, the sum over micro-batches and workers holds one
+        micro-batch's value for each element."""
         return numbers % self.count == self.index
 
 
 def nothing() -> None:
-    """The projection of a phase that has none."""
+    """Does nothing: the projection of a phase that needs none."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Phase:
     player: nn.Module  # a network, or a ModuleList of those that move together
     loss: Callable[[Batch], tuple[Tensor, Logs]]
     optimizer: Optimizer
-    repeats: int = 1  # moves a step, each on a fresh draw: n_critic
+    repeats: int = 1  # moves a step (n_critic): the first on the draw that all phases share, each other on a fresh one
     sums: Sequence[Tensor] = ()  # buffers that `loss` adds to; the engine totals them over workers, then ...
     project: Callable[[], None] = nothing  # ... calls this after the optimiser's step: EMA codebook, weight clipping
 
@@ -65,7 +67,7 @@ class Phase:
 class Model(nn.Module, ABC):
     """Networks and the phases that train them. It never sees the engine, files or devices.
 
-    What else it can do are the capabilities among its bases (`gen.capabilities`).
+    What it can do beside training it declares by the capabilities among its bases (`gen.capabilities`).
     """
 
     needs: frozenset[str] = frozenset({"image"})  # columns without which it cannot train
@@ -75,12 +77,12 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
-        """The players' moves, in order. Called once; the values are kept."""
+        """The players' moves, in order. The engine calls it once and keeps what it gives."""
 
     def prepare(self, batch: Batch) -> Batch:
-        """Columns made once a draw, without gradient (latents, fakes, codes). As it stands: none."""
+        """Adds columns that are made once a draw, without gradient (latents, fakes, codes); by default none."""
         return batch
 
     def count_learned(self) -> int:
-        """Numbers that training sets: the parameters, and buffers that `project` learns in their place."""
+        """How many numbers training learns: those of the parameters, and of buffers that `Phase.project` learns."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -32,7 +32,8 @@ from gen.objectives.penalties import OneCentred
 from gen.optimizers import Adam
 from gen.results.renamed import upgrade
 
-RECONSTRUCTED = EvaluateConfig(metric="mse/reconstructions", floor="used/images", least=0.05)  # collapsed below it
+# a codebook has collapsed when less than a twentieth of its codes is used
+RECONSTRUCTIONS = EvaluateConfig(metric="mse/reconstructions", floor="used/images", least=0.05)
 DEEP = vae.VAE.Config(latent=15, networks=vae.Dense(width=400, depth=3, halving=False))
 
 ENTRIES = (
@@ -88,7 +89,7 @@ ENTRIES = (
         "vqvae",
         vqvae.VQVAE.Config(),
         train=TrainConfig(batch=128),
-        evaluate=RECONSTRUCTED,
+        evaluate=RECONSTRUCTIONS,
         budget=Budget(epochs=20),
     ),
     RunConfig(
@@ -102,7 +103,7 @@ ENTRIES = (
         ),
         DataConfig(size=64),
         train=TrainConfig(batch=128),
-        evaluate=RECONSTRUCTED,
+        evaluate=RECONSTRUCTIONS,
         budget=Budget(epochs=20),
     ),
     RunConfig("vqvae_gmm", "prior_gmm", MixturePrior.Config(), train=TrainConfig(batch=500), budget=Budget(epochs=1)),
@@ -139,8 +140,8 @@ TINY = {
     "components": 2,
     "pca": 5,
     "points": 40,
-}  # the vocabulary of widths, and how small tests want them
-TINY_SIZES = {"vae_conv_bn": 32, "vqvae_bn": 32}  # of images, where the entry takes a smaller one than its own
+}  # the names of settings of size, and their values in tests
+TINY_SIZES = {"vae_conv_bn": 32, "vqvae_bn": 32}  # pixels a side in tests; other entries keep their size
 
 
 def entry(name: str) -> RunConfig:
@@ -151,16 +152,18 @@ def entry(name: str) -> RunConfig:
     return ZOO[name]
 
 
-def buildable(config: RunConfig) -> RunConfig:
-    """`config`, on a tiny first stage that nobody trained if it needs one and has none."""
+def buildable(config: RunConfig, first: RunConfig | None = None) -> RunConfig:
+    """`config`; one of two stages that names no first stage gets an untrained one, so that it can be built: that of the
+    entry `first`, by default a tiny VQ-VAE."""
     if isinstance(config.model, TwoStageConfig) and config.model.stage_one is None:
-        return on_stage(config, StageOne("first", "tiny", "vqvae", "", "", tiny(entry("vqvae")).model))
+        first = first or tiny(entry("vqvae"))
+        return on_stage(config, StageOne("first", "tiny", first.entry, "", "", first.model))
     return config
 
 
 def tiny(config: RunConfig) -> RunConfig:
-    """`config` at the smallest widths, and image size, that still show every part of it, on a tiny first stage if it
-    needs one."""
+    """`config` at the smallest widths and image size that still use every part of it, on a tiny first stage if it needs
+    one: for tests."""
     config = buildable(config)
     groups = ("model.", "train.")
     leaves = {key: key.rsplit(".", 1)[-1] for key in flat(config) if key.startswith(groups)}
@@ -169,7 +172,7 @@ def tiny(config: RunConfig) -> RunConfig:
 
 
 def restore(text: str) -> RunConfig:
-    """The config that `to_json` wrote, as stored in the tables and in checkpoints, by this or an earlier version."""
+    """The config that this or an earlier version wrote by `to_json`, as the tables and checkpoints store it."""
     settings = json.loads(text)
     config, version = entry(settings.pop("entry")), settings.pop("version", 1)
     settings.pop("family")

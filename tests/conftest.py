@@ -54,14 +54,17 @@ class RayCluster:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes (`make test` has two) one has all tests on the session's Ray, which mostly wait; so there is
-    one such Ray. Tests that start a Ray of their own are another group, which another process may take meanwhile."""
+    """Marks tests, and groups those that need Ray, so that one of the processes of `make test` runs each group.
+
+    All tests on the session's Ray, which mostly wait, are one group: so only one process starts such a Ray. Tests that
+    start a Ray of their own are another group, which the other process may run at the same time.
+    """
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))  # what another fixture needs is among them
+        fixtures = set(getattr(item, "fixturenames", ()))  # with those that its fixtures need
         own = "head" in fixtures or item.get_closest_marker("own_ray") is not None
         if own:
             item.add_marker(pytest.mark.xdist_group("own ray"))
-        elif {"jobs", "on_ray"} & set(item.path.parts) or "ray_cluster" in fixtures:
+        elif "ray_cluster" in fixtures:
             item.add_marker(pytest.mark.xdist_group("ray"))
         if own or "ray_cluster" in fixtures:
             item.add_marker(pytest.mark.ray)
@@ -158,7 +161,7 @@ def s3() -> Iterator[str]:
 
 
 def wait_for(happened: Callable[[], object], why: Callable[[], object] = str) -> None:
-    """Returns when `happened` tells that it has; fails with what `why` tells if that takes far too long."""
+    """Returns once `happened()` is true; fails with the text of `why()` if that takes far too long."""
     deadline = time.monotonic() + GIVE_UP
     while not happened():
         assert time.monotonic() < deadline, why()

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def written() -> dict[str, Any]:
-    """The file as it stands."""
+    """The file cluster.yaml, read."""
     return yaml.safe_load((ROOT / "cluster.yaml").read_text())
 
 

@@ -1,4 +1,4 @@
-"""What the README shows is run."""
+"""The commands and examples of README.md are run."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from tune_spaces.space import Space, is_covered
 
 
 def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
-    """Configuration number `index` of a search, dotted key -> plain value: a pure function of the two and of each key,
-    so that a key added or pinned leaves the draws of the others as they were."""
+    """Configuration number `index` of a search, dotted key -> plain value. What is drawn for a key depends on the seed,
+    the index and the key alone, so that adding or pinning a key changes nothing for the others."""
     settings: dict[str, Any] = {}
     for key, domain in space.keys.items():
         first = first_key(space.config.family, key)  # so that a setting that is renamed is drawn as it was before

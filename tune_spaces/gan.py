@@ -17,7 +17,7 @@ CODINGS = [
 
 
 def space(config: RunConfig) -> Space:
-    """Ranked by the distance of the fakes. A penalty and several critic steps are searched where the entry has them."""
+    """Ranked by the fakes' Frechet distance. A penalty and several critic steps are searched if the entry has them."""
     settings = flat(config)
     penalised = "model.penalty.weight" in settings
     low, high = (2e-5, 5e-4) if penalised else (1e-4, 2e-3)  # around the entry's own rate

@@ -1,4 +1,4 @@
-"""Whether runs of a search compare by a figure: it is held out, and no setting that varies changes its scale."""
+"""Whether the runs of a search compare by a figure: of held-out images, on a scale that no varying setting changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_objective(
 
 
 def check_searchable(space: Space) -> None:
-    """ValueError if a key of the space is none by which runs differ and still compare."""
+    """ValueError for a key of the space that must not be searched: runs that differ by it do not compare."""
     for key in space.keys:
         if key == "seed":
             raise ValueError("seed cannot be searched: a seed that wins is luck; use --seeds to train with several")

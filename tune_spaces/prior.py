@@ -1,4 +1,4 @@
-"""The spaces of the priors over a first stage's codes, which is no part of them: `--stage-one` fixes it."""
+"""The spaces of the priors over the codes of a first stage. The first stage is not searched: `--stage-one` names it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ray import tune
 from gen.config import RunConfig
 from tune_spaces.space import Space
 
-METRIC = "frechet/fakes"  # likelihoods of codes, of latents and none at all do not compare
+METRIC = "frechet/fakes"  # one prior has a likelihood of codes, one of latents, one none: these do not compare
 BATCHES = tune.choice([32, 64, 100, 128, 256])
 
 

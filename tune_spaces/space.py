@@ -11,40 +11,49 @@ from typing import Any
 from ray import tune
 
 from gen.config import RunConfig, flat, override
+from gen.config.variants import is_variant, kinds_of, name_of
 from gen.results.renamed import as_choices, present_key, to_present
 
 
 @dataclass(frozen=True)
 class Space:
-    """Dotted keys of one entry's config with their distributions, and the budget of its search.
+    """The search space of one entry: dotted keys with their distributions, and the budget of the search.
 
-    A value is a domain of `ray.tune`. One that samples a dict stands for the keys below its own, and the dict may hold
-    further domains: so settings that mean something only together, or only with one another, are drawn together.
+    A distribution is a domain of `ray.tune`. A domain may sample a dict: the dict holds settings of the group at that
+    key, and may hold domains again. So settings that mean something only together are drawn together.
     """
 
-    config: RunConfig  # the entry that draws are laid over
+    config: RunConfig  # whose settings a draw replaces
     keys: Mapping[str, Any]  # dotted key -> domain
-    metric: str  # what ranks its runs, as NAME/SUBJECT
+    metric: str  # figure that ranks the runs, NAME/SUBJECT
     max_epochs: int = 30  # epochs of a run that is never stopped
     grace: int = 2  # epochs before which none is stopped
     reduction: int = 3  # of the runs at a rung, one in so many goes on
     samples: int = 32  # configurations
-    fixed: frozenset[str] = field(default=frozenset())  # keys that keep the config's values, also where a dict that is
-    # drawn for a group above them ("model.codebook") has a value for them ("model.codebook.update")
+    fixed: frozenset[str] = field(default=frozenset())  # keys ("model.codebook.update") that keep the config's values,
+    # even where a dict that is drawn for their group ("model.codebook") has other values for them
 
 
 def extend(space: Space, choices: Mapping[str, str]) -> Space:
-    """`space` with a choice among values for each key, "train.batch": "32,64,128", in place of what was there.
+    """`space` in which each key of `choices` is drawn among the values given for it: {"train.batch": "32,64,128"}.
 
-    A key of a variant takes names of kinds; what is searched of its fields stays where all of these have them.
-    ValueError for an unknown key (names the nearest valid ones) and for a value of the wrong type or out of range.
+    The key of a variant takes names of kinds; its fields are still searched if all of these kinds have them.
+    ValueError for an unknown key (names the nearest valid ones), for a value of the wrong type or out of range, and for
+    a field that one of the kinds does not have.
     """
     keys: dict[str, Any] = {}
     configs = [space.config]
-    for name, values in choices.items():
-        forms = [to_present(space.config.family, {name: value.strip()}) for value in values.split(",")]
-        overridden = [override(space.config, form) for form in forms]
-        checked = [{leaf: flat(config)[leaf] for leaf in form} for form, config in zip(forms, overridden, strict=True)]
+    forms = {
+        name: [to_present(space.config.family, {name: value.strip()}) for value in values.split(",")]
+        for name, values in choices.items()
+    }
+    for name in forms:
+        check_kinds(space.config, name, forms)
+    for of_name in forms.values():
+        overridden = [override(space.config, form) for form in of_name]
+        checked = [
+            {leaf: flat(config)[leaf] for leaf in form} for form, config in zip(of_name, overridden, strict=True)
+        ]
         key, found = as_choices(checked)
         keys[key] = tune.choice(found)
         configs += overridden
@@ -52,16 +61,40 @@ def extend(space: Space, choices: Mapping[str, str]) -> Space:
     return replace(space, keys={**space.keys, **keys})
 
 
+def check_kinds(config: RunConfig, name: str, forms: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """ValueError if the choice `name` sets a field of a variant that the kind in force does not have, or one of the
+    kinds that another choice tries: a draw of the one does not know of the other's."""
+    own = {leaf for form in forms[name] for leaf in form}
+    others = [form for other, of_other in forms.items() if other != name for form in of_other]
+    for leaf in own:
+        group: Any = config
+        parts = leaf.split(".")
+        for number, part in enumerate(parts[:-1], 1):
+            parent, group, key = group, getattr(group, part, None), ".".join(parts[:number])
+            if group is None or key in own or not is_variant(group):
+                continue
+            fields = {kind: {entry.name for entry in fields_of(of)} for kind, of in kinds_of(parent, part).items()}
+            tried = dict.fromkeys([name_of(group), *(form[key] for form in others if key in form)])
+            have = [kind for kind in fields if parts[number] in fields[kind]]
+            lack = [kind for kind in tried if kind in fields and kind not in have]
+            if have and lack:
+                beside = f" and leave --search {key} out" if any(key in form for form in others) else ""
+                raise ValueError(
+                    f"{leaf} is a setting of {' and '.join(have)}, and {key} is {' or '.join(lack)}: to search it, say "
+                    f"its kind by --set {key}={have[0]}{beside}"
+                )
+
+
 def pin(space: Space, keys: Iterable[str]) -> Space:
-    """`space` without `keys`, which keep the values of the config that draws are laid over, and without all below them.
-    Of a variant whose kind alone is pinned, the fields that have keys of their own are still searched. Where a key is
-    drawn by the dict of one above it, the rest of that dict still is."""
+    """`space` in which `keys`, and all settings inside them, keep the values of its config. Where a key is the kind of
+    a variant, the variant's fields that have keys of their own are still searched. Where a key is part of a dict that
+    is drawn, the rest of that dict is still drawn."""
     return _shut(space, [present_key(space.config.family, key) for key in keys], [space.config])
 
 
 def _shut(space: Space, keys: Iterable[str], configs: Sequence[RunConfig]) -> Space:
-    """`space` without `keys`. Of the fields of a variant at one of these keys there stay those that the kinds in all of
-    `configs` share by a common base: a field of the same name means another thing in another kind (units, channels)."""
+    """`space` without `keys`. If a key is a variant, its fields stay in the space that the kinds in all of `configs`
+    inherit from a common base: a field of the same name may mean another thing in another kind (units, channels)."""
     shut = frozenset(keys)
     fields = set.intersection(*(set(flat(config)) for config in configs))
     variants = {key for key in shut if key in fields and any(name.startswith(f"{key}.") for name in fields)}
@@ -77,12 +110,12 @@ def _shut(space: Space, keys: Iterable[str], configs: Sequence[RunConfig]) -> Sp
 
 
 def shared_fields(key: str, configs: Sequence[RunConfig]) -> set[str]:
-    """Names of the fields that the kinds at a variant's key have from a class that all of them are of."""
+    """Names of the fields that the kinds at a variant's key, in all of `configs`, inherit from a common base."""
     kinds = [type(functools.reduce(getattr, key.split("."), config)) for config in configs]
     bases = [base for base in kinds[0].__mro__ if is_dataclass(base) and all(issubclass(kind, base) for kind in kinds)]
     return {entry.name for base in bases for entry in fields_of(base)}
 
 
 def is_covered(key: str, keys: Iterable[str]) -> bool:
-    """Whether `key` is one of `keys` or below one."""
+    """Whether `key` is one of `keys`, or a setting inside one."""
     return any(key == above or key.startswith(f"{above}.") for above in keys)

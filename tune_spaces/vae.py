@@ -11,8 +11,8 @@ from tune_spaces.space import Space
 
 
 def space(config: RunConfig) -> Space:
-    """Ranked by the bound at beta 1, whatever beta trained it. The likelihood is fixed: bounds of two are of different
-    densities; who varies it ranks by reconstructions."""
+    """Ranked by the bound at beta 1, whatever beta a run trained with. The likelihood is not searched, for bounds under
+    two likelihoods do not compare; a search over likelihoods must rank by reconstructions."""
     settings = flat(config)
     keys: dict[str, Any] = {
         "model.beta": tune.loguniform(0.125, 8.0),

@@ -17,7 +17,7 @@ LIKELIHOODS = [
 
 
 def space(config: RunConfig) -> Space:
-    """Ranked by reconstruction alone: more codes are allowed to win, and likelihoods compare."""
+    """Ranked by reconstructions alone: so more codes may win, and runs with different likelihoods compare."""
     settings = flat(config)
     keys: dict[str, Any] = {
         "model.beta": tune.loguniform(0.05, 4.0),

@@ -1,4 +1,4 @@
-"""A run's settings: their tree, the one way to override them, and what a run is known by."""
+"""The settings of a run: their tree, the one way to change them, and the identity that they give the run."""
 
 from gen.config.identity import FREE, essence, identity, is_free, on_stage, to_json
 from gen.config.model import ModelConfig, StageOne, TwoStageConfig

@@ -1,13 +1,14 @@
-"""Settings in words, for the help texts and jobs.zoo: what there is, with its default and what its source says of it.
+"""Settings in words, for the help texts and for jobs.zoo: each setting with its default, each kind, each model's paper.
 
-All of it is read off the dataclasses: a field's trailing comment carries its unit and the paper's value, a kind's
-docstring its source, and the docstring of a model's module the paper and what deviates from it.
+All words come from the source of the dataclasses: the trailing comment of a field gives its unit and the paper's value,
+the docstring of a kind tells what it is, and the docstring of a model's module the paper and the deviations from it.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import io
 import re
@@ -21,11 +22,11 @@ from typing import Any, Literal
 
 from gen.config.override import FIXED
 from gen.config.tree import RunConfig
-from gen.config.variants import default_of, hints, is_group, is_variant, kinds_of, name_of
+from gen.config.variants import hints, is_group, is_variant, kinds_of, name_of, uncommon
 
-WIDTH = 80  # columns of a help text
+WIDTH = 80  # characters in a line of a help text
 DEVIATIONS = re.compile(r"^Deviations from the papers?:\n", re.MULTILINE)
-CITATION = re.compile(r"(?:^|, )([^,;:()]+ (?:19|20)\d\d)\b")  # authors and year
+CITATION = re.compile(r"(?:^|[,:] )([^,;:()]+ (?:19|20)\d\d)\b")  # authors and year
 LINK = re.compile(r"https?://([^\s,;()]+)")
 
 
@@ -38,11 +39,11 @@ def as_text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting: its dotted key, its value, of a variant the kind's name, and the comment on its field."""
+    """One setting."""
 
-    key: str
-    value: Any
-    comment: str
+    key: str  # dotted
+    value: Any  # of a variant, the name of its kind
+    comment: str  # behind its field
     allowed: tuple[Any, ...] = ()  # the values that it can have, where these are few
 
     @property
@@ -52,7 +53,7 @@ class Setting:
 
     @property
     def line(self) -> tuple[str, str, str]:
-        """Key, value, and what is said of it."""
+        """Key, value, and the comment with the allowed values: a row of a table."""
         few = f"one of {', '.join(map(as_text, self.allowed))}" if self.allowed else ""
         return self.key, self.text, "; ".join(part for part in (self.comment, few) if part)
 
@@ -62,11 +63,11 @@ class Choice:
     """A setting that is one of several kinds."""
 
     key: str
-    chosen: str  # the kind in force; below a kind that is not in force, the default
+    chosen: str  # the kind in force; inside a kind that is not in force, the default one
     kinds: Mapping[str, type]
 
     def fields(self, name: str) -> list[Setting]:
-        """The fields of a kind with their defaults."""
+        """The fields of the kind `name` with their defaults."""
         return list(settings(self.kinds[name](), inside=False))
 
 
@@ -75,11 +76,11 @@ class Source:
     """What the docstring of a model's module says."""
 
     paper: str  # title, authors, link
-    deviations: tuple[str, ...]  # from the paper, as they are numbered
+    deviations: tuple[str, ...]  # from the paper, in the order of their numbers
 
 
 def settings(group: Any, prefix: str = "", inside: bool = True) -> Iterator[Setting]:
-    """Every setting of a group, in the order of `flat`. `inside`: the fields of variants too."""
+    """Every setting of a group, in the order of `flat`. `inside`: also the fields of its variants' kinds."""
     told = comments(type(group))
     for entry in dataclasses.fields(group):
         value, key = getattr(group, entry.name), prefix + entry.name
@@ -94,7 +95,7 @@ def settings(group: Any, prefix: str = "", inside: bool = True) -> Iterator[Sett
 
 
 def choices(group: Any, prefix: str = "") -> Iterator[Choice]:
-    """Every setting of a group that is one of several kinds, those inside of each kind too."""
+    """Every variant in a group, and also the variants inside each kind that a variant can have."""
     for entry in dataclasses.fields(group):
         value, key = getattr(group, entry.name), prefix + entry.name
         if is_variant(value):
@@ -107,7 +108,7 @@ def choices(group: Any, prefix: str = "") -> Iterator[Choice]:
 
 
 def alike(found: Iterable[Choice]) -> list[list[Choice]]:
-    """Choices among the same kinds together."""
+    """Lists of the choices that have the same kinds, such as those of all optimisers."""
     groups: dict[int, list[Choice]] = {}
     for choice in found:
         groups.setdefault(id(choice.kinds), []).append(choice)
@@ -115,7 +116,7 @@ def alike(found: Iterable[Choice]) -> list[list[Choice]]:
 
 
 def comments(group: type) -> dict[str, str]:
-    """Field -> the comment behind it, "" where there is none, of a dataclass and those that it inherits from."""
+    """Field of a dataclass, inherited ones too -> the comment behind it; "" where there is none."""
     found: dict[str, str] = {}
     for base in reversed(group.__mro__):
         if dataclasses.is_dataclass(base):
@@ -124,8 +125,8 @@ def comments(group: type) -> dict[str, str]:
 
 
 def comments_in(source: str) -> dict[str, str]:
-    """Field -> the comment behind it, in the source of one class. Lines that hold a comment alone, right below one that
-    ends in a comment, continue it."""
+    """Field -> the comment behind it, in the source of one class. The comment goes on in the lines directly below that
+    hold nothing but a comment."""
     source = textwrap.dedent(source)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     behind, alone = dict[int, str](), dict[int, str]()  # line -> comment
@@ -146,12 +147,12 @@ def comments_in(source: str) -> dict[str, str]:
 
 
 def source_of(config: RunConfig) -> Source:
-    """Where an entry's model comes from."""
+    """The paper of an entry's model, and the deviations from it."""
     return parse_docstring(sys.modules[type(config.model).__module__].__doc__ or "")
 
 
 def parse_docstring(docstring: str) -> Source:
-    """A model's docstring: the paper first, then a numbered list of deviations, where there are any."""
+    """Reads a model's docstring: the paper first, then a numbered list of deviations, if there are any."""
     paper, *rest = DEVIATIONS.split(inspect.cleandoc(docstring), 1)
     items = [item for text in rest for item in re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:]]
     return Source(unwrap(paper), tuple(unwrap(item.partition("\n\n")[0]) for item in items))
@@ -163,28 +164,29 @@ def unwrap(text: str) -> str:
 
 
 def citation(config: RunConfig) -> str:
-    """Authors and year of an entry's paper: that of the kinds by which it differs from its model's defaults, where they
-    cite one, else the model's own, or the link where it names no authors; "" where it has none."""
-    kinds = [unwrap(inspect.getdoc(kind) or "") for kind in unusual(config.model)]
+    """Authors and year of an entry's paper; its link where it names no authors; "" where there is no paper.
+
+    The paper is the model's. But an entry whose settings differ from the model's defaults has the papers that those
+    settings cite, if any: a kind in its docstring, a value in the comment on its field.
+    """
     paper = source_of(config).paper
-    found = [match[1] for text in kinds if (match := CITATION.search(text))]
+    found = [match[1] for text in unusual(config.model) if (match := CITATION.search(text))]
     found = found or [match[1] for pattern in (CITATION, LINK) if (match := pattern.search(paper))][:1]
     return " + ".join(dict.fromkeys(found))
 
 
-def unusual(group: Any) -> Iterator[type]:
-    """The kinds in force of a group's variants that are not the defaults."""
-    for entry in dataclasses.fields(group):
-        value = getattr(group, entry.name)
-        if is_variant(value) and type(value) is not type(default_of(entry)):
-            yield type(value)
-        if is_group(value):
-            yield from unusual(value)
+def unusual(group: Any) -> Iterator[str]:
+    """What the source says of the settings in a group that are not the defaults: of a kind its docstring, of a value
+    the comment on its field."""
+    told = {one.key: one.comment for one in settings(group)}
+    for key in uncommon(group):
+        value = functools.reduce(getattr, key.split("."), group)
+        yield unwrap(inspect.getdoc(value) or "") if is_variant(value) else told[key]
 
 
 def kinds_text(configs: Iterable[RunConfig], width: int = WIDTH) -> str:
-    """The kinds that settings of these entries have, each with its fields and their defaults, `width` columns wide."""
-    found: dict[tuple[str, int], tuple[Choice, dict[str, None]]] = {}  # with the families that have it
+    """The kinds that the variants of these entries can have, each with its fields and their defaults, as one text."""
+    found: dict[tuple[str, int], tuple[Choice, dict[str, None]]] = {}  # with the families of the entries
     for config in configs:
         for choice in choices(config):
             _, families = found.setdefault((choice.key, id(choice.kinds)), (choice, {}))
@@ -200,13 +202,13 @@ def kinds_text(configs: Iterable[RunConfig], width: int = WIDTH) -> str:
 
 
 def fold(text: str, width: int, first: str) -> list[str]:
-    """A text in lines, the first of which begins with `first` and the others as far to the right."""
+    """A text in lines of at most `width` characters: the first begins with `first`, the others are indented as far."""
     lines = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
     return lines or [first.rstrip()]
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "", width: int = 0) -> list[str]:
-    """Rows of texts as lines, with their columns below one another. `width`: where the last column is folded."""
+    """Rows of texts as the lines of a table. `width`: the last column is folded to lines of so many characters."""
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     lines = list[str]()
     for *texts, last in rows:
@@ -216,7 +218,7 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "", width: int = 0) -> 
 
 
 def describe_entry(config: RunConfig) -> dict[str, Any]:
-    """All that is described of an entry, as JSON can hold it."""
+    """The paper, the settings and the kinds of an entry, as values that JSON can hold."""
     groups = [
         {"keys": {choice.key: choice.chosen for choice in group}, "kinds": describe_kinds(group[0])}
         for group in alike(choices(config))
@@ -238,7 +240,7 @@ def describe_kinds(choice: Choice) -> list[dict[str, Any]]:
 
 
 def page(config: RunConfig, width: int) -> Iterator[str]:
-    """The same as lines."""
+    """The paper, the settings and the kinds of an entry, as lines of at most `width` characters."""
     source = source_of(config)
     yield from ("Paper:", *fold(source.paper, width, "  "), "")
     if source.deviations:
@@ -248,7 +250,8 @@ def page(config: RunConfig, width: int) -> Iterator[str]:
         yield ""
     yield "Settings, by --set KEY=VALUE:"
     yield from columns([one.line for one in settings(config) if one.key not in FIXED], "  ", width)
-    yield from ("", "Kinds: --set KEY=KIND takes one with its defaults, --set KEY.FIELD=VALUE changes a field of it.")
+    how = "takes one, with its defaults if it is another than the one in force; --set KEY.FIELD=VALUE changes a field."
+    yield from ("", *fold(how, width, "Kinds: --set KEY=KIND "))
     for group in alike(choices(config)):
         yield from ("", "  " + ", ".join(f"{choice.key} (here {choice.chosen})" for choice in group))
         for name, kind in group[0].kinds.items():

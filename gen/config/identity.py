@@ -1,4 +1,4 @@
-"""What a run is known by, and its settings as text."""
+"""The identity of a run, which its settings give, and its settings as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gen.config.variants import to_tree, uncommon
 from gen.results.renamed import VERSION
 
 FREE = ("budget", "machine", "evaluate.full", "evaluate.leaders")  # settings that are no part of a run's identity
-ALWAYS = ("entry", "family")  # parts of it even so
+ALWAYS = ("entry", "family")  # parts of every run's identity
 
 
 def is_free(key: str) -> bool:
@@ -28,19 +28,20 @@ def essence(config: RunConfig) -> dict[str, Any]:
 
 
 def identity(config: RunConfig, data_hash: str) -> str:
-    """16 hexadecimal digits that name a run: its essence, which tells its first stage and that one's hash too, and its
-    data. Settings that come later, with defaults that mean what was done before, leave it as it is."""
+    """The name of a run: 16 hexadecimal digits, a hash of its data and its essence, in which its first stage is too.
+
+    A setting that a later version adds changes no name: its default, which means what was done before, is left out."""
     text = json.dumps([essence(config), data_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def to_json(config: RunConfig) -> str:
-    """Lossless: `gen.zoo.restore` gives the config back. Keys are sorted, so equal configs are equal texts."""
+    """A config as text, from which `gen.zoo.restore` gives it back. Keys are sorted: equal configs give equal texts."""
     return json.dumps({"version": VERSION, **to_tree(config)}, sort_keys=True)
 
 
 def on_stage(config: RunConfig, stage_one: StageOne | None) -> RunConfig:
-    """`config` on a first stage. ValueError if its model has none."""
+    """`config` with another first stage. ValueError if its model has none."""
     if not isinstance(config.model, TwoStageConfig):
         raise ValueError(f"{config.entry} has no first stage; leave --stage-one out")
     return dataclasses.replace(config, model=dataclasses.replace(config.model, stage_one=stage_one))

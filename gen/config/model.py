@@ -1,4 +1,4 @@
-"""What a model's settings must be: something that builds a model, on a first stage where it has two."""
+"""What a model's settings must be: a value that builds the model, for models of one stage and of two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ModelConfig(Protocol):
 
 @dataclass(frozen=True)
 class StageOne:
-    """Which trained model stands frozen inside a model of two stages: a setting, so a checkpoint restores it."""
+    """The trained model that stands frozen inside a model of two stages: a setting, so that checkpoints tell it."""
 
     experiment: str
     run: str
@@ -37,4 +37,4 @@ class TwoStageConfig(ABC):
 
     @abstractmethod
     def build(self, shape: Shape) -> Model:
-        """As `ModelConfig`. ValueError without a first stage."""
+        """The model, as `ModelConfig.build` gives it. ValueError if `stage_one` is None."""

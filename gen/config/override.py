@@ -16,15 +16,15 @@ from gen.config.variants import flat, hints, is_group, is_variant, kinds_of, nam
 from gen.results.renamed import to_present
 
 Config = TypeVar("Config")
-FIXED = ("entry", "family")  # chosen by the entry, not overridden
+FIXED = ("entry", "family")  # settings that come with the entry: no key changes them
 
 
 def override(config: Config, settings: Mapping[str, Any], prefix: str = "") -> Config:
-    """`config` with dotted keys replaced: {"model.beta": "4"} or {"model": {"beta": 4.0}}.
+    """`config` with changed settings, by dotted keys or as a tree: {"model.beta": "4"} or {"model": {"beta": 4.0}}.
 
-    Each value is parsed to the type of its field and checked. The key of a variant takes a kind, with its defaults if
-    it is another than the one in force. ValueError for an unknown key (names the nearest valid ones), a field of
-    another kind (names the kinds that have it), a value of the wrong type, or one out of range.
+    Each value is parsed to the type of its field and checked. The key of a variant takes the name of a kind; a kind
+    that is not in force yet begins with its defaults. ValueError for an unknown key (names the nearest valid ones), a
+    field of another kind (names the kinds that have it), a value of the wrong type, or one out of range.
     """
     leaves = to_dotted(settings)
     if isinstance(config, RunConfig):
@@ -35,7 +35,7 @@ def override(config: Config, settings: Mapping[str, Any], prefix: str = "") -> C
 
 
 def _override(config: Config, leaves: Mapping[str, Any], prefix: str) -> Config:
-    below: dict[str, dict[str, Any]] = {}  # field -> what is said of it: "" of itself, dotted keys of what is below
+    below: dict[str, dict[str, Any]] = {}  # field -> changes: under "" its own value, under dotted keys those inside it
     for key, value in leaves.items():
         head, _, rest = key.partition(".")
         if head not in {entry.name for entry in dataclasses.fields(config)}:  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def _override(config: Config, leaves: Mapping[str, Any], prefix: str) -> Config:
 
 
 def check_kind(variant: Any, rest: str, kinds: Mapping[str, type], key: str) -> None:
-    """ValueError if `rest`, a key below the variant at `key`, begins a field of another kind and none of this one."""
+    """ValueError if `rest`, a dotted key inside the variant at `key`, names a field that only other kinds have."""
     field = rest.partition(".")[0]
     if field in {entry.name for entry in dataclasses.fields(variant)}:
         return
@@ -79,7 +79,7 @@ def check_kind(variant: Any, rest: str, kinds: Mapping[str, type], key: str) -> 
 
 
 def unknown(config: Any, key: str, prefix: str) -> ValueError:
-    """The error for a key that no field has, with the nearest valid ones."""
+    """The error for a key that is no setting; it names the nearest valid keys."""
     valid = [name for name in flat(config) if prefix or name not in FIXED]
     if not valid:
         kind = f"{name_of(config)}, the kind in force, has" if is_variant(config) else "this entry has"
@@ -88,7 +88,7 @@ def unknown(config: Any, key: str, prefix: str) -> ValueError:
 
 
 def near(key: str, valid: Sequence[str], prefix: str = "") -> list[str]:
-    """The valid keys that come nearest to one that is not."""
+    """The valid keys that are nearest to `key`, which is not valid."""
     leaf = key.rsplit(".", 1)[-1]
     found = [name for name in valid if name.rsplit(".", 1)[-1] == leaf]
     found += [name for name in difflib.get_close_matches(key, valid, n=3, cutoff=0.5) if name not in found]
@@ -97,7 +97,7 @@ def near(key: str, valid: Sequence[str], prefix: str = "") -> list[str]:
 
 
 def parse(value: Any, hint: Any, key: str) -> Any:
-    """`value`, given as itself or as text, as the type `hint`; ValueError if it is of another type."""
+    """`value`, or what it says if it is a text, as a value of the type `hint`. ValueError if it is of another type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         one_of(key, value, arguments)

@@ -1,4 +1,4 @@
-"""The tree of a run's settings: nested frozen dataclasses."""
+"""The tree of a run's settings: frozen dataclasses, one inside the other."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Literal
 from gen.checks import at_least, one_of
 from gen.config.model import ModelConfig
 
-MOST_IMAGES = 2**20  # of a micro-batch, and micro-batches of a step: more is a slip of the finger
-MOST_SEED = 2**63 - 1  # what a column of the tables holds
+MOST_IMAGES = 2**20  # in a micro-batch, and micro-batches in a step: a larger number is a typing error
+MOST_SEED = 2**63 - 1  # the largest number that the column "seed" of the tables can hold
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images."""
+    """Which images a run trains on."""
 
     name: str = "digits"  # a source's name, or images:PATH, unpaired:PATH
     size: int = 0  # pixels a side after a centre crop to a square and resizing; 0: as the source has them
-    filter: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"  # of resizing; all are antialiased
+    filter: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"  # of resizing; all filters are antialiased
     skip_bad: bool = False  # leave images out that cannot be read; else they are an error
-    validation: float = 0.1  # share of the training images held out to select and stop by, and as many for a test
+    validation: float = 0.1  # share of the training images held out to select and stop by; as many for a missing test
     labels: int = 0  # training images that keep their labels, balanced over the classes; 0: all
-    label_seed: int = 0  # which ones
+    label_seed: int = 0  # chooses which images keep their labels
 
     def __post_init__(self) -> None:
         at_least("size", self.size, 0, 1024)
@@ -35,13 +35,13 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the players' moves are made."""
+    """How a step trains the players."""
 
     batch: int = 64  # images a micro-batch
     micro_batches: int = 0  # micro-batches a step, over all workers; 0: one a worker
     precision: Literal["float32", "bf16", "float64"] = "float32"  # bf16: autocast, parameters stay float32
     clip: float = 0.0  # largest norm of a player's gradient; 0: not clipped
-    ema: float = 0.0  # decay a step of the averaged weights that are evaluated; 0: the raw weights are
+    ema: float = 0.0  # decay a step of the weights' running mean, which is then evaluated; 0: no mean, raw weights
     ema_batches: int = 16  # batches over which the averaged weights' BatchNorm statistics are recomputed
     sync_batchnorm: bool = False  # BatchNorm statistics over all workers (GPUs only)
 
@@ -56,23 +56,23 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is measured at each tick, cheaply, and of the best weights at the end, in full."""
+    """What is measured: cheap figures at each tick, and the full protocol on the best weights at the end."""
 
     every: int = 1  # epochs a tick
     images: int = 1_000  # most images of a tick's evaluation ...
-    share: float = 0.125  # ... and most as a share of those that a tick trains on: a count bounds its time, no clock
+    share: float = 0.125  # ... and most as a share of the images that a tick trains on, so that evaluation stays cheap
     full_images: int = 10_000  # images of the full protocol
     importance_images: int = 1_000  # images of the importance-weighted bound, ...
     importance_samples: int = 20  # ... and samples of each (Burda et al. 2016: 5,000)
     batch: int = 500  # images an evaluation step
-    features: str = ""  # inception, classifier, rotation, or a data set whose classifier serves; "": the set's own
-    metric: str = ""  # what selects the best weights, as NAME/SUBJECT; "": the model's own
-    mode: Literal["", "min", "max"] = ""  # whether small or large is good, said once more: an error where it is wrong
-    pictures: int = 0  # ticks between stored sample grids; 0: one, of the best weights at the end
-    floor: str = ""  # a figure, NAME/SUBJECT, that weights must reach, or they rank last, as where codes collapse
-    least: float = 0.0  # the value of the floor that they must reach
-    full: Literal["all", "leaders", "none"] = "all"  # which ended runs get the full protocol (jobs.tune: leaders) ...
-    leaders: int = 10  # ... and how many of a search's best those are, when it ends or pauses
+    features: str = ""  # inception, classifier, rotation, or a data set whose classifier is used; "": the set's own
+    metric: str = ""  # figure that selects the best weights, NAME/SUBJECT; "": the first of the model
+    mode: Literal["", "min", "max"] = ""  # direction of the metric, said again; an error if it contradicts the metric
+    pictures: int = 0  # ticks between sample grids; 0: none but those of the best weights at the end
+    floor: str = ""  # figure, NAME/SUBJECT: weights that have less of it than `least` rank last; "": none
+    least: float = 0.0  # least value of the figure that `floor` names: below it codes, say, have collapsed
+    full: Literal["all", "leaders", "none"] = "all"  # runs that get the full protocol (jobs.tune: leaders)
+    leaders: int = 10  # so many of the best runs of a search get it, when the search ends or pauses
 
     def __post_init__(self) -> None:
         at_least("every", self.every, 1)
@@ -88,13 +88,13 @@ class EvaluateConfig:
         at_least("leaders", self.leaders, 1)
 
     def tick_images(self, length: int) -> int:
-        """Images of a tick's evaluation where an epoch has `length`: the same for all runs on a data set."""
+        """Images that a tick measures where an epoch has `length` images: the same for all runs on a data set."""
         return max(2, min(self.images, int(self.share * length * self.every)))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long. Not part of a run's identity: it may grow, and the run goes on."""
+    """How long a run trains. This is no part of a run's identity: a budget may grow, and the run goes on."""
 
     epochs: int = 10  # passes over the training images, counting every image drawn
     patience: int = 0  # epochs without a better value after which the run stops; 0: never
@@ -108,11 +108,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where. Not part of a run's identity, but recorded: sums depend on the number of threads."""
+    """Where a run trains. This is no part of a run's identity, but it is recorded: sums depend on the threads."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     workers: int = 1  # processes that train a run together
-    threads: int = 1  # CPU threads a worker; its CPUs on the cluster
+    threads: int = 1  # CPU threads of a worker, and CPUs that Ray sets aside for it
     inception_weights: str = ""  # file of Inception's weights on each host; "": torch hub's cache or the download
 
     def __post_init__(self) -> None:
@@ -123,10 +123,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that a run is, storage and name apart."""
+    """All settings of a run. Where it is stored, and the name of its experiment, are no settings."""
 
     entry: str
-    family: str  # entries whose search space and metrics are shared
+    family: str  # of entries that share a search space and metrics
     model: ModelConfig
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -139,8 +139,8 @@ class RunConfig:
         at_least("seed", self.seed, 0, MOST_SEED)
 
     def resolve(self) -> RunConfig:
-        """With `train.micro_batches` set, from the number of workers where it is 0. ValueError if workers and
-        micro-batches do not fit."""
+        """The config with `train.micro_batches` filled in: one a worker, where it is 0. ValueError if it is no multiple
+        of the number of workers."""
         count = self.train.micro_batches or self.machine.workers
         if count % self.machine.workers:
             raise ValueError(

@@ -1,9 +1,9 @@
 """Settings that are one of several kinds of thing: an objective, a penalty, a likelihood, networks, an optimiser.
 
-A family is a frozen dataclass whose class attribute `kinds` maps names to its siblings, each a frozen dataclass with
-defaults for all of its fields. A setting of the family's type holds one of them; its name is a setting itself, under
-the key of the group: `model.objective` is "least_squares", `model.objective.a` a field of that kind. In JSON the name
-is the group's "kind".
+A family is a class whose attribute `kinds` maps names to the kinds: frozen dataclasses with defaults for all of their
+fields. A variant is a setting whose type is a family, and its value is one of the kinds. The name of that kind is a
+setting too, under the variant's key: `model.objective` is "least_squares", and `model.objective.a` is a field of that
+kind. In JSON the name stands under "kind" beside the fields.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-KIND = "kind"  # of a group in JSON and in sampled dicts; no field has that name
+KIND = "kind"  # key of a kind's name in JSON and in sampled dicts; no field has that name
 
 
 def is_group(value: Any) -> bool:
-    """Whether a setting's value holds settings itself."""
+    """Whether a setting's value is a group: a dataclass whose fields are settings."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
@@ -34,23 +34,17 @@ def name_of(variant: Any) -> str:
 
 
 def kinds_of(group: Any, name: str) -> Mapping[str, type]:
-    """The kinds that the field `name` of a group may hold: a field may allow fewer than there are."""
+    """The kinds that the variant in field `name` of a group can have: a field may allow fewer than the family has."""
     kinds: Mapping[str, type] = hints(type(group))[name].kinds
     return kinds
 
 
-def hints(group: Any) -> dict[str, Any]:
-    """The types of the fields of a group's class."""
-    return _hints(group)
-
-
-@functools.cache
-def _hints(group: Hashable) -> dict[str, Any]:
-    return typing.get_type_hints(group)
+hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+"""A group's class -> the types of its fields."""
 
 
 def flat(group: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value, for every leaf of a group and the name of every variant in it."""
+    """Dotted key -> value, for every setting in a group; the value of a variant is the name of its kind."""
     leaves: dict[str, Any] = {}
     for entry in dataclasses.fields(group):
         value, key = getattr(group, entry.name), prefix + entry.name
@@ -61,7 +55,7 @@ def flat(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def to_tree(group: Any) -> dict[str, Any]:
-    """The same as a tree, for JSON."""
+    """The settings of a group as dicts inside dicts, for JSON; the dict of a variant has the name of its kind."""
     tree: dict[str, Any] = {KIND: name_of(group)} if is_variant(group) else {}
     for entry in dataclasses.fields(group):
         value = getattr(group, entry.name)
@@ -70,7 +64,7 @@ def to_tree(group: Any) -> dict[str, Any]:
 
 
 def to_dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A tree of settings by dotted keys, as `flat` has them; what is dotted already stays."""
+    """The settings of a tree by dotted keys, as `flat` has them; keys of the tree may be dotted already."""
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
         key = prefix.removesuffix(".") if prefix and name == KIND else prefix + name.removesuffix(f".{KIND}")
@@ -79,8 +73,8 @@ def to_dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def uncommon(group: Any, prefix: str = "") -> dict[str, Any]:
-    """`flat`, without the leaves that equal their fields' defaults: what a group is known by. A setting that is added
-    with a default which means what was done before changes nobody's."""
+    """The settings of `flat` that do not equal their fields' defaults. A setting that a later version adds, with a
+    default that means what was done before it, is not among them."""
     return _uncommon(group, None, prefix)
 
 

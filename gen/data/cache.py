@@ -1,4 +1,4 @@
-"""How a data set's cache is filled: load, split, decode what is still encoded in parts, write arrays row by row."""
+"""How a data set's cache is filled: split the raw tables, decode encoded images in parts, write arrays in chunks."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ from numpy.typing import NDArray
 from gen.config import DataConfig
 from gen.data.columns import is_image
 from gen.data.decode import resize
-from gen.data.parts import Made, Part, Runner, array_of, cut, digest, note_of, refuse_damaged, unlike
+from gen.data.parts import Part, PartNote, Runner, array_of, cut, digest, note_of, refuse_damaged, refuse_unlike
 from gen.data.places import OUT_OF_REACH, without_secrets
 from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
 from gen.phase import Shape
 from gen.results.storage import Storage
 
-SPLIT_SEED = 0  # of validation: one for all runs, so that their figures compare
+SPLIT_SEED = 0  # of the validation split: the same for all runs, so that their figures compare
 CHUNK = 1024  # rows in memory at a time
 
 Written: TypeAlias = Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]
-"""Split -> tables of columns, memory-mapped."""
+"""Split -> tables; a table is its memory-mapped arrays by column."""
 
 
 @dataclass(frozen=True)
 class Pick:
-    """Rows of a raw table."""
+    """Those rows of a raw table that belong to one split."""
 
     columns: Columns
     rows: Rows
 
 
 Picks: TypeAlias = Mapping[str, Sequence[Pick]]
+"""Split -> one pick for each of its tables."""
 
 
 def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Storage, runner: Runner) -> dict[str, Any]:
-    """Writes the arrays of `raw` into the folder; gives the manifest. ValueError for bad images or a bad layout."""
+    """Writes the arrays of `raw` into the folder; gives the manifest. `runner` decodes images that are files, in parts,
+    onto `shelf`. ValueError for bad images or a bad layout."""
     check(config.name, raw)
     picks = split_up(raw, config.validation)
     orders = order_parts(picks, config, shelf)
@@ -52,7 +54,7 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
     if skipped and not config.skip_bad:
         where = without_secrets(source.place) if source.place else config.name
         raise refuse_damaged(where, [name for name, _ in skipped], [why for _, why in skipped])
-    channels, side = common(config, picks, orders, notes)
+    channels, side = common_shape(config, picks, orders, notes)
     written: dict[str, list[dict[str, NDArray[Any]]]] = {}
     for split, tables in picks.items():
         written[split] = []
@@ -125,17 +127,17 @@ def check(name: str, raw: Raw) -> None:
 
 
 def split_up(raw: Raw, share: float) -> Picks:
-    """Holds a seeded `share` of each training table out for "validation", and as many again for "test", where the
-    source has none of its own; rows keep the order of the source. ValueError if too few are left."""
+    """The rows of each split. A "validation" or "test" that the source lacks takes a seeded `share` of each training
+    table. Rows keep the order of the source."""
     lacking = [split for split in ("validation", "test") if split not in raw.splits]
     parts: dict[str, list[Pick]] = {"train": [], **{split: [] for split in lacking}}
     for index, columns in enumerate(raw.splits["train"]):
         count = len(next(iter(columns.values())))
         order = np.random.default_rng([SPLIT_SEED, index]).permutation(count)
-        held = max(1, round(count * share))
+        share_rows = max(1, round(count * share))
         for split in lacking:
-            parts[split].append(Pick(columns, np.sort(order[:held])))
-            order = order[held:]
+            parts[split].append(Pick(columns, np.sort(order[:share_rows])))
+            order = order[share_rows:]
         parts["train"].append(Pick(columns, np.sort(order)))
     own = {
         split: [Pick(columns, np.arange(len(next(iter(columns.values()))))) for columns in tables]
@@ -146,10 +148,11 @@ def split_up(raw: Raw, share: float) -> Picks:
 
 
 Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]
+"""(split, table index) -> the parts in which the images of that table are decoded."""
 
 
 def order_parts(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
-    """(split, table index) -> the orders for its images, where they are files."""
+    """The parts of every table whose images are files; nothing is decoded yet."""
     return {
         (split, index): cut(column, pick.rows, config.size, config.filter, shelf, f"{split}-{index}-{name}")
         for split, tables in picks.items()
@@ -159,9 +162,9 @@ def order_parts(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
     }
 
 
-def finish_parts(orders: Orders, runner: Runner) -> dict[str, Made]:
-    """Path -> what each part holds, after `runner` made those that are missing, and again those with images out of
-    reach: they may be there now."""
+def finish_parts(orders: Orders, runner: Runner) -> dict[str, PartNote]:
+    """Path -> note of every part. `runner` first makes the parts that are missing, and makes anew those that could not
+    reach some of their images, which may be there now."""
     parts = [part for found in orders.values() for part in found]
     notes = {
         part.path: note for part in parts if (note := note_of(part)) and not OUT_OF_REACH & {*note.damaged.values()}
@@ -178,8 +181,8 @@ def finish_parts(orders: Orders, runner: Runner) -> dict[str, Made]:
     return notes
 
 
-def faults(orders: Orders, notes: Mapping[str, Made]) -> list[tuple[str, str]]:
-    """Names of damaged images, and why each is."""
+def faults(orders: Orders, notes: Mapping[str, PartNote]) -> list[tuple[str, str]]:
+    """Name of each damaged image, and what is wrong with it."""
     return [
         (part.names[position], why)
         for parts in orders.values()
@@ -188,8 +191,8 @@ def faults(orders: Orders, notes: Mapping[str, Made]) -> list[tuple[str, str]]:
     ]
 
 
-def sound_mask(parts: Sequence[Part], notes: Mapping[str, Made]) -> NDArray[np.bool_]:
-    """Which images of all parts together are sound."""
+def sound_mask(parts: Sequence[Part], notes: Mapping[str, PartNote]) -> NDArray[np.bool_]:
+    """Whether each image of these parts, one part after another, is sound: booleans (N,)."""
     masks = []
     for part in parts:
         mask = np.ones(len(part.names), bool)
@@ -198,13 +201,13 @@ def sound_mask(parts: Sequence[Part], notes: Mapping[str, Made]) -> NDArray[np.b
     return np.concatenate(masks)
 
 
-def common(config: DataConfig, picks: Picks, orders: Orders, notes: Mapping[str, Made]) -> tuple[int, int]:
-    """Channels and size that all images get: colour if any is. ValueError if their sizes differ."""
+def common_shape(config: DataConfig, picks: Picks, orders: Orders, notes: Mapping[str, PartNote]) -> tuple[int, int]:
+    """Channels and pixels a side of the set's images: 3 channels if any is in colour. ValueError if sizes differ."""
     parts = [(part, notes[part.path].shape) for found in orders.values() for part in found]
     parts = [(part, shape) for part, shape in parts if shape[0]]
     for part, shape in parts:
         if shape[2] != parts[0][1][2]:
-            raise unlike(part.place, part.names[0], (shape[3], shape[2]))
+            raise refuse_unlike(part.place, part.names[0], (shape[3], shape[2]))
     if parts:
         return max(shape[1] for _, shape in parts), parts[0][1][2]
     for pick in (pick for tables in picks.values() for pick in tables):
@@ -215,7 +218,7 @@ def common(config: DataConfig, picks: Picks, orders: Orders, notes: Mapping[str,
 
 
 def create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """An array in a file whose blocks are set aside: a full disk is an error here, not a fault while it is filled."""
+    """A new array in a file. Its space on disk is reserved, so that a full disk is an error here and no crash later."""
     array: NDArray[Any] = open_memmap(path, "w+", dtype, shape)
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
@@ -223,8 +226,10 @@ def create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]
     return array
 
 
-def join_parts(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], shape: tuple[int, ...]) -> NDArray[Any]:
-    """A column of all parts' images; grey ones repeated where the set is in colour."""
+def join_parts(
+    path: Path, parts: Sequence[Part], notes: Mapping[str, PartNote], shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """Writes a column of the images of all parts; in a set in colour, grey images get three equal channels."""
     array = create_array(path, np.uint8, shape)
     start = 0
     for part in parts:
@@ -235,7 +240,7 @@ def join_parts(path: Path, parts: Sequence[Part], notes: Mapping[str, Made], sha
 
 
 def copy_rows(path: Path, name: str, column: Any, rows: Rows, config: DataConfig) -> NDArray[Any]:
-    """A column of an array's rows, images resized."""
+    """Writes a column of some rows of an array, images resized."""
     images = is_image(name)
     side = config.size or column.shape[-1]
     shape = (len(rows), column.shape[1], side, side) if images else (len(rows),)
@@ -247,7 +252,7 @@ def copy_rows(path: Path, name: str, column: Any, rows: Rows, config: DataConfig
 
 
 def listing(raw: Raw) -> str:
-    """A digest of all files that the set is made of; empty for arrays."""
+    """A digest of all image files that the set is made of; "" where its images are arrays."""
     files: list[File] = []
     for *_, column in walk(raw.splits):
         if isinstance(column, Pictures):

@@ -1,4 +1,4 @@
-"""The columns that tables may have, and what their values are: said here, once; nothing asks the type of an array."""
+"""The columns that tables may have, and what their values are. No code tells that from the type of an array."""
 
 from __future__ import annotations
 

@@ -36,9 +36,9 @@ from gen.results.storage import Storage
 Table: TypeAlias = Mapping[str, Tensor]
 """Columns of equal length: images as uint8 (N, C, H, W), labels as int64 (N,)."""
 
-FORMAT = 2  # of the cache; a change makes new folders
+FORMAT = 2  # version of the cache's layout: another one makes new folders
 MANIFEST = "manifest.json"
-PARTS = "GENFLEET_PARTS"  # folder or URI that all hosts reach, where decoded parts go and stay
+PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Dataset:
     shape: Shape
     hash: str  # of names and contents of all columns: 16 hexadecimal digits
     splits: Mapping[str, tuple[Table, ...]]
-    manifest: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)  # as the cache has it
+    manifest: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)  # of the cache folder
 
     @property
     def columns(self) -> frozenset[str]:
@@ -69,12 +69,12 @@ class Dataset:
         return next((len(table[name]) for table in self.splits[split] if name in table), 0)
 
     def length(self, split: str) -> int:
-        """Rows of the longest table of a split: those of an epoch."""
+        """Rows of the longest table of a split; one pass over it is an epoch."""
         return max(len(next(iter(table.values()))) for table in self.splits[split])
 
     @property
     def image_column(self) -> str:
-        """The first column of images: by which a set is judged that has no "image"."""
+        """The first column of images. A set without a column "image" is judged by it."""
         return next(column for table in self.splits["train"] for column in table if is_image(column))
 
 
@@ -97,13 +97,14 @@ def open_dataset(
 ) -> Dataset:
     """The data set that `config` names, memory-mapped from the cache, which is filled first if need be.
 
-    `root`: folder of the originals, in the layout of torchvision. One that is given must be sound, and the cache is
-    built anew if its files changed; without it a cache that is there serves, and downloads go into the cache. Of a set
-    named by its place ("images:PATH") every call notices files that came or went in a local folder. `verify` looks at
-    the size and date of every file too, and at those in buckets: a listing that takes as long as there are files.
-    `cache`: default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: where decoded parts go and stay, for other hosts;
-    default $GENFLEET_PARTS, else beside the cache until it is whole. `runner` makes them. ValueError for an unknown
-    name, bad originals, a cache that cannot be written.
+    `root`: folder of the originals, in the layout of torchvision; `download` fetches those that it lacks. With a root,
+    the cache is built anew if the originals changed; without one, a cache that exists is used, and downloads go into
+    the folder of caches. For a set that is named by its place ("images:PATH"), every call notices files that came or
+    went in a local folder; `verify` compares the size and date of every file too, in buckets as well, and takes a whole
+    listing of the place. `cache`: the folder of caches; by default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: a
+    folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS, else they lie beside the cache
+    until it is whole. `runner` makes the parts. ValueError for an unknown name, bad originals, or a cache that cannot
+    be written.
     """
     place = Path(cache or os.environ.get("GENFLEET_CACHE") or "~/.cache/genfleet").expanduser()
     if config.labels:
@@ -114,34 +115,35 @@ def open_dataset(
     source = find_source(config.name)
     originals = Path(root).expanduser() if root else place / "originals"
 
-    def sound(manifest: Mapping[str, Any]) -> bool:
-        """Whether the originals are those of which the manifest tells."""
+    def is_current(manifest: Mapping[str, Any]) -> bool:
+        """Whether the originals are still those that the manifest records."""
         recorded = manifest["originals"]
         if not source.place:
             return root is None or bool(recorded == fingerprint(source, originals))
         return not has_changed(source.place, recorded) and not (verify and digest_place(source) != manifest["listing"])
 
-    filled: list[str] = []
+    shelves: list[str] = []  # of the parts that this call made
 
     def fill(fresh: Path, scratch: Path) -> dict[str, Any]:
         with FileLock(place / "originals.lock") if download else contextlib.nullcontext():
             raw = source.load(originals, download, scratch)
         marks = raw.marks if raw.marks is not None else fingerprint(source, originals)
         shelf, _ = shelf_of(place, config, parts)
-        filled.append(shelf.place)
+        shelves.append(shelf.place)
         inside = any(getattr(column, "place", "").startswith(str(scratch)) for *_, column in filling.walk(raw.splits))
-        manifest = filling.fill(fresh, config, source, raw, shelf, here if inside else runner)  # no other host has it
+        makes = here if inside else runner  # no other host has the scratch folder
+        manifest = filling.fill(fresh, config, source, raw, shelf, makes)
         return {"originals": marks} | manifest
 
-    dataset = read_or_fill(place, config, sound, fill)
-    if not shelf_of(place, config, parts)[1]:  # the parts of a cache that is whole
-        for done in filled:
-            shutil.rmtree(done, ignore_errors=True)
+    dataset = read_or_fill(place, config, is_current, fill)
+    if not shelf_of(place, config, parts)[1]:  # the cache is whole: nobody needs its parts
+        for shelf_place in shelves:
+            shutil.rmtree(shelf_place, ignore_errors=True)
     return dataset
 
 
 def few_labels(config: DataConfig, place: Path, whole: Dataset) -> Dataset:
-    """`whole` with all but `config.labels` of its training labels taken away. ValueError if it has none."""
+    """The set `whole`, of whose training images only `config.labels` keep a label. ValueError if it has no labels."""
     if not whole.shape.classes or "label" not in whole.columns:
         raise ValueError(f"labels={config.labels} needs a data set with labels; {whole.name} has none")
 
@@ -155,16 +157,17 @@ def few_labels(config: DataConfig, place: Path, whole: Dataset) -> Dataset:
 def read_or_fill(
     place: Path,
     config: DataConfig,
-    sound: Callable[[Mapping[str, Any]], bool],
+    is_current: Callable[[Mapping[str, Any]], bool],
     fill: Callable[[Path, Path], dict[str, Any]],
 ) -> Dataset:
-    """The data set of a cache folder if its manifest is `sound`; else one that `fill` writes, by one process at a time.
+    """The data set in the cache folder of `config`. One process at a time has `fill` write it, if the folder is absent,
+    damaged, or made of other originals (its manifest is not `is_current`).
 
     `fill`: (fresh folder, scratch folder) -> manifest.
     """
     settings = settings_of(config)
     folder = place / f"{slug(config.name)}-{key_of(settings)}"
-    dataset = read(folder, sound)
+    dataset = read(folder, is_current)
     if dataset is not None:
         return dataset
     try:
@@ -173,7 +176,7 @@ def read_or_fill(
     except OSError as error:
         raise ValueError(f"cache folder {place} cannot be written ({error.strerror}); set GENFLEET_CACHE") from error
     with FileLock(place / f"{folder.name}.lock"):
-        dataset = read(folder, sound)  # another process may have built it while this one waited
+        dataset = read(folder, is_current)  # another process may have built it while this one waited
         if dataset is None:
             build(folder, settings, fill)
             dataset = read(folder, lambda manifest: True)
@@ -183,7 +186,7 @@ def read_or_fill(
 
 
 def settings_of(config: DataConfig) -> dict[str, Any]:
-    """The settings that a cache is known by: a place as all processes understand it, without secrets."""
+    """The settings that name a cache folder. A place in them is absolute, and without secrets."""
     return dataclasses.asdict(config) | {"name": display(config.name)}
 
 
@@ -206,8 +209,8 @@ def key_of(settings: Mapping[str, Any]) -> str:
 
 
 def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storage, bool]:
-    """Where decoded parts go, and whether they stay there: beside the cache, or where `parts` or $GENFLEET_PARTS
-    says. With and without `skip_bad` they are the same."""
+    """Where decoded parts go, and whether they stay there. They stay in the folder or URI that `parts` or
+    $GENFLEET_PARTS names; beside the cache they do not. `skip_bad` changes neither the parts nor their place."""
     name = f"{slug(config.name)}-{key_of(settings_of(dataclasses.replace(config, skip_bad=False)))}.parts"
     shared = parts or os.environ.get(PARTS)
     if not shared:
@@ -217,18 +220,18 @@ def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storag
 
 
 def digest_place(source: Source) -> str:
-    """The digest of all files of a place as they are now."""
+    """The digest of all files that a place holds now."""
     return filling.listing(source.load(Path(), False, Path()))
 
 
 def fingerprint(source: Source, root: Path) -> dict[str, list[int]]:
-    """Path -> size and time of change of the originals that are there: tells cheaply whether they changed."""
+    """Path -> size and time of change of the originals in `root`: tells cheaply whether they changed."""
     found = sorted({path for pattern in source.originals for path in root.glob(pattern)})
     return {str(path.relative_to(root)): [path.stat().st_size, path.stat().st_mtime_ns] for path in found}
 
 
-def read(folder: Path, sound: Callable[[Mapping[str, Any]], bool]) -> Dataset | None:
-    """The data set in a cache folder; None if it is absent, damaged, or its manifest not `sound`."""
+def read(folder: Path, is_current: Callable[[Mapping[str, Any]], bool]) -> Dataset | None:
+    """The data set in a cache folder; None if it is absent, damaged, or its manifest is not `is_current`."""
     try:
         text = (folder / MANIFEST).read_text()
         manifest = json.loads(text)
@@ -243,7 +246,7 @@ def read(folder: Path, sound: Callable[[Mapping[str, Any]], bool]) -> Dataset | 
         name, found = manifest["source"], manifest["hash"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None  # whatever a cut or overwritten file raises: the caller builds it anew from the originals
-    if not sound(manifest):
+    if not is_current(manifest):
         return None
     try:
         if (folder / MANIFEST).read_text() != text:
@@ -254,8 +257,8 @@ def read(folder: Path, sound: Callable[[Mapping[str, Any]], bool]) -> Dataset | 
 
 
 def map_column(path: Path, like: Mapping[str, Any]) -> Tensor:
-    """A stored column, mapped to be read: all processes of a host share the pages, and it may be larger than memory,
-    which a map that could be written may not."""
+    """A stored column, memory-mapped to be read only. All processes of a host share its pages, and it may be larger
+    than memory, which a map that can be written may not."""
     array = np.load(path, mmap_mode="r")
     if list(array.shape) != like["shape"] or str(array.dtype) != like["dtype"]:
         raise ValueError(f"{path} is not what its manifest says")
@@ -265,7 +268,8 @@ def map_column(path: Path, like: Mapping[str, Any]) -> Tensor:
 
 
 def build(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path, Path], dict[str, Any]]) -> None:
-    """Makes the cache folder, whole or not at all. The caller holds its lock, so other temporary folders are dead."""
+    """Makes the cache folder, whole or not at all. The caller holds its lock, so no living process writes to its
+    temporary folders, and those that exist are removed."""
     for dead in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(dead)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:

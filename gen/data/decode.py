@@ -1,5 +1,5 @@
-"""Encoded images to uint8 arrays: centre crop, antialiased resize, grey or colour. NumPy and Pillow only: the processes
-that do nothing else start in a fraction of a second."""
+"""Encoded images to uint8 arrays: centre crop, antialiased resize, grey or colour. It imports NumPy and Pillow only, so
+that processes which only decode start in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FAULTS = (  # what Pillow raises for a file that is cut, overwritten, or no imag
     Image.DecompressionBombError,
 )
 GREY = ("1", "L", "LA", "La")
-GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # PNG's and TIFF's 16-bit grey, by Pillow's version
+GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # what versions of Pillow call the 16-bit grey of PNG and TIFF
 
 
 class DamagedError(Exception):
@@ -41,16 +41,16 @@ class DamagedError(Exception):
 
 
 def decode(data: bytes) -> Image.Image:
-    """An encoded image as mode L or RGB, turned upright as its EXIF says. DamagedError if it is none.
+    """An encoded image as mode L or RGB, turned upright as its EXIF says. DamagedError if it cannot be decoded.
 
     16-bit grey is scaled to 8 bits; CMYK and palettes become RGB; transparency is dropped.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.load()
-            image: Image.Image = opened
+        with Image.open(io.BytesIO(data)) as file:
+            file.load()
+            image: Image.Image = file
             if "exif" in image.info:
-                with contextlib.suppress(*FAULTS):  # it is turned before its tags are written anew, which may fail
+                with contextlib.suppress(*FAULTS):  # turning comes first; then its tags are written, which may fail
                     ImageOps.exif_transpose(image, in_place=True)
             if image.mode in GREY_16:
                 wide = np.asarray(image).astype(np.int64)
@@ -61,12 +61,12 @@ def decode(data: bytes) -> Image.Image:
                 raise DamagedError("its pixels are floats of unknown range")
             return image.convert("L" if image.mode in GREY else "RGB")
     except FAULTS as error:
-        text = re.sub(r" <_io.BytesIO[^>]*>", "", " ".join(str(error).split()))  # an address, another one each time
+        text = re.sub(r" <_io.BytesIO[^>]*>", "", " ".join(str(error).split()))  # an address that differs each time
         raise DamagedError(text[:120] or type(error).__name__) from error
 
 
 def fit_square(image: Image.Image, size: int, kind: str) -> Image.Image:
-    """The largest centred square of an image, resized to `size` pixels a side; size 0: the image as it is."""
+    """The largest centred square of an image, resized to `size` pixels a side; size 0: the image unchanged."""
     if not size:
         return image
     side = min(image.size)
@@ -85,9 +85,9 @@ def pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
 
 
 def resize(images: NDArray[Any], size: int, kind: str) -> NDArray[np.uint8]:
-    """Images (N, C, H, W) at `size` pixels a side, as `fit_square` does it; size 0, and their own size: as they are.
+    """Images (N, C, H, W) resized to `size` pixels a side by `fit_square`; unchanged for size 0 and for their own size.
 
-    Pillow resizes bytes with whole numbers: the same pixels, and so the same hash, on every machine.
+    Pillow resizes bytes by integer arithmetic: the same pixels, and so the same hash, on every machine.
     """
     if size in (0, images.shape[-1]):
         return images

@@ -11,7 +11,7 @@ from gen.data.places import list_files, reader, without_secrets
 from gen.data.raw import Columns, File, Pictures, Raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-SPLITS = {  # what folders call them
+SPLITS = {  # name of a folder -> split
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -24,7 +24,7 @@ DOMAINS = {"A": "a", "B": "b"}
 
 
 def images_of(place: str) -> tuple[list[File], dict[str, list[int]]]:
-    """The image files of a place, sorted, and its marks. ValueError if there are none."""
+    """The image files of a place, sorted, and its marks as `list_files` gives them. ValueError if it has no images."""
     files, marks = list_files(place)
     found = [file for file in files if file.name.lower().endswith(SUFFIXES) and not is_hidden(file.name)]
     if not found:
@@ -33,12 +33,12 @@ def images_of(place: str) -> tuple[list[File], dict[str, list[int]]]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is not meant to be seen: .DS_Store, and what macOS adds to archives."""
+    """Whether a file is not meant to be seen, such as .DS_Store and what macOS adds to archives."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def group_by_folder(files: Iterable[File], start: int) -> dict[str, list[File]]:
-    """Files by the folder in which they lie, counted from character `start` of their names; "" for none."""
+    """Files by the first folder that their names have from character `start` on; "" for files in no folder."""
     groups: dict[str, list[File]] = {}
     for file in files:
         head, slash, _ = file.name[start:].partition("/")
@@ -47,8 +47,8 @@ def group_by_folder(files: Iterable[File], start: int) -> dict[str, list[File]]:
 
 
 def skip_outer_folders(files: list[File], start: int = 0, stop: Iterable[str] = ()) -> int:
-    """How many characters of all names are folders that hold everything, and so mean nothing: `horse2zebra/`. Folders
-    called as in `stop` mean something."""
+    """The length of the outer folders that all names share, such as `horse2zebra/`: a folder that holds everything
+    means nothing, unless it has a name of `stop`."""
     while True:
         groups = group_by_folder(files, start)
         (head, *more) = groups
@@ -65,14 +65,14 @@ def load_images(place: str) -> Raw:
     files, marks = images_of(place)
     start = skip_outer_folders(files, stop=SPLITS)
     groups = group_by_folder(files, start)
-    called = [SPLITS[head.lower()] for head in groups if head.lower() in SPLITS]
-    if len(called) > len(set(called)) or any(head not in SPLITS and head.lower() in SPLITS for head in groups):
+    named = [SPLITS[head.lower()] for head in groups if head.lower() in SPLITS]  # splits, one for each folder
+    if len(named) > len(set(named)) or any(head not in SPLITS and head.lower() in SPLITS for head in groups):
         raise ValueError(
             f"{without_secrets(place)} has {', '.join(f'{head}/' for head in sorted(groups))}; name its splits "
             f"train/, val/ and test/, each once"
         )
-    if not called:
-        labelled = {"train": by_class(place, files, start)}
+    if not named:
+        by_split = {"train": by_class(place, files, start)}
     else:
         others = sorted(groups.keys() - SPLITS.keys())
         if others:
@@ -84,22 +84,22 @@ def load_images(place: str) -> Raw:
             raise ValueError(
                 f"{without_secrets(place)} has {', '.join(f'{head}/' for head in sorted(groups))} but no train/"
             )
-        labelled = {SPLITS[head]: by_class(place, found, start + len(head) + 1) for head, found in groups.items()}
-    names = sorted({name for classes in labelled.values() for name in classes})
+        by_split = {SPLITS[head]: by_class(place, found, start + len(head) + 1) for head, found in groups.items()}
+    names = sorted({name for classes in by_split.values() for name in classes})
     if len(names) < 2:
         names = []
-    for split, classes in labelled.items():
-        if names and (strange := classes.keys() - labelled["train"].keys()):
+    for split, classes in by_split.items():
+        if names and (strange := classes.keys() - by_split["train"].keys()):
             what = f"the class {min(strange)!r}" if min(strange) else "images without a class"
             raise ValueError(
                 f"{without_secrets(place)} has {what} in its {split}, which train/ has not; move them away"
             )
-    splits = {split: (table(place, classes, names),) for split, classes in labelled.items()}
+    splits = {split: (table(place, classes, names),) for split, classes in by_split.items()}
     return Raw(splits, len(names), names, marks)
 
 
 def by_class(place: str, files: list[File], start: int) -> dict[str, list[File]]:
-    """Class -> its files; {"": files} where there are no class folders. ValueError where some lie in one, some not."""
+    """Class -> its files; {"": files} where there are no class folders. ValueError if only some files lie in one."""
     found = group_by_folder(files, start)
     if len(found) > 1 and "" in found:
         other = next(name for name in found if name)
@@ -134,12 +134,12 @@ def load_unpaired(place: str) -> Raw:
     splits: dict[str, tuple[Columns, ...]] = {}
     for split, heads in {"train": ("train",), "validation": ("val", "valid"), "test": ("test",)}.items():
         for head in heads:
-            there = [f"{head}{domain}" for domain in DOMAINS if f"{head}{domain}" in groups]
-            if len(there) == 1:
+            present = [f"{head}{domain}" for domain in DOMAINS if f"{head}{domain}" in groups]
+            if len(present) == 1:
                 raise ValueError(
-                    f"{without_secrets(place)} has {there[0]} alone; bring its other domain too, or move it away"
+                    f"{without_secrets(place)} has {present[0]} alone; bring its other domain too, or move it away"
                 )
-            if there and split not in splits:
+            if present and split not in splits:
                 splits[split] = tuple(
                     {column: Pictures(place, groups[f"{head}{domain}"])} for domain, column in DOMAINS.items()
                 )
@@ -147,8 +147,9 @@ def load_unpaired(place: str) -> Raw:
 
 
 def load_tiny_imagenet(root: Path, download: bool, scratch: Path) -> Raw:
-    """Tiny ImageNet, 200 classes at 64x64, or a part of it, in its own layout: `train/WNID/**.JPEG` and, for the test
-    (the true test has no labels), `val/images/*.JPEG` with `val/val_annotations.txt`, or `val/WNID/*.JPEG`."""
+    """Tiny ImageNet, 200 classes at 64x64, or a part of it, in its own layout: `train/WNID/**.JPEG`, and
+    `val/images/*.JPEG` with `val/val_annotations.txt`, or `val/WNID/*.JPEG`. val/ serves as the test, for the true test
+    has no labels."""
     place = str(only_one(root, "tiny-imagenet", "http://cs231n.stanford.edu/tiny-imagenet-200.zip"))
     files, _ = images_of(place)
     start = skip_outer_folders(files, stop=("train", "val"))
@@ -181,13 +182,13 @@ def load_tiny_imagenet(root: Path, download: bool, scratch: Path) -> Raw:
 
 
 def only_one(root: Path, start: str, address: str) -> Path:
-    """The folder or archive in `root` whose name starts so. ValueError if there is none, or more than one."""
+    """The folder or archive in `root` whose name starts with `start`. ValueError if there is none, or more than one."""
     found = sorted(path for path in root.glob(f"{start}*") if path.is_dir() or path.suffix == ".zip")
     if len({path.name.removesuffix(".zip") for path in found}) > 1:
         raise ValueError(f"data folder {root} holds {', '.join(path.name for path in found)}; keep one of them there")
     if not found:
         raise ValueError(f"data folder {root} holds no {start}*; fetch {address} into it, and name it by --data-root")
-    return found[0]  # the folder before its own archive
+    return found[0]  # the folder, where its own archive lies there too
 
 
 def load_celeba(root: Path, download: bool, scratch: Path) -> Raw:
@@ -226,7 +227,7 @@ def load_celeba(root: Path, download: bool, scratch: Path) -> Raw:
 
 
 def manual(folder: Path) -> str:
-    """Where CelebA comes from and where it goes."""
+    """What to do by hand to have CelebA: advice for errors."""
     return (
         "fetch img_align_celeba.zip and list_eval_partition.txt by hand from "
         f"https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html into {folder}, and name the folder above it by --data-root"
@@ -234,8 +235,8 @@ def manual(folder: Path) -> str:
 
 
 def load_imagenette(root: Path, download: bool, scratch: Path) -> Raw:
-    """Ten classes of ImageNet, 9,469 + 3,925 photographs, in torchvision's layout; give --size. Of the variants that
-    are there the largest is taken; a download fetches the one of 160 pixels. val/ serves as the test."""
+    """Ten classes of ImageNet, 9,469 + 3,925 photographs, in torchvision's layout; give --size. Of the variants in
+    `root` the largest is read; a download fetches the one of 160 pixels. val/ serves as the test."""
     from torchvision.datasets import Imagenette
     from torchvision.datasets.utils import check_integrity, download_url, extract_archive
 
@@ -253,7 +254,7 @@ def load_imagenette(root: Path, download: bool, scratch: Path) -> Raw:
             wanted = " or ".join(f"{name}[.tgz]" for name in variants.values())
             raise ValueError(f"data folder {root} holds no {wanted}; name it by --data-root, or use --download")
     try:
-        if not here:  # the archive alone: an unpacking into the root that is killed would look whole
+        if not here:  # only the archive goes to the root: killed, an unpacking there would look whole
             url, digest = Imagenette._ARCHIVES["160px"]
             download_url(url, str(root), md5=digest)
             extract_archive(root / f"{variants['160px']}.tgz", scratch)

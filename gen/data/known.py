@@ -29,7 +29,7 @@ def load_digits(root: Path, download: bool, scratch: Path) -> Raw:
 
 
 def torchvision_loader(name: str, load: Callable[[Any, Path, bool, Path], Raw]) -> Loader:
-    """`load` with torchvision's class of that name as its first argument."""
+    """A loader that calls `load` with torchvision's class `name` as its first argument."""
 
     def load_class(root: Path, download: bool, scratch: Path) -> Raw:
         from torchvision import datasets
@@ -46,7 +46,7 @@ def load_idx(kind: Any, root: Path, download: bool, scratch: Path) -> Raw:
 
 
 def load_batches(kind: Any, root: Path, download: bool, scratch: Path) -> Raw:
-    """CIFAR and its likes: ROOT/NAME.tar.gz, or its pickled batches, whose md5 torchvision checks first."""
+    """CIFAR and its likes: ROOT/NAME.tar.gz, or its batches unpacked: pickles, whose md5 torchvision checks first."""
     names = [name for name, _ in (*kind.train_list, *kind.test_list)] + [kind.meta["filename"]]
     unpacked = [f"{kind.base_folder}/{name}" for name in names]
     return load_torchvision(kind, {kind.filename: kind.tgz_md5}, unpacked, root, download, scratch)
@@ -57,8 +57,8 @@ def load_torchvision(
 ) -> Raw:
     """A labelled data set of torchvision, in the layout of torchvision.
 
-    `archives`: path in the root -> md5; `unpacked`: paths of the files that torchvision opens. Archives that are there
-    are verified and unpacked into the scratch folder, so a root of originals serves that is read-only and has no more.
+    `archives`: path in the root -> md5; `unpacked`: paths of the files that torchvision opens. Archives in the
+    root are verified and unpacked into the scratch folder, so the root may be read-only and hold nothing else.
     """
     from torchvision.datasets.utils import check_integrity, extract_archive
 
@@ -126,7 +126,7 @@ def load_svhn_extra(kind: Any, root: Path, download: bool, scratch: Path) -> Raw
 
 
 def chain(arrays: Sequence[NDArray[np.uint8]]) -> Lazy:
-    """Arrays of images one behind the other, without a copy of them."""
+    """Arrays of images joined one behind the other, without a copy of them."""
     starts = np.cumsum([0, *map(len, arrays)])
 
     def fetch(rows: Rows) -> NDArray[np.uint8]:
@@ -139,7 +139,7 @@ def chain(arrays: Sequence[NDArray[np.uint8]]) -> Lazy:
     return Lazy((int(starts[-1]), *arrays[0].shape[1:]), fetch)
 
 
-STACKED = {"train": 128_000, "test": 26_000}  # images, as PacGAN and VEEGAN draw them
+STACKED = {"train": 128_000, "test": 26_000}  # images of each split, as in PacGAN and VEEGAN
 
 
 def load_stacked(kind: Any, root: Path, download: bool, scratch: Path) -> Raw:
@@ -157,7 +157,7 @@ def load_stacked(kind: Any, root: Path, download: bool, scratch: Path) -> Raw:
 
 
 def stack_digits(images: NDArray[np.uint8], threes: NDArray[np.int64]) -> Lazy:
-    """Grey images (N, 1, H, W) as channels: image i is made of rows `threes[i]`."""
+    """Images of three grey ones each: the channels of image i are the rows `threes[i]` of `images` (N, 1, H, W)."""
     return Lazy((len(threes), 3, *images.shape[2:]), lambda rows: images[threes[rows], 0])
 
 

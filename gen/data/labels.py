@@ -1,4 +1,4 @@
-"""Semi-supervised draws: a few labelled images, balanced over the classes; the rest come without labels."""
+"""Semi-supervised sets: a few training images keep their labels, balanced over the classes; the rest lose them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gen.data.cache import CHUNK, create_array, describe_arrays, file_name
 
 
 def choose_rows(labels: NDArray[np.int64], classes: int, count: int, seed: int) -> NDArray[np.int64]:
-    """Sorted numbers of `count` rows that keep their labels: as many of each class, or one more of some.
+    """Sorted numbers of the `count` rows that keep their labels: equally many of each class, or one more of some.
 
-    A function of its arguments alone. ValueError if a class has too few, or if nothing would be left.
+    A function of its arguments alone. ValueError if a class has too few images, or too few would lose their labels.
     """
     if not classes <= count <= len(labels) - 2:
         raise ValueError(
@@ -34,11 +34,11 @@ def choose_rows(labels: NDArray[np.int64], classes: int, count: int, seed: int) 
 
 
 def fill(folder: Path, splits: Any, classes: int, count: int, seed: int) -> dict[str, Any]:
-    """Writes the columns of a set, of which `count` training images keep their labels, into the folder; gives what the
+    """Writes the columns of a set into the folder, with labels for `count` of its training images; gives what the
     manifest says of them.
 
-    Every split has the tables {image, label} and {unlabelled}. In validation and test all images are in both: one
-    file, mapped twice. ValueError if the set has no labels.
+    Every split has the tables {image, label} and {unlabelled}. In validation and test all images are in both
+    tables: one file, mapped twice. ValueError as for `choose_rows`.
     """
     written: dict[str, list[dict[str, NDArray[Any]]]] = {}
     for split, tables in splits.items():
@@ -56,7 +56,7 @@ def fill(folder: Path, splits: Any, classes: int, count: int, seed: int) -> dict
 
 
 def write_rows(path: Path, column: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows of a column in a file of their own."""
+    """Writes some rows of a column into a file of their own."""
     array = create_array(path, column.dtype, (len(rows), *column.shape[1:]))
     for start in range(0, len(rows), CHUNK):
         array[start : start + CHUNK] = column[rows[start : start + CHUNK]]

@@ -1,5 +1,5 @@
-"""Decoding in parts: a part is a slice of the sorted list of files and becomes one array, put in place whole. So parts
-are made by any process that reaches the files, in any order, and a kill costs those that were being made."""
+"""Decoding in parts: a part is a slice of the sorted list of files and becomes one array, stored whole or not at all.
+So any process that reaches the files can make any part, in any order, and a kill costs the parts in the making."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from gen.data.raw import File, Pictures
 from gen.results.storage import Storage
 
 BYTES = 32 << 20  # of a part's array, about
-ENCODED = 64 << 20  # bytes of a part's files, about: what a kill may cost is a minute, with photographs too
-MOST = 2048  # images of a part
-FEW = 16 << 20  # bytes of files for which no processes are started
+ENCODED = 64 << 20  # bytes of a part's files, about: so a kill costs a minute at most, with photographs too
+MOST = 2048  # images of a part, at most
+FEW = 16 << 20  # bytes of files below which no processes are started
 NAMED = 10  # damaged images that an error names
+TRIES = 10  # images of which the first that can be decoded tells the size
 
 
 @dataclass(frozen=True)
 class Part:
-    """An order for one part. Picklable."""
+    """A part to make: which files are decoded, how, and where the array goes. Picklable."""
 
     place: str  # where the files are
     names: Sequence[str]
     size: int  # pixels a side; 0: as they are
     filter: str
-    shelf: Storage  # where the part goes ...
-    path: str  # ... under this name, and .npy and .json
+    shelf: Storage  # where its array and its note go ...
+    path: str  # ... as PATH.npy and PATH.json
     bytes: int  # of the files
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a part holds."""
+class PartNote:
+    """What is in the array of a part that was made, and which of its images are damaged."""
 
     path: str
     shape: tuple[int, int, int, int]  # of its array; (0, 0, 0, 0) where all its images are damaged
@@ -54,8 +55,8 @@ Runner: TypeAlias = Callable[[Sequence[Part]], Iterator[int]]
 
 
 def make(part: Part) -> int:
-    """Decodes the part's images and puts its array, then its note, on the shelf; gives their number. ValueError if,
-    with size 0, they are not square and alike."""
+    """Decodes the part's images and puts its array, then its note, on the shelf; gives the number of images. ValueError
+    if they keep their size (0) and are not all square and of one size."""
     read, images, damaged = reader(part.place), list[Image.Image](), dict[int, str]()
     for position, name in enumerate(part.names):
         try:
@@ -64,7 +65,7 @@ def make(part: Part) -> int:
             damaged[position] = str(error)
             continue
         if image.width != image.height or (images and image.size != images[0].size):
-            raise unlike(part.place, name, image.size)
+            raise refuse_unlike(part.place, name, image.size)
         images.append(image)
     channels = 3 if any(image.mode == "RGB" for image in images) else 1
     side = images[0].width if images else 0
@@ -79,7 +80,7 @@ def make(part: Part) -> int:
     return len(part.names)
 
 
-def unlike(place: str, name: str, size: tuple[int, int]) -> ValueError:
+def refuse_unlike(place: str, name: str, size: tuple[int, int]) -> ValueError:
     """The error for images that need a common size."""
     return ValueError(
         f"images must be square and of one size, but {name!r} of {without_secrets(place)} is {size[0]}x{size[1]}; "
@@ -88,8 +89,8 @@ def unlike(place: str, name: str, size: tuple[int, int]) -> ValueError:
 
 
 def here(parts: Sequence[Part]) -> Iterator[int]:
-    """Makes parts with the processors of this machine, in processes of their own: for small images Pillow holds
-    Python's lock most of the time, and threads took longer than one thread alone."""
+    """Makes parts on this machine, in one process for each of its processors. Threads do not serve: for small images
+    Pillow holds Python's lock most of the time, and many threads took longer than one."""
     import joblib  # starts its processes without importing the caller's main file
     from joblib.externals.loky import get_reusable_executor
 
@@ -102,11 +103,11 @@ def here(parts: Sequence[Part]) -> Iterator[int]:
     try:
         yield from joblib.Parallel(count, backend="loky", batch_size=1, return_as="generator_unordered")(work)
     finally:
-        get_reusable_executor().shutdown(wait=True)  # else they idle for minutes beside the training
+        get_reusable_executor().shutdown(wait=True)  # else its processes idle for minutes beside the training
 
 
 def cut(pictures: Pictures, rows: NDArray[np.int64], size: int, kind: str, shelf: Storage, path: str) -> list[Part]:
-    """The orders for `rows` of a column: fixed slices, whatever makes them."""
+    """The parts for `rows` of a column. Slices depend on the files alone, not on who makes them."""
     files = [pictures.files[row] for row in rows]
     side = size or first_side(pictures, rows)
     most = int(np.clip(BYTES // max(3 * side * side, 1), 16, MOST))
@@ -127,21 +128,21 @@ def cut(pictures: Pictures, rows: NDArray[np.int64], size: int, kind: str, shelf
 def slice_files(files: Sequence[File], most: int) -> Iterator[Sequence[File]]:
     """Files in slices of at most `most`, and of about ENCODED bytes."""
     piece: list[File] = []
-    held = 0
+    size = 0
     for file in files:
-        if len(piece) == most or (piece and held + file.size > ENCODED):
+        if len(piece) == most or (piece and size + file.size > ENCODED):
             yield piece
-            piece, held = [], 0
+            piece, size = [], 0
         piece.append(file)
-        held += file.size
+        size += file.size
     if piece:
         yield piece
 
 
 def first_side(pictures: Pictures, rows: NDArray[np.int64]) -> int:
-    """Width of the first image that can be decoded of the first few; 0 if none can."""
+    """Width of the first image that can be decoded among the first few; 0 if none of them can."""
     read = reader(pictures.place)
-    for row in rows[:NAMED]:
+    for row in rows[:TRIES]:
         try:
             return decode(read(pictures.files[row].name)).width
         except DamagedError:
@@ -149,18 +150,18 @@ def first_side(pictures: Pictures, rows: NDArray[np.int64]) -> int:
     return 0
 
 
-def note_of(part: Part) -> Made | None:
-    """What the part holds; None if it is not made, or not of as many images as was ordered."""
+def note_of(part: Part) -> PartNote | None:
+    """The note of a part; None if the part is not made, or was made of another number of images."""
     text = part.shelf.get(f"{part.path}.json")
     if text is None:
         return None
     note = json.loads(text)
     shape, damaged = tuple(note["shape"]), {int(key): why for key, why in note["damaged"].items()}
-    return Made(part.path, shape, damaged) if shape[0] + len(damaged) == len(part.names) else None
+    return PartNote(part.path, shape, damaged) if shape[0] + len(damaged) == len(part.names) else None
 
 
 def array_of(part: Part) -> NDArray[np.uint8]:
-    """The part's images (n, C, H, W). RuntimeError if the shelf lost it."""
+    """The part's images (n, C, H, W). RuntimeError if they are gone from the shelf."""
     if part.shelf.is_local:
         found: NDArray[np.uint8] = np.load(f"{part.shelf.place}/{part.path}.npy", mmap_mode="r")
         return found

@@ -1,5 +1,5 @@
-"""Rows of tables that stay in the host's memory, on their way to a GPU: pinned buffers, used again and again, filled by
-a thread and copied on a stream of their own while the step before computes."""
+"""How rows of tables that stay in the host's memory get to a GPU: a thread gathers them into pinned buffers, which are
+used again and again, and they are copied on a CUDA stream of their own while the previous step computes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import torch
 from torch import Tensor
 
 Key: TypeAlias = tuple[int, int, int]  # draw, start, stop
-Wanted: TypeAlias = Callable[[int, int, int], Iterable[tuple[str, Tensor, Tensor]]]
-"""Draw, start, stop -> (name, column, row numbers in it)."""
+LookUp: TypeAlias = Callable[[int, int, int], Iterable[tuple[str, Tensor, Tensor]]]
+"""(draw, start, stop) -> for each column its name, itself, and the numbers of the rows to take from it."""
 
 
 class Guess:
-    """What is asked for next: a worker asks in each draw for the same slices in the same order, and draws follow one
-    another."""
+    """Guesses which rows are asked for next: a worker asks for the same slices of each draw, in the same order, and for
+    one draw after the other."""
 
     def __init__(self) -> None:
-        self.before: list[tuple[int, int]] = []  # slices of the draw before
-        self.now: list[tuple[int, int]] = []
+        self.before: list[tuple[int, int]] = []  # slices asked for in the draw before
+        self.now: list[tuple[int, int]] = []  # ... and in this one so far
         self.draw: int | None = None
 
     def after(self, draw: int, start: int, stop: int) -> Key:
-        """The guess, once these rows are asked for."""
+        """The rows that are likely to be asked for after these."""
         if draw != self.draw:
             self.before, self.now, self.draw = self.now, [], draw
         self.now.append((start, stop))
@@ -37,29 +37,29 @@ class Guess:
 
 
 @dataclass
-class Slot:
-    """One set of pinned buffers, and when the copy out of them is done."""
+class Buffers:
+    """One set of pinned buffers, and the event after which the last copy out of them is done."""
 
-    buffers: dict[str, Tensor] = field(default_factory=dict)
+    columns: dict[str, Tensor] = field(default_factory=dict)
     copied: torch.cuda.Event | None = None
 
 
 class Courier:
-    """Brings rows to a GPU, the next ones ahead of their call. What it brings does not depend on what it guessed."""
+    """Brings rows to a GPU, and starts on the next ones before they are asked for. A wrong guess costs time only."""
 
-    def __init__(self, wanted: Wanted, device: torch.device) -> None:
-        self.wanted, self.device = wanted, device
+    def __init__(self, look_up: LookUp, device: torch.device) -> None:
+        self.look_up, self.device = look_up, device
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self.slots = [Slot(), Slot()]  # one that is being copied, one that is being filled
-        self.turn = 0
+        self.sets = [Buffers(), Buffers()]  # one is copied while the other is filled
+        self.turn = 0  # which of the two is filled next
         self.guess = Guess()
         self.thread = ThreadPoolExecutor(1, "pinned-rows")
         self.ahead: tuple[Key, Future[tuple[dict[str, Tensor], torch.cuda.Event]]] | None = None
 
     def bring(self, *key: int) -> dict[str, Tensor]:
-        """The columns of rows (draw, start, stop) on the device, for its current stream; starts on the next ones.
+        """The columns of rows (draw, start, stop), for the current stream of the device. Starts on the rows after them.
 
-        The host waits until these rows are gathered, which was most likely long ago, and never for the device.
+        The host waits until the thread has gathered these rows, most likely long ago, and never for the device.
         """
         asked: Key = (key[0], key[1], key[2])
         if self.ahead is not None and self.ahead[0] == asked:
@@ -76,21 +76,21 @@ class Courier:
         return columns
 
     def _send(self, key: Key) -> tuple[dict[str, Tensor], torch.cuda.Event]:
-        """Runs in the thread: gathers rows into a slot and starts their copy."""
-        slot, self.turn = self.slots[self.turn], 1 - self.turn
-        if slot.copied is not None:
-            slot.copied.synchronize()
+        """Runs in the thread: gathers rows into a set of buffers and starts their copy to the device."""
+        buffers, self.turn = self.sets[self.turn], 1 - self.turn
+        if buffers.copied is not None:
+            buffers.copied.synchronize()
         with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
             sent = {
-                name: self._filled(slot, name, column, rows).to(self.device, non_blocking=True)
-                for name, column, rows in self.wanted(*key)
+                name: self._gather(buffers, name, column, rows).to(self.device, non_blocking=True)
+                for name, column, rows in self.look_up(*key)
             }
-            slot.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            slot.copied.record(self.stream)
-        return sent, slot.copied
+            buffers.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            buffers.copied.record(self.stream)
+        return sent, buffers.copied
 
-    def _filled(self, slot: Slot, name: str, column: Tensor, rows: Tensor) -> Tensor:
+    def _gather(self, buffers: Buffers, name: str, column: Tensor, rows: Tensor) -> Tensor:
         shape = (len(rows), *column.shape[1:])
-        if name not in slot.buffers or slot.buffers[name].shape != shape:
-            slot.buffers[name] = torch.empty(shape, dtype=column.dtype, pin_memory=True)
-        return torch.index_select(column, 0, rows, out=slot.buffers[name])
+        if name not in buffers.columns or buffers.columns[name].shape != shape:
+            buffers.columns[name] = torch.empty(shape, dtype=column.dtype, pin_memory=True)
+        return torch.index_select(column, 0, rows, out=buffers.columns[name])

@@ -19,7 +19,7 @@ from gen.data.raw import File
 from gen.results.storage import Storage, one_line
 
 GONE, CLOSED = "it is not there", "it may not be read"
-OUT_OF_REACH = {GONE, CLOSED}  # why a file cannot be read that may be sound
+OUT_OF_REACH = {GONE, CLOSED}  # why a file cannot be read although its image may be sound
 BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entries lie one behind the other
 
 
@@ -29,12 +29,12 @@ def normal(place: str) -> str:
 
 
 def without_secrets(place: str) -> str:
-    """A place without secrets."""
+    """A place for messages and tables: without the secrets that its URI may hold."""
     return str(Storage(place))
 
 
 def title(place: str) -> str:
-    """The last part of a place, without .zip: what experiments and caches are called by."""
+    """The last part of a place, without .zip: experiments and caches are called by it."""
     return PurePosixPath(place.split("?")[0].rstrip("/")).name.removesuffix(".zip")
 
 
@@ -53,9 +53,9 @@ def is_archive(place: str) -> bool:
 
 
 def list_files(place: str) -> tuple[list[File], dict[str, list[int]]]:
-    """Every file of a place, sorted by name, and its marks: path below it ("": itself) -> size and time of change
-    of the archive, or of each folder. They tell cheaply whether files came or went; a folder of a bucket has none.
-    ValueError, one line, if it cannot be listed."""
+    """Every file of a place, sorted by name, and the place's marks: path below it ("" for itself) -> size and time of
+    change, of an archive or else of each folder. Marks tell cheaply whether files came or went; a folder of a
+    bucket has none. ValueError if the place cannot be listed."""
     try:
         if is_archive(place):
             return entries(place), {"": mark(place)}
@@ -66,12 +66,12 @@ def list_files(place: str) -> tuple[list[File], dict[str, list[int]]]:
 
 
 def entries(place: str) -> list[File]:
-    """The files of a zip archive; of two with one name the last, which is what is read. ValueError if it is damaged, or
-    if a name points outside of it or has no folders that this system knows."""
+    """The files of a zip archive; of several with one name the last, which is the one that is read. ValueError if the
+    archive is damaged, or if a name points outside of it or has backslashes between its folders."""
     named = {info.filename: info for info in archive(place).infolist() if not info.is_dir()}
     found = [File(name, info.file_size, info.CRC) for name, info in named.items()]
     for file in found:
-        path = file.name.replace("\\", "/")  # text: half a million Paths take seconds
+        path = file.name.replace("\\", "/")  # as text: half a million Path objects take seconds
         if path.startswith("/") or ".." in path.split("/"):
             raise ValueError(
                 f"{without_secrets(place)} is refused: its entry {file.name!r} points outside of the archive"
@@ -84,7 +84,7 @@ def entries(place: str) -> list[File]:
 
 
 def walk_folder(place: str) -> tuple[list[File], dict[str, list[int]]]:
-    """The files of a local folder and the marks of its folders. Links are followed, but not into a folder above."""
+    """The files of a local folder and the marks of its folders. Links are followed, but not up into a folder above."""
     files, marks = [], {}
     root = Storage(place).place
     todo: list[tuple[str, tuple[str, ...]]] = [("", ())]
@@ -105,7 +105,7 @@ def walk_folder(place: str) -> tuple[list[File], dict[str, list[int]]]:
                     else:
                         about = item.stat()
                         files.append(File(name, about.st_size, about.st_mtime_ns))
-                except FileNotFoundError:  # a link to nothing: reading it is what fails
+                except FileNotFoundError:  # a link to nothing: it fails when it is read
                     files.append(File(name, 0, 0))
     return files, marks
 
@@ -123,7 +123,7 @@ def objects(place: str) -> list[File]:
 
 
 def mark(place: str, path: str = "") -> list[int]:
-    """Size and time of change of a file; of a folder the time alone. OSError if it cannot be asked."""
+    """Size and time of change of a file, or 0 and the time of a folder. OSError if it is gone or out of reach."""
     storage = Storage(place)
     info = storage.filesystem.get_file_info(storage.full(path))
     if info.type == fs.FileType.NotFound:
@@ -132,7 +132,7 @@ def mark(place: str, path: str = "") -> list[int]:
 
 
 def has_changed(place: str, marks: Mapping[str, list[int]]) -> bool:
-    """Whether what was marked is there and is another. A place that is gone or out of reach has not changed."""
+    """Whether a place differs from its recorded marks. One that is gone or out of reach counts as unchanged."""
     try:
         mark(place)
     except OSError:
@@ -148,7 +148,7 @@ def has_changed(place: str, marks: Mapping[str, list[int]]) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def open_archive(place: str, stamp: tuple[int, ...]) -> zipfile.ZipFile:
-    """An archive, opened once a process: its table of half a million entries takes seconds to read."""
+    """An archive, opened once a process for each `stamp`, its mark: a table of half a million entries takes seconds."""
     storage = Storage(place)
     if storage.is_local:
         return zipfile.ZipFile(storage.place)
@@ -173,10 +173,10 @@ def archive(place: str) -> zipfile.ZipFile:
 
 
 def reader(place: str) -> Callable[[str], bytes]:
-    """Name -> content of a place's files; DamagedError for a file that is gone or fails its checksum."""
+    """A function from a file's name to its content. It raises DamagedError if the file is out of reach or damaged."""
     read = read_archive(place) if is_archive(place) else read_folder(place)
 
-    def checked(name: str) -> bytes:
+    def read_checked(name: str) -> bytes:
         try:
             return read(name)
         except (FileNotFoundError, IsADirectoryError):
@@ -185,19 +185,19 @@ def reader(place: str) -> Callable[[str], bytes]:
             raise DamagedError(CLOSED) from None
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
             raise DamagedError(one_line(error)) from None
-        except RuntimeError as error:  # zipfile's word for an entry that is encrypted
+        except RuntimeError as error:  # what zipfile raises for an encrypted entry
             raise DamagedError(one_line(error)) from None
 
-    return checked
+    return read_checked
 
 
 def read_archive(place: str) -> Callable[[str], bytes]:
-    """Name -> content of an entry."""
+    """A function from the name of an archive's entry to its content."""
     return archive(place).read
 
 
 def read_folder(place: str) -> Callable[[str], bytes]:
-    """Name -> content of a file."""
+    """A function from the name of a folder's file to its content."""
     storage = Storage(place)
     if storage.is_local:
         return lambda name: Path(storage.place, name).read_bytes()

@@ -1,4 +1,4 @@
-"""What a source gives: tables whose images are arrays, made when asked for, or files that nobody has decoded yet."""
+"""What a source gives: tables whose images are arrays, arrays made on demand, or files that are still encoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rows: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Lazy:
-    """Images as uint8 (N, C, H, W) that are made a few rows at a time: sets that no memory need hold whole."""
+    """Images as uint8 (N, C, H, W) that are made a few rows at a time, so that memory need not hold the whole set."""
 
     shape: tuple[int, int, int, int]
     fetch: Callable[[Rows], NDArray[np.uint8]]  # row numbers (n,) -> (n, C, H, W)
@@ -54,12 +54,12 @@ Columns: TypeAlias = Mapping[str, "NDArray[Any] | Lazy | Pictures"]
 @dataclass(frozen=True)
 class Raw:
     """What a loader gives, before resizing: "train" and, where the source has them, "validation" and "test", each a
-    tuple of tables. A split that is missing becomes a seeded part of the training images."""
+    tuple of tables. A split that the source lacks is cut from the training images later."""
 
     splits: Mapping[str, tuple[Columns, ...]]
     classes: int  # 0: no labels
     names: Sequence[str] = ()  # of the classes
-    marks: Mapping[str, Sequence[int]] | None = None  # path -> size and time of change, where the source has a place
+    marks: Mapping[str, Sequence[int]] | None = None  # of the source's place, as `places.list_files` gives them
 
 
 Loader: TypeAlias = Callable[[Path, bool, Path], Raw]
@@ -70,10 +70,10 @@ Loader: TypeAlias = Callable[[Path, bool, Path], Raw]
 class Source:
     """An origin of images.
 
-    Loaders import what they read with when they are called: scikit-learn and torchvision take seconds, which every
-    process of a search would spend, and a filled cache needs neither.
+    A loader imports the libraries that it reads with only when it is called: scikit-learn and torchvision take seconds,
+    and a process that finds the cache filled needs neither.
     """
 
     load: Loader  # ValueError where the originals are missing or bad
-    originals: Sequence[str] = ()  # glob patterns, relative to the root, of the files read; none: needs no folder
-    place: str = ""  # folder, zip archive or URI, where the source is named by its place
+    originals: Sequence[str] = ()  # glob patterns, relative to the root, of the files that `load` reads
+    place: str = ""  # folder, zip archive or URI of a source that is named by its place

@@ -1,5 +1,5 @@
-"""Where images come from: the one table of names, and the two ways to name a place. A source is a value, a loader of
-raw tables; `gen.data.dataset` does the rest."""
+"""Where images come from: the one table of names, and the two ways to name a place. A source loads raw tables, which
+`gen.data.dataset` resizes, splits and caches."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def everywhere(name: str) -> str:
 
 
 def find_source(name: str) -> Source:
-    """The source of that name; ValueError with the nearest valid names."""
+    """The source called `name`. ValueError for an unknown name (names the nearest), or a place that is left out."""
     kind, colon, place = name.partition(":")
     if colon and kind in PLACES:
         if not place:

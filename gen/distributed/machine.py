@@ -20,7 +20,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def set_threads(count: int) -> None:
-    """CPU threads of this process: sums depend on their number, so it is set and recorded."""
+    """Sets the CPU threads of this process. Sums depend on their number, so it is recorded too."""
     torch.set_num_threads(count)
 
 

@@ -1,4 +1,4 @@
-"""Sums over the workers of a run: one worker's process group is nobody."""
+"""Sums over the workers of a run. A worker alone needs no process group."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ BUCKET = 25 * 2**20  # bytes that travel in one message: large enough to use the
 
 @dataclass(frozen=True)
 class Workers:
-    """This process's place among the workers; torch.distributed's default group joins them if they are several."""
+    """This process's rank among the workers; several of them communicate by torch.distributed's default group."""
 
     rank: int = 0
     size: int = 1
 
     @staticmethod
     def current() -> Workers:
-        """The workers of torch.distributed's default group, or one alone where there is none."""
+        """The workers of torch.distributed's default group; where there is no group, one worker alone."""
         if not torch.distributed.is_initialized():
             return ALONE
         return Workers(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
     def total(self, tensors: Iterable[Tensor]) -> None:
-        """Replaces each tensor, in place, by its sum over the workers: flat, in buckets of one type."""
+        """Replaces each tensor, in place, by its sum over the workers. Tensors of one type travel together."""
         if self.size == 1:
             return
         groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
@@ -43,7 +43,7 @@ class Workers:
             _reduce(bucket)
 
     def wait(self, device: torch.device) -> None:
-        """Returns when every worker has come here."""
+        """Returns once every worker has called it."""
         self.total([torch.zeros(1, device=device)])
 
 

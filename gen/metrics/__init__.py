@@ -1,1 +1,1 @@
-"""What is measured of images: features, moments, distances, errors. Pure functions and small modules of tensors."""
+"""What is computed from images and their features: moments, distances, errors. Pure functions and small sums."""

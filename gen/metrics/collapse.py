@@ -16,12 +16,12 @@ def posterior_sums(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def active_units(totals: Tensor, count: int) -> int:
-    """Units whose posterior mean varies over `count` images by more than 0.01, from the totals (3, Z): Burda et al.
-    2016, https://arxiv.org/abs/1509.00519, section 5.2."""
+    """Number of units whose posterior mean has a variance over `count` images above 0.01, from the totals (3, Z): Burda
+    et al. 2016, https://arxiv.org/abs/1509.00519, section 5.2."""
     mean, square, _ = totals / count
     return int((square - mean.square() > ACTIVE).sum())
 
 
 def unit_rates(totals: Tensor, count: int) -> Tensor:
-    """Mean rate of each unit (Z,), nats an image: near zero for those that have collapsed."""
+    """Mean rate of each unit (Z,), nats an image, from the totals: near zero for a unit that has collapsed."""
     return totals[2] / count

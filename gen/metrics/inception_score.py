@@ -11,8 +11,8 @@ from torch import Tensor
 class InceptionScore:
     """exp of the mutual information between images and classes, by a classifier's logits (N, K).
 
-    Over all images at once: the paper's mean over ten parts is lower, by a bias that grows as parts shrink. With any
-    network but Inception it is another number, and its protocol says so.
+    It is taken over all images at once. The paper's mean over ten parts is lower, by a bias that grows as parts shrink.
+    With any network but Inception it is another number, and its protocol says so.
     """
 
     def __init__(self, classes: int, device: torch.device | str = "cpu") -> None:
@@ -32,6 +32,6 @@ class InceptionScore:
         return self.counted, self.shares, self.negative_entropy
 
     def value(self) -> float:
-        """Between 1 and K. NaN without images."""
+        """The score, between 1 and K. NaN without images."""
         entropy = torch.special.entr(self.shares / self.counted).sum()
         return math.exp(float(entropy + self.negative_entropy / self.counted))

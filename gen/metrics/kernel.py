@@ -1,18 +1,18 @@
 """Kernel distance: the unbiased squared maximum mean discrepancy of features under a cubic kernel (Binkowski et al.
-2018, https://arxiv.org/abs/1801.01401). Unlike the Frechet distance it has no bias that falls with the images."""
+2018, https://arxiv.org/abs/1801.01401). Unlike the Frechet distance it is not biased where images are few."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-SUBSETS = 100  # the paper's, of ...
-SIZE = 1000  # ... so many images each
+SUBSETS = 100  # as in the paper ...
+SIZE = 1000  # ... of so many images each
 
 
 def squared_discrepancy(real: Tensor, fakes: Tensor) -> Tensor:
     """Unbiased MMD^2 (), float64, of features (N, D) and (M, D) under k(x, y) = (x.y / D + 1)^3: section 3, eq. 4.
-    May be negative. Holds an (N, M) matrix: the caller takes subsets."""
+    It may be negative. It holds an (N, M) matrix, so the caller takes subsets."""
     real, fakes = real.double(), fakes.double()
 
     def kernel(one: Tensor, other: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ def squared_discrepancy(real: Tensor, fakes: Tensor) -> Tensor:
 def kernel_distance(
     real: Tensor, fakes: Tensor, subsets: int = SUBSETS, size: int = SIZE, seed: int = 0
 ) -> tuple[float, float]:
-    """Mean and standard deviation (over subsets, unlike that of their mean) of MMD^2 between random subsets of features
-    (N, D) and (M, D). Subsets are at most as large as the smaller side. NaN where a feature was not finite.
+    """Mean of MMD^2 over random subsets of features (N, D) and (M, D), and its standard deviation over the subsets, not
+    that of the mean. Subsets are at most as large as the smaller side. NaN where a feature was not finite.
 
     ValueError below two features a side.
     """

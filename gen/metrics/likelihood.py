@@ -1,4 +1,4 @@
-"""Figures of likelihood models, from nats an image."""
+"""Figures of models with a likelihood, from nats an image."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def importance_bound(draws: Iterable[Tensor]) -> Tensor:
 def bits_per_dimension(nats: Nats, pixels: int, density: bool = True) -> Nats:
     """Bits a number of an 8-bit image, from the negative log-likelihood in nats of all its `pixels` numbers.
 
-    `density`: of images on the scale [-1, 1], where neighbouring values are 1 / 127.5 apart, which costs log2(127.5) =
-    6.994 bits a number; False: the nats are of the 256 values themselves. Only the latter, or a density of dequantised
-    images, bounds a code's length; and Bernoulli on grey values is neither: mark figures by their likelihood.
+    `density`: the nats are of a density on the scale [-1, 1], where neighbouring values are 1 / 127.5 apart, which
+    costs log2(127.5) = 6.994 bits a number; False: they are of the 256 values themselves. Bits bound the length of a
+    code only if the nats are of the 256 values, or of a density of dequantised images. Bernoulli on grey values is
+    neither, so name the likelihood beside a figure.
     """
     return nats / (pixels * math.log(2)) + (math.log2(127.5) if density else 0.0)

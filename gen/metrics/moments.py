@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Moments:
-    """Sums over features (N, D). `tensors()` are the buffers that an engine totals in place over its workers."""
+    """Sums over features (N, D), from which their moments follow."""
 
     def __init__(self, width: int, device: torch.device | str = "cpu") -> None:
         self.counted = torch.zeros((), dtype=torch.float64, device=device)
@@ -31,11 +31,11 @@ class Moments:
         return int(self.counted)
 
     def mean(self) -> Tensor:
-        """(D,) float64."""
+        """The mean (D,), float64."""
         return self.summed / self.counted
 
     def covariance(self) -> Tensor:
-        """(D, D) float64, unbiased. ValueError below two rows."""
+        """The covariance (D, D), float64, unbiased. ValueError below two rows."""
         if self.count < 2:
             raise ValueError(f"a covariance needs at least 2 images, it got {self.count}")
         mean = self.mean()

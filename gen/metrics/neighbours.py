@@ -8,16 +8,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-NEAR = 3  # neighbours, of precision and recall: section 3.1 of their paper
-DENSE = 5  # neighbours, of density and coverage: section 3.4 of theirs
+NEAR = 3  # neighbours, for precision and recall: section 3.1 of their paper
+DENSE = 5  # neighbours, for density and coverage: section 3.4 of theirs
 AT_ONCE = 2**24  # distances held: 128 MiB of float64
 
 
 def manifolds(real: Tensor, fakes: Tensor) -> dict[str, float]:
     """Precision, recall, density and coverage of features of fakes (M, D) against those of real images (N, D).
 
-    Balls are closed, in float64. Time grows with (N + M)^2 D: 10,000 images a side of 64 features take seconds on a
-    core, 50,000 of 2,048 belong on a GPU. Memory does not grow with N M. NaN where a feature was not finite.
+    Balls include their rims, and distances are float64. Time grows with (N + M)^2 D: 10,000 images a side with 64
+    features take seconds on a core, 50,000 with 2,048 belong on a GPU. Memory does not grow with N M. NaN where a
+    feature was not finite.
     ValueError unless each side has more images than `DENSE`.
     """
     if min(len(real), len(fakes)) <= DENSE:
@@ -27,7 +28,7 @@ def manifolds(real: Tensor, fakes: Tensor) -> dict[str, float]:
     real, fakes = real.double(), fakes.double()
     if not (torch.isfinite(real).all() and torch.isfinite(fakes).all()):
         return dict.fromkeys(("precision", "recall", "density", "coverage"), float("nan"))
-    centre = real.mean(0)  # distances stay; their round-off, which comes of the squares' size, falls
+    centre = real.mean(0)  # keeps distances, and lowers their round-off, which grows with the squares
     real, fakes = real - centre, fakes - centre
     radii, fake_radii = ball_radii(real), ball_radii(fakes)
     near, dense = radii.unbind(1)
@@ -35,7 +36,7 @@ def manifolds(real: Tensor, fakes: Tensor) -> dict[str, float]:
     for squares in distances(fakes, real):  # (m, N)
         inside.append((squares <= near).any(1))
         balls.append((squares <= dense).sum(1))
-    for rows, squares in zip(torch.split(dense, step(fakes)), distances(real, fakes), strict=True):  # (n, M)
+    for rows, squares in zip(torch.split(dense, rows_at_once(fakes)), distances(real, fakes), strict=True):  # (n, M)
         recalled.append((squares <= fake_radii[:, 0]).any(1))
         covered.append((squares <= rows[:, None]).any(1))
     return {
@@ -47,10 +48,10 @@ def manifolds(real: Tensor, fakes: Tensor) -> dict[str, float]:
 
 
 def ball_radii(features: Tensor) -> Tensor:
-    """Squared distances (N, 2) of each of (N, D) to its neighbours number `NEAR` and `DENSE` of the same set."""
+    """Squared distances (N, 2) of each feature (N, D) to its `NEAR`-th and `DENSE`-th neighbour in the same set."""
     found, start = [], 0
     for squares in distances(features, features):
-        squares.diagonal(start).fill_(torch.inf)  # none is its own neighbour
+        squares.diagonal(start).fill_(torch.inf)  # no feature is its own neighbour
         nearest = squares.topk(DENSE, largest=False).values
         found.append(nearest[:, [NEAR - 1, DENSE - 1]])
         start += len(squares)
@@ -60,15 +61,15 @@ def ball_radii(features: Tensor) -> Tensor:
 def distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
     """Squared distances between (N, D) and (M, D), some rows (n, M) at a time."""
     squares = columns.square().sum(1)
-    for part in torch.split(rows, step(columns)):
+    for part in torch.split(rows, rows_at_once(columns)):
         yield torch.addmm(part.square().sum(1, keepdim=True) + squares, part, columns.mT, alpha=-2).clamp_(0)
 
 
-def step(columns: Tensor) -> int:
-    """Rows at a time against so many columns."""
+def rows_at_once(columns: Tensor) -> int:
+    """How many rows are compared with all `columns` at a time."""
     return max(AT_ONCE // len(columns), 1)
 
 
 def share(parts: list[Tensor]) -> float:
-    """Mean over all rows."""
+    """Mean over the rows of all parts."""
     return float(torch.cat(parts).double().mean())

@@ -23,7 +23,7 @@ def similarity(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Structural similarity of each image (N,), float32, at most 1 (Wang et al. 2004), over Gaussian windows of 11 x 11
     and all channels. Both (N, C, H, W) in [-1, 1]. ValueError below 6 pixels a side, which the window's rim needs.
 
-    torchmetrics computes it; it takes a second to import, so that is done here.
+    torchmetrics computes it. It takes a second to import, so it is imported here.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -40,12 +40,12 @@ def similarity(images: Tensor, reconstructions: Tensor) -> Tensor:
 
 
 def rightly_classified(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many () of the images with logits (N, K) get their label (N,), int64; accuracy is that over their number."""
+    """Number (), int64, of the images whose largest of K logits (N, K) is at their label (N,): N times the accuracy."""
     return (logits.argmax(1) == labels).sum()
 
 
 def perplexity(counts: Tensor) -> float:
-    """exp(entropy) of code use, from how often each of K codes was used (K,): 1 if one is, K if all are alike."""
+    """exp(entropy) of the use of codes, from counts (K,): 1 if a single code is used, K if all are equally often."""
     shares = counts.double() / counts.sum()
     return float(torch.special.entr(shares).sum().exp())
 

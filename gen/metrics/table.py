@@ -12,21 +12,21 @@ Direction = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. A figure of it is called NAME/SUBJECT, such as mse/reconstructions, and NAME/SUBJECT/COLUMN of another
-    column than "image"."""
+    """One metric. Its figures are called NAME/SUBJECT, such as mse/reconstructions, or NAME/SUBJECT/COLUMN for columns
+    other than "image"."""
 
     name: str
     direction: Direction  # whether small or large values are good
     unit: str
     needs: tuple[str, ...]  # one of these capabilities of a model, by the names of the classes in `gen.capabilities`
-    cost: Literal["cheap", "features", "passes"]  # cheap: at every tick; of an extractor's features; of many passes
-    scale: tuple[str, ...] = ()  # settings, and groups of them, of which two values give figures that do not compare
+    cost: Literal["cheap", "features", "passes"]  # cheap: at each tick; by an extractor's features; by many passes
+    scale: tuple[str, ...] = ()  # settings, or groups of them, under whose values figures do not compare
 
 
 LIKELIHOOD, CODES, LATENT = "model.likelihood", "model.codebook.codes", "model.latent"
 CONDITIONING = "model.conditioning"  # log p(x|y) does not compare with log p(x)
 MADE = ("Imitates", "Reconstructs")
-FRECHET = "frechet"  # the Frechet distance in whatever features are compared; "frechet_classifier" in those of one
+FRECHET = "frechet"  # the distance in the features of the run; "frechet_classifier" says whose features they are
 
 METRICS = {
     metric.name: metric
@@ -63,13 +63,13 @@ METRICS = {
 
 
 def is_known(name: str) -> bool:
-    """Whether a figure's name, or a metric's own, is of a metric in the table."""
+    """Whether `name`, of a figure or of a metric, belongs to a metric in the table."""
     own = name.partition("/")[0]
     return own in METRICS or own.startswith(f"{FRECHET}_")
 
 
 def metric(name: str) -> Metric:
-    """The metric of a figure's name, or of its own. ValueError for another (names the nearest)."""
+    """The metric of a name, which may be a figure's. ValueError for an unknown one (names the nearest)."""
     own = name.partition("/")[0]
     kind = FRECHET if own.startswith(f"{FRECHET}_") else own
     if not is_known(name):
@@ -79,7 +79,7 @@ def metric(name: str) -> Metric:
 
 
 def direction(name: str, said: str | None = None) -> Direction:
-    """Whether small or large values of a figure are good. ValueError where something else is `said` of it."""
+    """Whether small ("min") or large ("max") values of a figure are good. ValueError if `said` claims the other."""
     found = metric(name).direction
     if said and said != found:
         size = {"min": "small", "max": "large"}[found]

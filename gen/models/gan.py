@@ -3,9 +3,9 @@ Squares GAN, Mao et al. 2016, https://arxiv.org/abs/1611.04076; and with a penal
 Wasserstein GANs, Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028.
 
 Deviations from the papers:
-1. Fully connected networks of ReLU and leaky ReLU, for maxout with dropout (GAN) and convolutions (LSGAN, WGAN-GP).
+1. Fully connected networks of ReLU and leaky ReLU, not maxout with dropout (GAN) or convolutions (LSGAN, WGAN-GP).
 2. Adam instead of SGD with momentum (GAN); PyTorch's default initialisation.
-3. The generator moves on the latents of the step's first draw, which the critic saw too, instead of fresh ones.
+3. The generator moves on the latents of the step's first draw, whose fakes the critic saw too, instead of fresh ones.
 4. Uniform noise for all; the WGAN-GP paper has normal noise.
 """
 
@@ -71,7 +71,7 @@ class GAN(Model, Imitates, Interpolates):
         return {**batch, "latent": latent, "fake": self.generator(latent)}
 
     def latents(self, image: Tensor) -> Tensor:
-        """Noise (B, Z), a row for each of `image`."""
+        """Noise (B, Z), a row for each image in `image`."""
         latent = torch.empty(len(image), self.config.latent, device=image.device, dtype=image.dtype)
         return latent.uniform_(-1, 1) if self.config.noise == "uniform" else latent.normal_()
 

@@ -1,4 +1,4 @@
-"""What the priors over codes share: a trained, frozen VQ-VAE inside, whose codes they learn and which decodes them."""
+"""What the priors over codes share: a trained, frozen VQ-VAE inside, which gives the codes and decodes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gen.phase import Batch, Model, Shape
 
 
 class Prior(Model, TwoStage):
-    """A model of the codes of `first`. Its phases' players are its own networks only."""
+    """A model of the codes that a frozen first stage, `first`, gives. Only its own networks are players of phases."""
 
     def __init__(self, stage_one: StageOne | None, shape: Shape) -> None:
         super().__init__()
@@ -31,23 +31,23 @@ class Prior(Model, TwoStage):
         self.unmoved = {f"first.{name}": "the first stage is frozen" for name, _ in self.first.named_parameters()}
         blank = torch.zeros(1, shape.channels, shape.size, shape.size)
         with torch.no_grad():
-            self.places = tuple(self.stage.codes({"image": blank}).shape[1:])  # (H, W), or (N,) without a grid
+            self.places = tuple(self.stage.codes({"image": blank}).shape[1:])  # (H, W), or (N,) if codes have no grid
 
     @property
     def stage(self) -> Embeds:
-        """`first`, as what it can do."""
+        """The first stage, with the methods of its capability."""
         return cast(Embeds, self.first)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Places and dimensions of the quantised latents of an image: (H, W, D)."""
+        """Shape of an image's quantised latents: places of its codes and their dimensions, (H, W, D)."""
         return *self.places, self.stage.code_vectors().shape[1]
 
     def count_learned(self) -> int:
         return super().count_learned() - sum(parameter.numel() for parameter in self.first.parameters())
 
     def codes_of(self, batch: Batch) -> Tensor:
-        """Codes (B, ...) of the batch: its column, or where it has none, those of its images."""
+        """Codes (B, ...) of the batch: its column "codes", or else the codes of its images."""
         return batch["codes"].long() if "codes" in batch else self.stage.codes(batch)
 
     def latents(self, batch: Batch) -> Tensor:

@@ -1,7 +1,8 @@
 """A Gaussian mixture of the principal components of a VQ-VAE's quantised latents.
 
-Scikit-learn fits it in closed form and by expectation-maximisation, before the first step; the model has no phases, and
-draws from its buffers. What it draws is set to the nearest codes and decoded.
+Scikit-learn fits both before the first step: the components in closed form, the mixture by expectation-maximisation.
+So the model has no phases, and samples from its buffers. Each vector of a sample is replaced by its nearest code, and
+the codes are decoded.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class MixturePrior(Prior, Fits, Imitates):
     """latents = centre + y basis, y ~ sum_k w_k N(m_k, L_k L_k^T), and the frozen VQ-VAE that decodes them."""
 
     centre: Tensor  # (places * D,): mean of the latents
-    basis: Tensor  # (P, places * D): principal components, times the points' deviation along one
+    basis: Tensor  # (P, places * D): principal components, times the deviation of points along one
     weights: Tensor  # (K,)
     means: Tensor  # (K, P)
     factors: Tensor  # (K, P, P): Cholesky factors of the covariances
@@ -34,9 +35,9 @@ class MixturePrior(Prior, Fits, Imitates):
         """Sizes."""
 
         components: int = 16  # Gaussians
-        pca: int = 256  # principal components kept, at most as many as latents have dimensions
-        points: int = 5_000  # training images that it is fitted to
-        floor: float = 1e-4  # added to each variance, in parts of the mean variance of a principal component
+        pca: int = 256  # principal components; at most as many as the latents have dimensions
+        points: int = 5_000  # training images to which the mixture is fitted
+        floor: float = 1e-4  # added to each variance, as a share of the mean variance of a principal component
         iterations: int = 100  # of expectation-maximisation, at most
 
         def __post_init__(self) -> None:
@@ -70,18 +71,18 @@ class MixturePrior(Prior, Fits, Imitates):
         return []
 
     def fit(self, draw: Callable[[int], Batch]) -> None:
-        from sklearn.decomposition import PCA  # here, for it takes a second to import and most processes fit nothing
+        from sklearn.decomposition import PCA  # here: it takes a second to import, and most processes fit nothing
         from sklearn.mixture import GaussianMixture
 
         points, index = [self.latents(draw(0))], 1
-        while sum(map(len, points)) < self.config.points:  # a smaller set comes round again: each image counts alike
+        while sum(map(len, points)) < self.config.points:  # a smaller set repeats, and each image counts alike
             points.append(self.latents(draw(index)))
             index += 1
         data = torch.cat(points)[: self.config.points].double().cpu().numpy()
         state = int(torch.randint(2**31, ()))
         pca = PCA(len(self.basis), random_state=state)
         reduced = pca.fit_transform(data)
-        scale = max(float(reduced.std()), 1e-12)  # codes have no scale of their own: the floor must not depend on it
+        scale = max(float(reduced.std()), 1e-12)  # the floor must not depend on the codes' scale
         mixture = GaussianMixture(
             self.config.components,
             reg_covar=self.config.floor,
@@ -97,6 +98,6 @@ class MixturePrior(Prior, Fits, Imitates):
     def imitate(self, batch: Batch) -> dict[str, Tensor]:
         component = torch.multinomial(self.weights, len(batch["image"]), replacement=True)  # (B,)
         noise = torch.randn(len(component), self.means.shape[1], device=self.means.device, dtype=self.means.dtype)
-        spread = noise @ self.factors.mT  # (K, B, P): by every component, for (B, P, P) factors would not fit
+        spread = noise @ self.factors.mT  # (K, B, P): of every component, for (B, P, P) factors take too much memory
         drawn = self.means[component] + spread[component, torch.arange(len(component), device=component.device)]
         return {"image": self.decode_nearest(self.centre + drawn @ self.basis)}

@@ -3,7 +3,7 @@ the codes of a VQ-VAE, as in section 4.1 of https://arxiv.org/abs/1711.00937.
 
 Deviations from the paper:
 1. It models the grid of a frozen VQ-VAE's codes, embedded, instead of pixels and their channels.
-2. Its stacks are causal by shifts and zeros on the sides instead of by masks: no weight is multiplied by zero.
+2. Its stacks are causal by shifts, and zeros on the sides, instead of by masks: no weight is multiplied by zero.
 3. Width 64, 8 layers and reach 2 (5 x 5, 1 x 5) instead of 384, 20 and 5 x 5: grids of 7 x 7 and 8 x 8 are small.
 4. Adam at 1e-3 instead of RMSprop, on one machine instead of 32.
 """

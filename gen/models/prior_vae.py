@@ -2,11 +2,12 @@
 VQ-VAE.
 
 Deviations from the paper:
-1. Its data are the latents of a frozen VQ-VAE, flattened; what it draws is set to the nearest codes and decoded.
+1. Its data are the latents of a frozen VQ-VAE, flattened. Each vector that it samples is replaced by its nearest code,
+   and the codes are decoded.
 2. The decoder is a Gaussian of one variance, the likeliest for each batch (sigma-VAE, Rybkin et al. 2021,
-   https://arxiv.org/abs/2006.13202): latents have no scale of their own. They are centred and scaled by
-   two numbers fitted beforehand. So its bound is one of latents, told of training only: held out it is judged by
-   its fakes.
+   https://arxiv.org/abs/2006.13202), because latents have no scale of their own. They are centred and scaled by two
+   numbers that are fitted beforehand. So the bound is one of latents, and is logged in training only; on held-out
+   images the model is judged by its fakes.
 3. Two hidden layers of ReLU instead of one of tanh; Adam instead of Adagrad.
 """
 
@@ -29,21 +30,21 @@ from gen.objectives.precision import upcast
 from gen.optimizers import Adam, Optimizer
 from gen.phase import Batch, Logs, Phase, Shape
 
-BATCHES = 50  # from which the scale of the latents is fitted
+BATCHES = 50  # of training images, to which the scale of the latents is fitted
 
 
 class VAEPrior(Prior, Decodes, Encodes, Fits, Imitates, Interpolates):
     """q(z | latents), p(latents | z), and the frozen VQ-VAE that decodes the latents."""
 
-    mean: Tensor
-    scale: Tensor
+    mean: Tensor  # (): of all numbers of the latents, fitted
+    scale: Tensor  # (): their standard deviation, fitted
 
     @dataclass(frozen=True)
     class Config(TwoStageConfig):
         """Sizes and weights."""
 
         latent: int = 32  # dimensions of z
-        width: int = 512  # units of the encoder's first layer, each next has half; the decoder mirrors it
+        width: int = 512  # units of the encoder's first layer; each next layer has half; the decoder mirrors it
         depth: int = 2  # hidden layers of each network
         beta: float = 1.0  # weight of the rate
         optimizer: Optimizer = field(default_factory=lambda: Adam(rate=1e-3))
@@ -70,7 +71,7 @@ class VAEPrior(Prior, Decodes, Encodes, Fits, Imitates, Interpolates):
     def fit(self, draw: Callable[[int], Batch]) -> None:
         latents = torch.cat([self.latents(draw(index)) for index in range(BATCHES)])
         self.mean.copy_(latents.mean())
-        self.scale.copy_(latents.std().clamp(min=1e-12))  # 0 where one code is all there is
+        self.scale.copy_(latents.std().clamp(min=1e-12))  # 0 where a single code is used
 
     def phases(self) -> Sequence[Phase]:
         return [Phase("prior", nn.ModuleList([self.encoder, self.decoder]), self.loss, self.config.optimizer)]
@@ -79,7 +80,7 @@ class VAEPrior(Prior, Decodes, Encodes, Fits, Imitates, Interpolates):
         target = self.to_fitted_scale(batch)
         mean, log_variance = self.posterior(target)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
-        variance = (upcast(self.decoder(z)) - upcast(target)).square().mean()  # the likeliest, as in the sigma-VAE
+        variance = (upcast(self.decoder(z)) - upcast(target)).square().mean()  # the likeliest one, as in the sigma-VAE
         distortion = target.shape[1] / 2 * (1 + variance.log() + math.log(2 * math.pi))  # mean of -log N(target; ...)
         by_unit = rates(mean, log_variance).mean(0)  # (Z,)
         rate = by_unit.sum()
@@ -91,7 +92,7 @@ class VAEPrior(Prior, Decodes, Encodes, Fits, Imitates, Interpolates):
         }
 
     def to_fitted_scale(self, batch: Batch) -> Tensor:
-        """The latents (B, places * D) on the fitted scale."""
+        """The latents (B, places * D) of a batch on the fitted scale."""
         return (self.latents(batch) - self.mean) / self.scale
 
     def latent_posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:

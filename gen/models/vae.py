@@ -8,14 +8,14 @@ Deviations from the papers:
 2. Grey values stand in for the Bernoulli variables, as usual: not a normalised density, so bounds compare only with one
    another.
 3. `beta` weighs the rate (beta-VAE, eq. 4); at 1, the default, it is the paper's bound.
-4. The bound is a mean over images, not their sum.
+4. The bound is a mean over images, not a sum.
 5. The conditional model's prior is a standard normal that does not depend on the label (Sohn et al. learn p(z|y)), and
    the label joins the flattened image and the latent as a one-hot vector.
 6. `Growing` has the networks of World Models (Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122) for any image
    of 64 x 64. Inferred, so that the number of parameters agrees: biases everywhere, and no ReLU between the decoder's
    Linear layer and its first transposed convolution, as in the authors' code.
 7. `Strided` has the networks of a published course report, as far as it states them. Inferred, so that the numbers of
-   parameters agree: biases beside BatchNorm, padding 1 of the transposed convolutions, no activation about the Linear
+   parameters agree: biases beside BatchNorm, padding 1 of the transposed convolutions, no activation beside the Linear
    layers. Its likelihood's variance is one number, that of the pixels of 16 batches of training images together.
 """
 
@@ -61,7 +61,8 @@ class Networks(ABC):
     @abstractmethod
     def build(self, shape: Shape, latent: int, joined: int, numbers: int) -> Pair:
         """Encoder (B, pixels + joined) -> (B, 2 latent), mean and log-variance; decoder (B, latent + joined) ->
-        `numbers` for each pixel, (B, numbers * C, H, W) or flattened. ValueError for a shape that it does not take."""
+        `numbers` for each pixel, (B, numbers * C, H, W) or flattened. `joined`: numbers of the condition that join each
+        row. ValueError for a shape that the networks do not take."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Dense(Networks):
 
 @dataclass(frozen=True)
 class Growing(Networks):
-    """Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122: convolutions for 64 x 64, without padding."""
+    """Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122: unpadded convolutions for images of 64 x 64."""
 
     width: int = 32  # channels of the first layer; the next have 2, 4 and 8 times as many (World Models: 32)
 
@@ -103,7 +104,7 @@ class Growing(Networks):
 
 @dataclass(frozen=True)
 class Strided(Networks):
-    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down, between Linear layers."""
+    """Strided convolutions with BatchNorm and leaky ReLU, down to a sixteenth of the side, and Linear layers."""
 
     width: int = 32  # channels of the first layer; the next have 2, 4 and 8 times as many
 
@@ -130,13 +131,13 @@ Networks.kinds = {"dense": Dense, "growing": Growing, "strided": Strided}
 
 
 def refuse_conditioning(joined: int) -> None:
-    """ValueError where labels are to join an image that convolutions take."""
+    """ValueError if labels are to join the input of convolutions, which take images alone."""
     if joined:
         raise ValueError("model.conditioning=one_hot joins labels to flattened images; allowed: model.networks=dense")
 
 
 def as_image(shape: Shape, encoder: nn.Module) -> nn.Sequential:
-    """`encoder`, which takes images, for their flattened pixels."""
+    """Flattened pixels -> what `encoder` gives for the images."""
     return nn.Sequential(nn.Unflatten(1, (shape.channels, shape.size, shape.size)), encoder)
 
 
@@ -149,7 +150,7 @@ class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, De
         """Networks, latents and weights."""
 
         latent: int = 16  # dimensions of z (paper: 2 to 200)
-        beta: float = 1.0  # weight of the rate (VAE: 1; beta-VAE: 4 to 250)
+        beta: float = 1.0  # weight of the rate (VAE: 1; beta-VAE, Higgins et al. 2017: 4 to 250)
         networks: Networks = field(default_factory=Dense)  # of encoder and decoder
         conditioning: Conditioning = field(default_factory=Unconditional)  # one_hot: a CVAE
         likelihood: Density = field(default_factory=Bernoulli)  # p(x|z)
@@ -222,7 +223,7 @@ class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, De
         return self.decode_rows(self.conditioning(latents, batch))
 
     def decode_rows(self, rows: Tensor) -> Tensor:
-        """Mean of p(x|z) of latents that are joined already, (B, C, H, W) in [-1, 1]."""
+        """Mean of p(x|z), (B, C, H, W) in [-1, 1], for latents that the condition has joined."""
         image = self.likelihood.mean(self.decoder(rows))
         return image.view(-1, self.shape.channels, self.shape.size, self.shape.size)
 
@@ -235,7 +236,7 @@ class VAE(Model, Conditional, Reconstructs, ImportanceWeighted, Interpolates, De
         return {"image": self.decode_latents(self.latent_posterior(batch)[0], batch)}
 
     def interpolate(self, batch: Batch, steps: int) -> Tensor:
-        rows = self.conditioning(self.latent_posterior(batch)[0], batch)  # labels go along the line too
+        rows = self.conditioning(self.latent_posterior(batch)[0], batch)  # labels are interpolated too
         first, last = rows[: len(rows) // 2 * 2].view(-1, 2, 1, rows.shape[1]).unbind(1)  # (P, 1, Z)
         share = torch.linspace(0, 1, steps, device=rows.device, dtype=rows.dtype).view(1, -1, 1)
         line = first.lerp(last, share)  # (P, steps, Z)

@@ -5,13 +5,14 @@ Deviations from the paper:
 2. Losses are means over numbers, not sums: the distortion over pixels (squared error on the scale [-0.5, 0.5], not
    divided by the data's variance, or nats if `likelihood` is one), and the commitment over B * H * W * D.
 3. The codebook learns by moving averages (the paper's appendix A.1) unless `codebook.update` is "loss" (its eq. 3).
-4. It starts from encoder outputs of the first step, codes hardly used are replaced by encoder outputs, and the moving
-   averages start short, to keep up with an encoder that starts fast (`codebook.revival`, `codebook.warm_up`).
+4. The codebook starts from encoder outputs of the first step, codes that are hardly used are replaced by encoder
+   outputs (`codebook.revival`), and the moving averages are short at first, to keep up with an encoder that changes
+   fast then (`codebook.warm_up`).
 5. No prior over codes: it reconstructs and does not imitate.
 6. `Strided` has the networks of a published course report, as far as it states them. Inferred, so that the numbers of
    parameters agree: paddings of 1, biases beside BatchNorm, BatchNorm and leaky ReLU after the encoder's last
    convolution too, output padding 1, and a transposed 3 x 3 of stride 1 as the last layer. It takes other sizes than
-   64 if the dimensions follow.
+   64 if the codes' dimensions follow.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ class Networks(ABC):
 
     @abstractmethod
     def build(self, shape: Shape, dimensions: int, numbers: int) -> Pair:
-        """Encoder (B, C, H, W) -> vectors (B, ..., dimensions); decoder back to (B, numbers * C, H, W). ValueError for
-        a shape that it does not take."""
+        """Encoder (B, C, H, W) -> vectors (B, ..., dimensions); decoder of these -> (B, numbers * C, H, W). ValueError
+        for a shape that the networks do not take."""
 
 
 @dataclass(frozen=True)
 class Quartering(Networks):
-    """The paper's networks: codes on a grid, a quarter of the image's size, between residual blocks."""
+    """The paper's networks, with residual blocks; codes lie on a grid with a quarter of the image's side."""
 
     hidden: int = 128  # channels of the hidden layers (256)
     residual: int = 32  # channels inside a residual block (256)
@@ -77,8 +78,8 @@ class Quartering(Networks):
 
 @dataclass(frozen=True)
 class Strided(Networks):
-    """Strided convolutions with BatchNorm and leaky ReLU, sixteenfold down. Each channel's map is one vector, so that
-    codes have no grid: 4 x 4 = 16 dimensions at 64 x 64."""
+    """Strided convolutions with BatchNorm and leaky ReLU, down to a sixteenth of the image's side. Each channel's whole
+    map is one vector, so codes have no grid; at 64 x 64 a vector has 4 x 4 = 16 dimensions."""
 
     width: int = 32  # channels of the first layer; the others have 2, 4 and 4 times as many
 
@@ -104,7 +105,7 @@ Networks.kinds = {"quartering": Quartering, "strided": Strided}
 class VQVAE(Model, Reconstructs, Embeds, Likelihood, Fits):
     """An autoencoder whose bottleneck is codes: for each image the same number of them, as a grid or in a row.
 
-    Where its decoder is a likelihood, the bound of section 3.1 is one on log p(x).
+    If its distortion is a likelihood, it has the bound of section 3.1 on log p(x).
     """
 
     @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class VQVAE(Model, Reconstructs, Embeds, Likelihood, Fits):
         return loss, logs | {"revived": self.codebook.revived.clone()}
 
     def figures(self, distortion: Tensor, pixels: int, places: int) -> Logs:
-        """What an image's distortion says, by the names and on the scale of the held-out figures."""
+        """The logs that follow from the mean distortion of an image, named and scaled as the held-out figures are."""
         if not self.config.likelihood.in_nats:
             return {"mse": distortion / pixels}
         rate = torch.full_like(distortion, kl_to_uniform(places, self.codebook_size))

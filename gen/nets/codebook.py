@@ -1,4 +1,4 @@
-"""A codebook: K vectors of D dimensions, learned as a moving average of what they stand for, or by gradient."""
+"""A codebook: K vectors of D dimensions, each a moving average of the vectors nearest to it, or learned by gradient."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gen.checks import at_least, one_of
 from gen.phase import MicroBatch
 
 DISTANCES = 1 << 22  # distances held at once (16 MB in float32): look-ups go in chunks of rows, never (N, K, D)
-PICKS = 1 << 31  # range of the numbers that pick a micro-batch
+PICKS = 1 << 31  # range of the random numbers that pick a micro-batch
 
 
 class Codebook(nn.Module):
-    """Look-up of the nearest code, and the learning that is not a gradient step.
+    """Look-up of the nearest code, and learning by other means than a gradient step.
 
     `observe` adds a micro-batch's statistics to `sums`; `project` turns their totals over workers and micro-batches
     into the next codebook. So N workers learn the codebook that one worker learns from N micro-batches.
@@ -31,7 +31,7 @@ class Codebook(nn.Module):
         codes: int = 512  # K (512)
         dimensions: int = 64  # D (64)
         update: Literal["ema", "loss"] = "ema"  # moving averages (appendix A.1) or the codebook's own loss (eq. 3)
-        decay: float = 0.99  # of the moving averages, a step: gamma (0.99)
+        decay: float = 0.99  # share of the past that the moving averages keep at a step: gamma (0.99)
         warm_up: int = 10  # steps: the decay of step t is at most (1 + t) / (warm_up + t); 1: no such bound (the paper)
         epsilon: float = 1e-5  # Laplace smoothing of the counts, in vectors
         revival: float = 0.03  # a code used less than this share of the mean is replaced; 0: never (the paper)
@@ -47,19 +47,19 @@ class Codebook(nn.Module):
 
     vectors: Tensor  # (K, D): the codes
     steps: Tensor  # (): number of projections so far; the first sets the codes to encoder outputs
-    average_counts: Tensor  # (K,): moving average of the vectors a step that fall to each code, N_i of eq. 6
-    average_totals: Tensor  # (K, D): and of their sums, m_i of eq. 7
+    average_counts: Tensor  # (K,): moving average of how many vectors fall to each code at a step, N_i of eq. 6
+    average_totals: Tensor  # (K, D): moving average of the sums of these vectors, m_i of eq. 7
     pick: Tensor  # (K,): decides which micro-batch offers the candidate for each code
-    revived: Tensor  # (): codes replaced at the last step
-    counts: Tensor  # (K,): vectors of this step that fall to each code
-    totals: Tensor  # (K, D): and their sums
-    candidates: Tensor  # (K, D): one encoder output of this step for each code, in case it is dead
+    revived: Tensor  # (): how many codes were replaced at the last step
+    counts: Tensor  # (K,): how many vectors of this step fall to each code
+    totals: Tensor  # (K, D): the sums of these vectors
+    candidates: Tensor  # (K, D): for each code an encoder output of this step, which replaces a dead code
 
     def __init__(self, config: Codebook.Config) -> None:
         super().__init__()
         self.config = config
         K, D = config.codes, config.dimensions
-        vectors = torch.empty(K, D).uniform_(-1 / K, 1 / K)  # used by the very first step only
+        vectors = torch.empty(K, D).uniform_(-1 / K, 1 / K)  # used by the first step only
         if config.update == "ema":
             self.register_buffer("vectors", vectors)
         else:
@@ -78,7 +78,7 @@ class Codebook(nn.Module):
         return self.counts, self.totals, self.candidates
 
     def count_learned(self) -> int:
-        """Numbers that `project` sets in place of parameters."""
+        """How many numbers `project` learns in place of parameters."""
         return self.vectors.numel() if self.config.update == "ema" else 0
 
     def nearest(self, vectors: Tensor) -> Tensor:
@@ -113,8 +113,9 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def project(self) -> None:
-        """The next codebook from the totals in `sums`, which it zeroes: eq. 6 to 8, revival, and at the first step the
-        start from encoder outputs. No synchronisation with the host; torch's generator must be the same everywhere."""
+        """Sets the next codebook from the totals in `sums`, then zeroes these: eq. 6 to 8, revival, and at the first
+        step the start from encoder outputs. It does not wait for the device. torch's generator must have one state on
+        all workers."""
         config, started = self.config, self.steps > 0
         steps = self.steps.to(self.counts.dtype)
         keep = ((1 + steps) / (config.warm_up + steps)).clamp(max=config.decay)

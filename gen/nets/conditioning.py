@@ -1,4 +1,4 @@
-"""What a network is conditioned on, as numbers that join the rows that it takes."""
+"""What a network is conditioned on: numbers that join each row of its input."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch.nn import functional as F
 from gen.phase import Batch, Shape
 
 
-class Joined(nn.Module):
-    """Joins nothing."""
+class Joiner(nn.Module):
+    """Joins numbers to the rows of a network's input; this one, without a condition, joins none."""
 
-    numbers = 0  # that join a row
+    numbers = 0  # how many join each row
 
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        """`rows` (B, N) with what is known of each, (B, N + numbers)."""
+        """`rows` (B, N), each followed by its numbers: (B, N + numbers)."""
         return rows
 
 
-class JoinedLabel(Joined):
-    """Joins the one-hot label."""
+class LabelJoiner(Joiner):
+    """Joins each row's label, as a one-hot vector."""
 
     one_hot: Tensor  # (classes, classes)
 
@@ -40,34 +40,34 @@ class JoinedLabel(Joined):
 
 @dataclass(frozen=True)
 class Conditioning(ABC):
-    """A kind of conditioning."""
+    """What a network is conditioned on."""
 
     kinds: ClassVar[Mapping[str, type[Conditioning]]]
-    needs: ClassVar[frozenset[str]] = frozenset()  # columns
+    needs: ClassVar[frozenset[str]] = frozenset()  # columns of a batch
 
     @abstractmethod
-    def build(self, shape: Shape) -> Joined:
-        """What joins rows. ValueError if the data set has not what it needs."""
+    def build(self, shape: Shape) -> Joiner:
+        """The module that joins the condition to rows. ValueError if the data set lacks what it needs."""
 
 
 @dataclass(frozen=True)
 class Unconditional(Conditioning):
-    """On nothing."""
+    """No condition."""
 
-    def build(self, shape: Shape) -> Joined:
-        return Joined()
+    def build(self, shape: Shape) -> Joiner:
+        return Joiner()
 
 
 @dataclass(frozen=True)
 class OneHot(Conditioning):
-    """On the label, as a one-hot vector: Sohn et al. 2015 (NeurIPS)."""
+    """The label, as a one-hot vector: Sohn et al. 2015 (NeurIPS)."""
 
     needs = frozenset({"label"})
 
-    def build(self, shape: Shape) -> Joined:
+    def build(self, shape: Shape) -> Joiner:
         if not shape.classes:
             raise ValueError("classes=0: a conditional model needs a data set with labels, such as data.name=mnist")
-        return JoinedLabel(shape.classes)
+        return LabelJoiner(shape.classes)
 
 
 Conditioning.kinds = {"none": Unconditional, "one_hot": OneHot}

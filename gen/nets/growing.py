@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-SIZE = 64  # pixels a side that they are made for
+SIZE = 64  # pixels a side of the images that they take
 
 
 def shrinking_encoder(channels: int, width: int, out: int) -> nn.Sequential:

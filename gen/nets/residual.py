@@ -20,7 +20,7 @@ class Residual(nn.Module):
 
 
 def residual_stack(width: int, inner: int, blocks: int) -> nn.Sequential:
-    """`blocks` residual blocks and the ReLU that closes them."""
+    """`blocks` residual blocks and a ReLU after the last."""
     return nn.Sequential(*(Residual(width, inner) for _ in range(blocks)), nn.ReLU())
 
 
@@ -49,7 +49,7 @@ def quadrupling_decoder(channels: int, hidden: int, inner: int, blocks: int, out
 
 
 class Axis(nn.Module):
-    """Moves an axis of its input: (B, D, H, W) -> (B, H, W, D) and back."""
+    """Moves an axis of its input: (B, D, H, W) -> (B, H, W, D) or back."""
 
     def __init__(self, source: int, destination: int) -> None:
         super().__init__()

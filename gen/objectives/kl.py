@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergences, and whether the latents that they weigh carry anything."""
+"""Kullback-Leibler divergences, and how many units of a latent carry information."""
 
 from __future__ import annotations
 
@@ -18,18 +18,13 @@ def rates(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
 
 
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """The same of (B, Z) diagonal Gaussians, (B,) in nats."""
-    return rates(mean, log_variance).sum(1)
-
-
 def kl_to_uniform(count: int, codes: int) -> float:
-    """KL of `count` discrete posteriors, each a single code, from the uniform prior over `codes` of them, in nats:
+    """KL of `count` discrete posteriors, each a single code, from the uniform prior over `codes` codes, in nats:
     log K for each, section 3.1 of https://arxiv.org/abs/1711.00937."""
     return count * math.log(codes)
 
 
 def active_units(mean: Tensor) -> Tensor:
-    """How many dimensions of posterior means (B, Z) vary over the images by more than 0.01: Burda et al. 2016,
-    https://arxiv.org/abs/1509.00519, section 5.2. A scalar; the others have collapsed to the prior."""
+    """Number () of units whose posterior mean (B, Z) has a variance over the batch above 0.01: Burda et al. 2016,
+    https://arxiv.org/abs/1509.00519, section 5.2. The other units have collapsed to the prior."""
     return (upcast(mean).var(0, correction=0) > ACTIVE).sum()

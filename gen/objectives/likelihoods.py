@@ -1,7 +1,7 @@
 """Likelihoods of an image given a decoder's output. They alone know how images in [-1, 1] map to their own scale.
 
-A function is one equation; a `PixelLikelihood` joins it to what it holds: nothing, a variance fitted to the data, or
-one that is learned; a `Distortion` is the setting that builds one.
+A function is one equation. A `PixelLikelihood` is a module that computes one, and holds a variance if it needs one:
+fixed, fitted to the data, or learned. A `Distortion` is the setting that builds such a module.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gen.checks import at_least
 from gen.objectives.precision import upcast
 from gen.phase import Batch
 
-FIT_DRAWS = 16  # draws from which a variance is set
+FIT_DRAWS = 16  # training batches to which a variance is fitted
 
 
 def bernoulli(logits: Tensor, image: Tensor) -> Tensor:
-    """Negative log-likelihood (B,) in nats of independent Bernoulli pixels, for which the grey values (x + 1) / 2 of
-    `image` (B, C, H, W) in [-1, 1] stand: appendix C.1 of https://arxiv.org/abs/1312.6114."""
+    """Negative log-likelihood (B,) in nats of independent Bernoulli pixels. The grey values (x + 1) / 2 of `image`
+    (B, C, H, W) in [-1, 1] stand in for their 0 and 1: appendix C.1 of https://arxiv.org/abs/1312.6114."""
     grey = (upcast(image) + 1) / 2
     logits = upcast(logits).view_as(grey)
     return F.binary_cross_entropy_with_logits(logits, grey, reduction="none").flatten(1).sum(1)
@@ -53,8 +53,8 @@ def softly_above(least: float, value: Tensor) -> Tensor:
 class PixelLikelihood(nn.Module):
     """Independent pixels given a decoder's output (B, numbers * C, H, W), or the same flattened."""
 
-    density: str  # name of what is measured in nats
-    numbers = 1  # that the decoder emits for each of the image
+    density: str  # name of p(x|z), or of the distortion in its place
+    numbers = 1  # how many the decoder emits for each number of the image
 
     @abstractmethod
     def distortion(self, output: Tensor, image: Tensor) -> Tensor:
@@ -65,11 +65,11 @@ class PixelLikelihood(nn.Module):
         """The expected image, in [-1, 1], (B, C, H, W) or flattened as `output` is."""
 
     def fit(self, draw: Callable[[int], Batch]) -> None:
-        """Sets what is fitted to the training images: as it stands, nothing."""
+        """Fits to training images what is not learned by gradient; by default nothing."""
 
 
 class BernoulliPixels(PixelLikelihood):
-    """The decoder emits logits. On grey values not a normalised density: figures compare with one another only."""
+    """The decoder emits logits. On grey values this is no normalised density: figures compare only with one another."""
 
     density = "bernoulli"
 
@@ -81,7 +81,7 @@ class BernoulliPixels(PixelLikelihood):
 
 
 class SquaredErrorPixels(PixelLikelihood):
-    """The decoder emits pixels in [-0.5, 0.5]. A distortion that is no likelihood."""
+    """The decoder emits pixels in [-0.5, 0.5]. This distortion is no likelihood."""
 
     density = "mse"
 
@@ -125,10 +125,8 @@ class GaussianPixels(PixelLikelihood):
 
 
 class FittedGaussianPixels(GaussianPixels):
-    """Its variance is that of the pixels of `FIT_DRAWS` training batches about their mean, all taken together.
-
-    1 until it is fitted.
-    """
+    """The variance is that of all pixels of `FIT_DRAWS` training batches together, about their common mean. It is 1
+    until `fit` is called."""
 
     def hold(self) -> None:
         self.register_buffer("log_variance", torch.zeros(()))
@@ -140,7 +138,7 @@ class FittedGaussianPixels(GaussianPixels):
 
 
 class LearnedGaussianPixels(GaussianPixels):
-    """Its variance is a parameter: https://arxiv.org/abs/2006.13202, section 3."""
+    """The variance is a parameter: https://arxiv.org/abs/2006.13202, section 3."""
 
     def hold(self) -> None:
         self.log_variance = nn.Parameter(torch.zeros(()))
@@ -150,7 +148,7 @@ class LearnedGaussianPixels(GaussianPixels):
 
 
 class OwnGaussianPixels(GaussianPixels):
-    """The decoder emits each pixel's log-variance too, after all the means."""
+    """The decoder emits a log-variance for each pixel too, after all the means."""
 
     numbers = 2
 
@@ -175,7 +173,7 @@ class Variance(ABC):
 
 @dataclass(frozen=True)
 class FixedVariance(Variance):
-    """It is given."""
+    """A fixed variance."""
 
     deviation: float = 1.0  # the standard deviation on the scale [-1, 1]
 
@@ -188,9 +186,9 @@ class FixedVariance(Variance):
 
 @dataclass(frozen=True)
 class DataVariance(Variance):
-    """It is that of the training pixels."""
+    """One variance for all pixels, that of the training images."""
 
-    least_deviation: float = 0.005  # below which it does not fall (2006.13202: exp(-6) on [0, 1])
+    least_deviation: float = 0.005  # the standard deviation stays above it (2006.13202: exp(-6) on [0, 1])
 
     def __post_init__(self) -> None:
         at_least("least_deviation", self.least_deviation, 1e-4)
@@ -201,7 +199,7 @@ class DataVariance(Variance):
 
 @dataclass(frozen=True)
 class SharedVariance(DataVariance):
-    """It is one learned number."""
+    """One variance for all pixels, learned."""
 
     def build(self, tanh: bool) -> GaussianPixels:
         return LearnedGaussianPixels(tanh, self.least_deviation)
@@ -209,7 +207,7 @@ class SharedVariance(DataVariance):
 
 @dataclass(frozen=True)
 class PixelVariance(DataVariance):
-    """The decoder emits one for each pixel."""
+    """A variance for each pixel, which the decoder emits."""
 
     def build(self, tanh: bool) -> GaussianPixels:
         return OwnGaussianPixels(tanh, self.least_deviation)
@@ -220,7 +218,7 @@ Variance.kinds = {"fixed": FixedVariance, "data": DataVariance, "shared": Shared
 
 @dataclass(frozen=True)
 class Distortion(ABC):
-    """What an image and a decoder's output differ by. Figures in nats of different kinds do not compare."""
+    """How an image and a decoder's output are compared. Figures in nats of different kinds do not compare."""
 
     kinds: ClassVar[Mapping[str, type[Distortion]]]
     in_nats: ClassVar[bool] = True  # whether it is a likelihood
@@ -237,7 +235,7 @@ class Density(Distortion):
 
 @dataclass(frozen=True)
 class Bernoulli(Density):
-    """Independent Bernoulli variables, for which grey values stand."""
+    """Independent Bernoulli pixels; grey values stand in for their 0 and 1."""
 
     def build(self) -> PixelLikelihood:
         return BernoulliPixels()
@@ -245,7 +243,7 @@ class Bernoulli(Density):
 
 @dataclass(frozen=True)
 class Gaussian(Density):
-    """Independent Gaussians."""
+    """Independent Gaussian pixels."""
 
     variance: Variance = field(default_factory=PixelVariance)
     tanh: bool = False  # whether the mean is the tanh of what the decoder emits
@@ -256,7 +254,7 @@ class Gaussian(Density):
 
 @dataclass(frozen=True)
 class SquaredError(Distortion):
-    """The squared error."""
+    """The squared error, which is no likelihood."""
 
     in_nats = False
 

@@ -1,4 +1,4 @@
-"""What a person sees of a model: one picture a kind, one kind a capability."""
+"""Pictures of what a model can do. Each kind of picture needs a capability of the model."""
 
 from gen.pictures.kinds import KINDS, Kind, Scene, choose_kinds, grids, paint
 

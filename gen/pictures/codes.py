@@ -15,12 +15,12 @@ if TYPE_CHECKING:  # takes a second to import, and a process that trains plots n
     from torch import Tensor
 
 Array = NDArray[Any]
-NEIGHBOURS = 15  # of UMAP, its own default
-LEAST = 8  # codes from which on UMAP has neighbours to go by
+NEIGHBOURS = 15  # that UMAP looks at: its own default
+LEAST = 8  # codes: fewer have too few neighbours for UMAP
 
 
 def use_map(vectors: Array, counts: Array, caption: str) -> Figure:
-    """Codebook vectors (K, D) in the plane, coloured by the use `counts` (K,); those never used are hollow."""
+    """Codebook vectors (K, D) in the plane, coloured by the use `counts` (K,); codes that are never used are hollow."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
@@ -43,7 +43,7 @@ def use_map(vectors: Array, counts: Array, caption: str) -> Figure:
 
 
 def use_histogram(counts: Tensor, caption: str) -> Figure:
-    """A bar a code, the most used first, of the use `counts` (K,)."""
+    """A histogram of the use `counts` (K,): one bar a code, the most used first."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -64,8 +64,8 @@ def use_histogram(counts: Tensor, caption: str) -> Figure:
 
 
 def in_the_plane(vectors: Array) -> tuple[Array, str]:
-    """Points (K, 2) for vectors (K, D), and what found them: UMAP (McInnes et al. 2018) if umap-learn is installed and
-    there are codes enough, else the first two principal components."""
+    """Points (K, 2) for vectors (K, D), and the method that found them: UMAP (McInnes et al. 2018) if umap-learn is
+    installed and there are codes enough, else PCA, the first two principal components."""
     if len(vectors) >= LEAST and importlib.util.find_spec("umap"):
         from umap import UMAP
 

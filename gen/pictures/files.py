@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # takes a second to import, and a process that trains plots n
     from matplotlib.figure import Figure
 
 SIDE = 800  # least pixels of a picture's longer side
-FRAME, PAUSE = 120, 800  # milliseconds that a frame, and the first and the last, stand
+FRAME, PAUSE = 120, 800  # milliseconds that a frame is shown, and the first and the last frame
 
 
 def tile(images: Tensor, columns: int) -> Tensor:
@@ -58,7 +58,7 @@ def gif(frames: Sequence[Tensor]) -> bytes:
 
 
 def enlarge(picture: Tensor) -> Image.Image:
-    """A picture (C, H, W) in [-1, 1], grey or in colour, each pixel a square of pixels."""
+    """An image of a picture (C, H, W) in [-1, 1], grey or in colour, each pixel drawn as a square of pixels."""
     array = to_uint8(picture).cpu().permute(1, 2, 0).numpy()
     image = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
     scale = max(1, -(-SIDE // max(image.size)))

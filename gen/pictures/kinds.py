@@ -29,22 +29,22 @@ from gen.pictures import codes, files
 
 COUNT = 64  # images in a grid of fakes or reconstructions
 STEPS = 10  # images on a line between two latents, both ends among them
-PAIRS = tuple((place, place + 1) for place in range(0, 10, 2))  # places in a mixture of the images; a line joins each
+PAIRS = tuple((place, place + 1) for place in range(0, 10, 2))  # places in the mixture of the images
 MANIFOLD = 20  # quantiles a side of the manifold
-CLASSES, OF_A_CLASS = 20, 10  # rows at most, and fakes in each
-PASS = 500  # images a step of a pass over the split
+CLASSES, OF_A_CLASS = 20, 10  # most classes that get a row, and fakes in a row
+PASS = 500  # images a step of a pass over the whole split
 NOISE = 0x70696374  # the pictures' own seed: the same latents at every tick
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The real images that a picture is drawn from, and where."""
+    """The real images that a picture needs, and the device on which it is drawn."""
 
     dataset: Dataset
     device: torch.device
     dtype: torch.dtype = torch.float32
     split: str = "test"
-    pairs: Sequence[tuple[int, int]] = ()  # rows of the split whose latents a line joins; none: the first of a mixture
+    pairs: Sequence[tuple[int, int]] = ()  # rows of the split whose latents a line joins; none: some, always the same
 
     def __post_init__(self) -> None:
         for number in {number for pair in self.pairs for number in pair}:
@@ -60,7 +60,7 @@ class Scene:
 
     @property
     def ends(self) -> Sequence[tuple[int, int]]:
-        """The pairs asked for, or else the first ones of a mixture of the split."""
+        """The pairs that were asked for, else some from the beginning of the split's mixture (`gen.data.stream`)."""
         order = mixture(len(self)).tolist()
         return self.pairs or [(order[first], order[last]) for first, last in PAIRS if last < len(order)]
 
@@ -70,12 +70,12 @@ class Scene:
 
     @property
     def count(self) -> int:
-        """Images in the column "image": not all of the split, where most have no label."""
+        """Images in the column "image": not all of the split, if most lie in "unlabelled"."""
         return self.dataset.count(self.split, "image")
 
     @property
     def images(self) -> str:
-        """What the real images are called."""
+        """The real images in words, for captions."""
         return f"{self.count:,} {self.split} images of {self.dataset.name}"
 
 
@@ -88,11 +88,11 @@ class Kind:
     draw: Callable[[Any, Scene], bytes]  # of a model with the capability, in evaluation mode
     suffix: str = "png"
     cheap: bool = False  # drawn during training too
-    fits: Callable[[Any], bool] = lambda model: True  # whether a model with the capability can be drawn
+    fits: Callable[[Any], bool] = lambda model: True  # whether a model with the capability can be drawn so
     shows: Callable[[Any], str] = lambda model: ""  # what lies where in the picture
 
     def has_pairs(self, model: Model) -> bool:
-        """Whether a scene's pairs of images tell what is drawn: of a model without an encoder latents are drawn."""
+        """Whether it joins the pairs of images of a scene. A model without an encoder draws latents instead."""
         return self.capability is Interpolates and has(model, Encodes)
 
 
@@ -103,9 +103,9 @@ def grids(
     split: str = "test",
     failed: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and PNG file of each cheap kind that `model`, in evaluation mode, allows. One that cannot be drawn is told
-    to `failed`, with its reason, and the others are drawn: nobody's run ends for a picture. Without it the error is
-    raised."""
+    """Name and PNG file of each cheap kind that `model`, in evaluation mode, allows. A picture that cannot be drawn is
+    told to `failed`, with the reason, and the others are drawn, so that no run ends for a picture. Without `failed` the
+    error is raised."""
     scene = Scene(dataset, device, next(model.parameters()).dtype, split)
     for kind in KINDS:
         if not kind.cheap or not has(model, kind.capability):
@@ -123,7 +123,7 @@ def grids(
 
 
 def choose_kinds(model: Model, names: Sequence[str] = ()) -> list[Kind]:
-    """The kinds that can be drawn of `model`; if `names` are given, those. ValueError if one cannot (names all)."""
+    """The kinds that can be drawn of `model`, or of these `names`. ValueError if one cannot (names those that can)."""
     kinds = {kind.name: kind for kind in KINDS if has(model, kind.capability) and kind.fits(model)}
     for name in names:
         if name not in kinds:
@@ -148,7 +148,7 @@ def fakes_beside_real(model: Imitates, scene: Scene) -> bytes:
 
 
 def sources_over_translations(model: Translates, scene: Scene) -> bytes:
-    """Each row of 16 images of one column stands over the row of what they were turned into."""
+    """Each row of 16 images of one column stands over the row of their translations."""
     batch = scene.some(COUNT)
     made = model.imitate(batch)
     return files.png(files.beside([over(batch[source], made[column]) for column, source in model.sources.items()]))
@@ -162,7 +162,7 @@ def originals_over_reconstructions(model: Reconstructs, scene: Scene) -> bytes:
 
 
 def over(above: Tensor, below: Tensor) -> Tensor:
-    """One picture (C, H', W') of images (64, C, H, W): rows of 16 of the first over rows of the second."""
+    """One picture (C, H', W') of images (64, C, H, W): rows of 16 of `above`, each over its row of 16 of `below`."""
     parts = (above.expand_as(below), below)  # a grey image may stand over one in colour
     rows = torch.stack([part.reshape(-1, 16, *below.shape[1:]) for part in parts], dim=1)  # (4, 2, 16, C, H, W)
     return files.tile(rows.flatten(0, 2), 16)
@@ -194,13 +194,13 @@ def line_rows(model: Interpolates, scene: Scene) -> bytes:
 
 
 def line_frames(model: Interpolates, scene: Scene) -> bytes:
-    """The same lines, all pairs side by side, a frame a step."""
+    """The lines of `line_rows` as an animation: one frame a step, all pairs side by side."""
     lines, _ = along_the_lines(model, scene)
     return files.gif([files.tile(step, len(step)) for step in lines.unbind(1)])
 
 
 def along_the_lines(model: Interpolates, scene: Scene) -> tuple[Tensor, Tensor]:
-    """Images (P, steps, C, H, W) along the lines, and the originals (P, 2, C, H, W) at their ends."""
+    """Images (P, steps, C, H, W) along the lines between the pairs of a scene, and those pairs (P, 2, C, H, W)."""
     batch = scene.rows(torch.tensor(scene.ends).flatten())
     originals = batch["image"]
     return model.interpolate(batch, STEPS), originals.view(-1, 2, *originals.shape[1:])
@@ -238,7 +238,7 @@ def use(model: Quantises, scene: Scene) -> Tensor:
 
 
 def rows_of_classes(model: Conditional) -> str:
-    """Which classes have rows."""
+    """What lies where in the picture of classes, and which classes have a row."""
     left = f", classes 0 to {CLASSES - 1} of {model.classes}" if model.classes > CLASSES else ""
     return f"a real image, then its class's fakes{left}"
 

@@ -1,1 +1,1 @@
-"""Which runs go on: values in, values out. No Ray, no files, no clock."""
+"""Which runs of a search go on: values in, values out. No Ray, no files, no clock."""

@@ -1,6 +1,7 @@
 """Asynchronous successive halving (Li et al. 2018, https://arxiv.org/abs/1810.05934): which runs go on at a rung.
 
-Reports go in and decisions come out. What was decided before is enough to rebuild the rungs.
+A rung is an epoch at which runs are compared. Reports go in and decisions come out; earlier decisions are enough to
+rebuild the rungs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from gen.checks import at_least
 
 Merit = tuple[float, float]
-"""What is compared at a rung, the larger the better: the value, signed, and among equal values minus the seconds."""
+"""What runs are compared by, the larger the better: the value, negated where small is good, then minus the seconds."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Report:
     tick: int
     epoch: float
     value: float | None  # the best so far of the figure that steers: a late collapse does not hide a good model
-    last: float | None  # that figure as it is now: one that is not finite ends the run
+    last: float | None  # that figure at this tick: the run ends if it is not finite
     seconds: float  # what the run has cost so far: training and evaluation, over all attempts
 
     @property
     def finite_value(self) -> float:
-        """The value; NaN where it, or the figure as it is now, is not finite."""
+        """The value; NaN if it, or `last`, is not finite."""
         if self.value is None or self.last is None or not math.isfinite(self.last):
             return math.nan
         return float(self.value) if math.isfinite(self.value) else math.nan
@@ -55,9 +56,9 @@ class Halving:
     """The rungs of a search, and which runs stand on them.
 
     A report is compared at the highest rung that its epoch has reached, with the runs that stand there already. The run
-    goes on if it is no worse than the cutoff, which about one in `reduction` of them reaches; of two equal values the
-    one that took fewer seconds is better, for a search's budget is time. A run is compared once a rung, and what was
-    decided before, by whatever attempt, stands.
+    goes on if it is no worse than the cutoff, which about one run in `reduction` reaches. Of two runs with equal values
+    the one that took fewer seconds is better, for a search's budget is time. A run is compared once a rung; `history`
+    are the decisions of earlier attempts, which stand.
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class Halving:
                 self.stopped[past.run] = past.epoch
 
     def decide(self, report: Report, ended: bool = False) -> Decision | None:
-        """What is decided about a run that reports, and is to be put on record; None where there is nothing to decide,
-        between rungs or because it was decided before. A run that `ended` by itself is compared too, for the others."""
+        """The decision about a run that reports, for the caller to record; None between rungs, and for a run that was
+        stopped or compared before. A run that `ended` by itself is compared too: the others' cutoff depends on it."""
         if report.run in self.stopped:
             return None
         value, merit = report.finite_value, self.merit(report.finite_value, report.seconds)
@@ -111,18 +112,18 @@ class Halving:
         )
 
     def goes_on(self, report: Report) -> bool:
-        """Whether a run that reported goes on. One that was stopped does so up to the epoch of its stop: it is trained
-        again up to there after a kill."""
+        """Whether a run that reported goes on. A stopped run goes on up to the epoch of its stop: after a kill it is
+        trained again up to there."""
         return report.epoch < self.stopped.get(report.run, math.inf)
 
     def merit(self, value: float, seconds: float) -> Merit:
-        """What is compared of a run: a value that is not finite is worse than all that are."""
+        """What a run is compared by: a value that is not finite is worse than all finite ones."""
         return (self.sign * value if math.isfinite(value) else -math.inf, -seconds)
 
 
 def rungs(epochs: int, grace: int, reduction: int) -> list[int]:
     """The epochs at which runs are compared, the highest first: `grace` times each power of `reduction`, up to the
-    budget of `epochs`. ValueError where there would be no end of them."""
+    budget of `epochs`. ValueError if there were no end of them."""
     at_least("grace", grace, 1)
     at_least("reduction", reduction, 2)
     found: list[int] = []
@@ -134,12 +135,12 @@ def rungs(epochs: int, grace: int, reduction: int) -> list[int]:
 
 
 def cutoff(standing: Mapping[str, Merit], reduction: int) -> Merit | None:
-    """The merit that a run must have to go on from a rung where others stand already: about one in `reduction` of them
-    has it. It lies at the percentile 100 * (1 - 1 / reduction) of theirs, interpolated between two neighbours; None
-    where none of them has a finite value.
+    """The merit that a run must reach to go on from a rung: the percentile 100 * (1 - 1 / reduction) of the merits of
+    the runs that stand there already, which about one in `reduction` reaches. It is interpolated between two merits;
+    None if no run there has a finite value.
 
-    Runs whose value is not finite stand with the worst that is: as a huge number they would drag the cutoff down to
-    themselves by interpolation, and the next run would go on whatever its value.
+    Runs whose value is not finite count with the worst finite merit. A huge number in its place would drag the cutoff
+    down by interpolation, and the next run would go on whatever its value.
     """
     finite = sorted(merit for merit in standing.values() if math.isfinite(merit[0]))
     if not finite:

@@ -1,4 +1,4 @@
-"""A run is what its settings say, and stays it in a version that has more of them."""
+"""Its settings name a run, and the name stays the same in a version that has more settings."""
 
 from __future__ import annotations
 

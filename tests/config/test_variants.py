@@ -1,6 +1,7 @@
-"""Every kind of every variant of the zoo, found by a walk over its configs: chosen by name, told by name, set by field.
+"""Every kind of every variant of the zoo, found by a walk over its configs: a kind is chosen by its name, shown by its
+name, and changed by its fields.
 
-And settings by the names that earlier versions gave them.
+And settings under the names that earlier versions gave them.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from gen.config import DataConfig
 from gen.data.dataset import Dataset, check_needs, open_dataset
 from gen.data.raw import Raw, Source
 from gen.data.sources import SOURCES
+from tests.conftest import GIVE_UP
 
 SPLITS = ("train", "validation", "test")
 
@@ -172,7 +173,7 @@ print(open_dataset(DataConfig("digits"), cache=str(Path(sys.argv[1]) / "cache"))
 def test_two_processes_at_once_build_one_cache(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TOGETHER, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=120)[0].strip() for process in both] == ["6e4ed430248d14b0"] * 2
+    assert [process.communicate(timeout=GIVE_UP)[0].strip() for process in both] == ["6e4ed430248d14b0"] * 2
     assert (tmp_path / "builds").read_text() == "built "
 
 

@@ -1,4 +1,4 @@
-"""Loaders, on small files in the true formats, and on the real MNIST where it lies beside the repository."""
+"""Loaders, on small files in the true formats, and on the real MNIST if it lies beside the repository."""
 
 import functools
 import gzip

@@ -1,13 +1,16 @@
-"""The tests of a device, with the CPU as the device: so they do not rot where there is no GPU."""
+"""The tests of a device with the CPU as the device, so that they do not rot where there is no GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.gpu import bodies, rates
 from tests.seams.house import ALL, CPU, data_of, small, stepper
@@ -33,23 +36,47 @@ class Watched(bodies.SameNoise):
         return made
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """What a run's beginning gives."""
+
+    logs: dict[str, float]
+    tensors: dict[str, Tensor]  # weights, buffers and images
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, Begun)
+        assert self.tensors.keys() == other.tensors.keys()
+        alike = all(torch.equal(value, other.tensors[name]) for name, value in self.tensors.items())
+        return alike and self.logs == other.logs
+
+
+def begin(entry: str, mode: AbstractContextManager[Any], noise: int = 0) -> Begun:
+    """A step of a run, and images after it. From the same weights and the same draw, whatever seed its noise has."""
+    run = stepper(small(entry), data_of(entry))
+    run.seed = noise
+    with mode:
+        run.fit()
+        run.advance()
+        with run.evaluating() as model, torch.no_grad():
+            torch.manual_seed(noise)
+            made = bodies.images_of(model, run.stream.rows(0, 0, 8))
+    return Begun(run.take_logs(), {**run.model.state_dict(), **made})
+
+
 @pytest.mark.parametrize("entry", ALL)
 def test_every_draw_is_the_cpu_s_and_the_same(entry: str) -> None:
     """Otherwise two devices would be compared at unlike noise."""
-    logs, weights = [], []
-    for mode in (Watched(), bodies.whole()):
-        run = stepper(small(entry), data_of(entry))
-        with mode:
-            run.fit()
-            run.advance()
-            with run.evaluating() as model, torch.no_grad():
-                bodies.images_of(model, run.stream.rows(0, 0, 8))
-        if isinstance(mode, Watched):
-            assert mode.drawn
-        logs.append(run.take_logs())
-        weights.append(run.model.state_dict())
-    assert logs[0] == logs[1]
-    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    watched = Watched()
+    plain = begin(entry, bodies.whole())
+    assert begin(entry, watched) == plain
+    if begin(entry, bodies.whole(), noise=1) != plain:
+        assert watched.drawn, "its noise was drawn, and the mode saw nothing"
+
+
+def test_noise_that_is_drawn_tells() -> None:
+    """Otherwise the test above would ask nothing of the entries that have some."""
+    for entry in SOME:
+        assert begin(entry, bodies.whole(), noise=1) != begin(entry, bodies.whole())
 
 
 @pytest.mark.parametrize("entry", SOME)

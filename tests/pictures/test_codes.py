@@ -1,4 +1,4 @@
-"""Plots of a codebook, told from the artists that matplotlib holds."""
+"""Plots of a codebook, checked by the artists of the matplotlib figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each kind of picture shows what its docstring says, told from its pixels."""
+"""Each kind of picture shows what its docstring says, checked by its pixels."""
 
 from __future__ import annotations
 

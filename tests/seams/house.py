@@ -1,4 +1,4 @@
-"""Runs of the toy games and of the zoo through the house, on the data that each needs."""
+"""Runs of the toy games and of the zoo's entries through the whole house, each on data that it can train on."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def small(entry: str, dataset: Dataset | None = None, **settings: Any) -> RunCon
 
 
 def size_of(entry: str) -> int:
-    """Pixels a side of the images that the entry gets."""
+    """Pixels a side of the images that the entry is tested on."""
     return tiny(ALL[entry]).data.size or 8
 
 

@@ -1,4 +1,4 @@
-"""Successive halving by itself, against Ray's own and against what was recorded of it."""
+"""Successive halving alone, against Ray's own and against decisions that were recorded."""
 
 import math
 

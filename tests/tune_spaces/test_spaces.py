@@ -1,14 +1,17 @@
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
+from ray.tune.search.sample import Categorical, Domain, Integer
 
 from gen.config import flat, is_variant, override, to_tree
-from gen.metrics.table import direction
+from gen.metrics.table import direction, is_known
 from gen.optimizers import Optimizer
 from gen.phase import Shape
 from gen.zoo import ZOO, buildable
@@ -16,8 +19,10 @@ from tests.fixtures.examples import examples
 from tests.fixtures.variants import variants
 from tune_spaces import Space, check_objective, draw, extend, pin, space_for
 from tune_spaces.space import is_covered
+from tune_spaces.spaces import SPACES
 
-ENTRIES = sorted(ZOO)
+ENTRIES = sorted(name for name, config in ZOO.items() if config.family in SPACES)  # a family may have no space yet
+MANY = 200  # draws: two kinds of equal chance are both among them
 SEEDS = st.integers(0, 2**32)
 INDICES = st.integers(0, 10_000)
 
@@ -37,20 +42,55 @@ def test_every_draw_is_a_valid_config_of_plain_values_and_a_pure_function(name, 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_draws_differ_and_the_smallest_budget_reaches_a_rung(name):
+    """As many of them as there are to choose from: a space may have few."""
     space = space_for(ZOO[name])
     draws = [draw(space, 0, index) for index in range(space.samples)]
-    assert len({json.dumps(one, sort_keys=True) for one in draws}) == space.samples
-    assert draw(space, 1, 0) != draws[0]
+    if math.isinf(there_are := count(space.keys)):
+        assert len(texts(draws)) == space.samples
+        assert draw(space, 1, 0) != draws[0]
+    elif there_are > 1:
+        one, other = ([draw(space, seed, index) for index in range(MANY)] for seed in (0, 1))
+        assert 1 < len(texts(one)) <= there_are
+        assert one != other
     phases = buildable(ZOO[name]).model.build(Shape(1, ZOO[name].data.size or 8, 10)).phases()
     assert 1 <= space.grace * space.reduction <= space.max_epochs or not phases  # one fit, which nothing stops early
     for one in draws[:4]:
         override(buildable(ZOO[name]), one).model.build(Shape(1, ZOO[name].data.size or 8, 10))
 
 
+def count(value):
+    """How many values there are to draw from: infinitely many of real numbers that have no step."""
+    if isinstance(value, Categorical):
+        return sum(count(choice) for choice in value.categories)
+    if isinstance(value, Domain):
+        step = getattr(value.get_sampler(), "q", isinstance(value, Integer))
+        return (value.upper - value.lower) // step + 1 if step else math.inf
+    return math.prod(count(inner) for inner in value.values()) if isinstance(value, Mapping) else 1
+
+
+def texts(draws):
+    return {json.dumps(one, sort_keys=True) for one in draws}
+
+
+def test_a_space_of_few_choices_is_counted():
+    within = tune.choice([{"update": "ema", "decay": tune.choice([0.9, 0.99])}, {"update": "loss"}])
+    assert count({"model.codebook": within, "train.batch": tune.choice([32, 64])}) == 6
+    assert count({"train.batch": tune.choice([32, 64]), "model.beta": tune.uniform(0, 1)}) == math.inf
+    assert 3 <= count({"model.depth": tune.randint(1, 4)}) <= 4  # the last is left out
+    assert count({"model.beta": tune.quniform(0, 1, 0.25)}) == 5
+    assert count({"model.beta": tune.sample_from(lambda spec: 1)}) == math.inf
+    assert count({}) == 1
+
+
 @pytest.mark.parametrize("name", ENTRIES)
-def test_small_is_good_of_what_ranks_and_the_metric_alone_says_so(name):
-    assert direction(space_for(ZOO[name]).metric) == "min"
+def test_the_metric_alone_says_what_is_good_of_what_ranks(name):
+    assert is_known(space_for(ZOO[name]).metric)
     assert not {"mode", "scales"} & {field.name for field in dataclasses.fields(Space)}
+
+
+def test_small_is_good_of_bounds_errors_and_distances():
+    for metric in ("bound/images", "mse/reconstructions", "frechet/fakes"):
+        assert direction(metric) == "min"
 
 
 def test_the_choices_that_the_project_compares_are_all_drawn():
@@ -97,7 +137,7 @@ def test_the_codebooks_decay_is_drawn_only_where_it_means_something():
 def test_pinning_or_adding_a_key_leaves_the_other_draws_alone(name, index, data):
     space = space_for(ZOO[name])
     drawn = draw(space, 0, index)
-    key = data.draw(st.sampled_from(sorted(drawn)))
+    key = data.draw(st.sampled_from(sorted(drawn) or ["seed"]))  # a space may be empty, for users to fill
     left = {
         other: value for other, value in drawn.items() if not is_covered(other, [key])
     }  # a kind goes with its fields
@@ -163,7 +203,7 @@ def test_every_kind_of_every_variant_can_be_searched(name):
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_pinning_a_kind_alone_leaves_its_fields_to_the_search(name):
-    """As --set does that says what is in force; a field that is set by itself is no longer drawn."""
+    """As --set does, which says what is in force; a field that is set by itself is no longer drawn."""
     space = space_for(ZOO[name])
     for key in variants(ZOO[name]):
         fields = {other for other in space.keys if other.startswith(f"{key}.")}
@@ -200,7 +240,19 @@ def test_a_draw_may_be_of_the_form_that_json_has():
         ({"entry": "vqvae"}, r"unknown setting entry"),
         ({"model": "3"}, r"model is a group of settings"),
         ({"model.likelihood": "gaussian,mse"}, r"model.likelihood='mse' is not known; allowed: bernoulli, gaussian"),
-        ({"model.likelihood.tanh": "true,false"}, r"model.likelihood.tanh is a setting of gaussian, and model.likelih"),
+        (
+            {"model.likelihood.tanh": "true,false"},
+            r"^model.likelihood.tanh is a setting of gaussian, .* is bernoulli: .* by --set model.likelihood=gaussian$",
+        ),
+        (
+            {"model.likelihood": "gaussian", "model.likelihood.tanh": "true,false"},
+            r"tanh is a setting of gaussian, .*=gaussian and leave --search model.likelihood out$",
+        ),
+        (
+            {"model.likelihood.tanh": "true,false", "model.likelihood": "gaussian,bernoulli"},
+            r"tanh is a setting of gaussian, .*=gaussian and leave --search model.likelihood out$",
+        ),
+        ({"model.likelihood": "gaussian", "model.likelihood.tahn": "true"}, r"^unknown setting model.likelihood.tahn"),
     ],
 )
 def test_extending_by_what_is_not_there_is_refused(choices, message):
@@ -208,8 +260,29 @@ def test_extending_by_what_is_not_there_is_refused(choices, message):
         extend(space_for(ZOO["vae_mlp"]), choices)
 
 
+def test_what_the_refusal_of_a_field_beside_its_kinds_tells_works():
+    """Also where the kind in force has the field, and not all kinds that are searched do."""
+    space, choices = space_for(ZOO["lsgan_mlp"]), {"model.objective": "least_squares,wasserstein"}
+    with pytest.raises(
+        ValueError, match=r"model.objective is wasserstein: .* by --set model.objective=least_squares and"
+    ):
+        extend(space, {**choices, "model.objective.a": "0,1"})
+    chosen = override(ZOO["gan_mlp"], {"model.objective": "least_squares"})  # as --set does
+    told = extend(pin(replace(space_for(chosen), config=chosen), ["model.objective"]), {"model.objective.a": "0,1"})
+    assert {draw(told, 0, index)["model.objective.a"] for index in range(20)} == {0.0, 1.0}
+
+
+def test_a_field_that_all_kinds_have_is_searched_beside_them():
+    choices = {"model.optimizer": "adam,rmsprop", "model.optimizer.rate": "0.1,0.2"}
+    space = extend(space_for(ZOO["vae_mlp"]), choices)
+    drawn = {(one["model.optimizer"], one["model.optimizer.rate"]) for one in (draw(space, 0, n) for n in range(60))}
+    assert drawn == {("adam", 0.1), ("adam", 0.2), ("rmsprop", 0.1), ("rmsprop", 0.2)}
+
+
 def test_a_family_without_a_space_is_refused():
-    with pytest.raises(ValueError, match=r"family 'flow' has no search space; those with one: gan, prior_gmm, "):
+    with pytest.raises(
+        ValueError, match=f"family 'flow' has no search space; those with one: {', '.join(sorted(SPACES))}"
+    ):
         space_for(replace(ZOO["vae_mlp"], family="flow"))
 
 

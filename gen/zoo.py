@@ -24,17 +24,76 @@ from gen.models.gan import GAN
 from gen.models.prior_gmm import MixturePrior
 from gen.models.prior_pixelcnn import PixelCNNPrior
 from gen.models.prior_vae import VAEPrior
+from gen.nets.adversarial import Perceptrons
 from gen.nets.codebook import Codebook
 from gen.nets.conditioning import OneHot
-from gen.objectives.adversarial import LeastSquares, Wasserstein
+from gen.nets.dcgan import DCGAN, DCGAN28
+from gen.nets.labelled import OneHotLabel
+from gen.nets.norms import NoNorm, SpectralNorm
+from gen.objectives.adversarial import Hinge, LeastSquares, Wasserstein
 from gen.objectives.likelihoods import Bernoulli, DataVariance, Gaussian
-from gen.objectives.penalties import OneCentred
-from gen.optimizers import Adam
+from gen.objectives.penalties import Clipping, Dragan, OneCentred
+from gen.optimizers import Adam, RMSprop
 from gen.results.renamed import upgrade
 
 # a codebook has collapsed when less than a twentieth of its codes is used
 RECONSTRUCTIONS = EvaluateConfig(metric="mse/reconstructions", floor="used/images", least=0.05)
 DEEP = vae.VAE.Config(latent=15, networks=vae.Dense(width=400, depth=3, halving=False))
+
+SMALL_GAN = Perceptrons(generator_width=256, critic_width=128, depth=1, slope=0.2, generator_slope=0.2)
+DCGAN_ADAM, WGAN_ADAM = Adam(rate=2e-4, beta1=0.5), Adam(rate=1e-4, beta1=0.0, beta2=0.9)
+DCGAN_GAN = GAN.Config(
+    latent=100, networks=DCGAN(), generator_optimizer=DCGAN_ADAM, critic_optimizer=DCGAN_ADAM
+)  # Radford et al. 2015
+WGAN_GP = GAN.Config(
+    latent=128,
+    noise="normal",
+    walk="spherical",
+    networks=DCGAN(critic_norm=NoNorm()),
+    objective=Wasserstein(),
+    penalty=OneCentred(10.0),
+    repeats=5,
+    generator_optimizer=WGAN_ADAM,
+    critic_optimizer=WGAN_ADAM,
+)
+WGAN = replace(
+    DCGAN_GAN,
+    objective=Wasserstein(),
+    penalty=Clipping(0.01),
+    repeats=5,
+    generator_optimizer=RMSprop(rate=5e-5),
+    critic_optimizer=RMSprop(rate=5e-5),
+)
+GANS = (
+    RunConfig(
+        "gan_mlp_small",
+        "gan",
+        GAN.Config(latent=64, networks=SMALL_GAN),
+        train=TrainConfig(batch=128),
+        budget=Budget(epochs=50),
+    ),
+    RunConfig(
+        "dcgan_28",
+        "gan",
+        replace(DCGAN_GAN, latent=96, networks=DCGAN28()),
+        DataConfig(size=28),
+        train=TrainConfig(batch=128),
+        budget=Budget(epochs=30),
+    ),
+    *(
+        RunConfig(name, "gan", model, DataConfig(size=64), train=TrainConfig(batch=batch), budget=Budget(epochs=30))
+        for name, model, batch in (
+            ("dcgan", DCGAN_GAN, 128),
+            ("lsgan", replace(DCGAN_GAN, objective=LeastSquares()), 128),
+            ("dragan", replace(DCGAN_GAN, penalty=Dragan(10.0)), 128),
+            ("wgan_gp", WGAN_GP, 64),
+            ("wgan", WGAN, 64),
+            ("hinge", replace(DCGAN_GAN, networks=DCGAN(critic_norm=SpectralNorm()), objective=Hinge()), 128),
+            ("cdcgan", replace(DCGAN_GAN, conditioning=OneHotLabel()), 128),
+            ("cwgan_gp", replace(WGAN_GP, conditioning=OneHotLabel()), 64),
+        )
+    ),
+)
 
 ENTRIES = (
     RunConfig("vae_mlp", "vae", vae.VAE.Config(), train=TrainConfig(batch=64), budget=Budget(epochs=20)),
@@ -84,6 +143,7 @@ ENTRIES = (
         train=TrainConfig(batch=64),
         budget=Budget(epochs=100),
     ),
+    *GANS,
     RunConfig(
         "vqvae",
         "vqvae",
@@ -141,7 +201,8 @@ TINY = {
     "pca": 5,
     "points": 40,
 }  # the names of settings of size, and their values in tests
-TINY_SIZES = {"vae_conv_bn": 32, "vqvae_bn": 32}  # pixels a side in tests; other entries keep their size
+TINY_SIZES = {"vae_conv_bn": 32, "vqvae_bn": 32}  # pixels a side in tests; other entries keep their size ...
+TINY_SIZES |= {config.entry: 16 for config in GANS if config.data.size}  # ... and convolutional games have the least
 
 
 def entry(name: str) -> RunConfig:

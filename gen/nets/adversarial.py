@@ -1,29 +1,41 @@
-"""Pairs of a generator and a critic."""
+"""Kinds of networks for a generator and a critic."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import nn
 
 from gen.checks import at_least
 from gen.nets.mlp import mlp
+from gen.nets.norms import NoNorm, Norm
 from gen.phase import Shape
 
 
 @dataclass(frozen=True)
 class Adversaries(ABC):
-    """A kind of pair."""
+    """The networks of both players."""
 
     kinds: ClassVar[Mapping[str, type[Adversaries]]]
 
+    generator_norm: Norm = field(default_factory=NoNorm)  # of the generator's hidden layers
+    critic_norm: Norm = field(default_factory=NoNorm)  # of the critic's hidden layers, but for its first
+
     @abstractmethod
-    def build(self, shape: Shape, latent: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """Generator (B, latent) -> (B, C, H, W) in [-1, 1]; critic (B, C, H, W) -> (B, 1), whose last layer is
-        linear."""
+    def build(self, shape: Shape, latent: int, planes: int = 0) -> tuple[nn.Sequential, nn.Sequential]:
+        """Generator (B, latent) -> (B, C, H, W) in [-1, 1]; critic (B, C + planes, H, W) -> (B, 1), whose last layer is
+        an `nn.Linear`."""
+
+    def bound(self, generator: nn.Sequential, critic: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
+        """The two, with the weights bounded of which the norm says so."""
+        for network, norm in ((generator, self.generator_norm), (critic, self.critic_norm)):
+            for layer in network:
+                if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                    norm.bound(layer)
+        return generator, critic
 
 
 @dataclass(frozen=True)
@@ -34,21 +46,22 @@ class Perceptrons(Adversaries):
     critic_width: int = 256  # units of the critic's hidden layers (GAN: 240)
     depth: int = 2  # hidden layers of each network (GAN: 2)
     slope: float = 0.01  # of the critic's leaky ReLU below zero
+    generator_slope: float = 0.0  # of the generator's below zero; 0: ReLU
 
     def __post_init__(self) -> None:
         at_least("generator_width", self.generator_width, 1)
         at_least("critic_width", self.critic_width, 1)
         at_least("depth", self.depth, 1, 8)
         at_least("slope", self.slope, 0, 1)
+        at_least("generator_slope", self.generator_slope, 0, 1)
 
-    def build(self, shape: Shape, latent: int) -> tuple[nn.Sequential, nn.Sequential]:
+    def build(self, shape: Shape, latent: int, planes: int = 0) -> tuple[nn.Sequential, nn.Sequential]:
+        ups, downs = [self.generator_width] * self.depth, [self.critic_width] * self.depth
+        inputs = (shape.channels + planes) * shape.size**2
         generator = nn.Sequential(
-            *mlp([latent, *[self.generator_width] * self.depth, shape.pixels]),
+            *mlp([latent, *ups, shape.pixels], self.generator_slope, [self.generator_norm] * self.depth),
             nn.Tanh(),
             nn.Unflatten(1, (shape.channels, shape.size, shape.size)),
         )
-        critic = nn.Sequential(nn.Flatten(), *mlp([shape.pixels, *[self.critic_width] * self.depth, 1], self.slope))
-        return generator, critic
-
-
-Adversaries.kinds = {"mlp": Perceptrons}
+        norms = [NoNorm(), *[self.critic_norm] * (self.depth - 1)]
+        return self.bound(generator, nn.Sequential(nn.Flatten(), *mlp([inputs, *downs, 1], self.slope, norms)))

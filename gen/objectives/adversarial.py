@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
+from gen.checks import at_least
 from gen.objectives.precision import upcast
 
 
@@ -19,6 +21,8 @@ class Objective(ABC):
 
     kinds: ClassVar[Mapping[str, type[Objective]]]
     shift_free: ClassVar[bool] = False  # whether the critic's loss ignores a constant added to all of its outputs
+    idle_bias: ClassVar[str] = ""  # why the critic's last bias has no gradient; "": it has one
+    least: ClassVar[float] = 0.0  # the least value of the critic's loss; -inf: it has none
 
     @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -28,16 +32,44 @@ class Objective(ABC):
     def generator(self, fake: Tensor) -> Tensor:
         """The generator's loss, from the critic's outputs for its fakes."""
 
+    def boundary(self, real: Tensor, fake: Tensor) -> Tensor | float:
+        """The output above which the critic takes an image for a real one."""
+        return 0.0
+
+    def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The share of images (B, 1) of both kinds that the critic takes for what they are, a scalar."""
+        boundary = self.boundary(real, fake)
+        return ((real > boundary).float().mean() + (fake <= boundary).float().mean()) / 2
+
 
 @dataclass(frozen=True)
-class NonSaturating(Objective):
-    """Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661: eq. 1 for the critic, and for the generator -log D."""
+class CrossEntropy(Objective):
+    """Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, eq. 1, for the critic."""
+
+    smoothing: float = 0.0  # the critic is to hold real images for real by 1 - smoothing (Salimans et al. 2016: 0.1)
+
+    def __post_init__(self) -> None:
+        at_least("smoothing", self.smoothing, 0, 0.5)
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return F.softplus(-upcast(real)).mean() + F.softplus(upcast(fake)).mean()  # -log D(x) - log(1 - D(G(z)))
+        loss = F.softplus(-upcast(real)).mean() + F.softplus(upcast(fake)).mean()  # -log D(x) - log(1 - D(G(z)))
+        return loss + self.smoothing * upcast(real).mean() if self.smoothing else loss
+
+
+@dataclass(frozen=True)
+class NonSaturating(CrossEntropy):
+    """Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661: eq. 1 for the critic, and for the generator -log D."""
 
     def generator(self, fake: Tensor) -> Tensor:
         return F.softplus(-upcast(fake)).mean()  # -log D(G(z)), section 3
+
+
+@dataclass(frozen=True)
+class Saturating(CrossEntropy):
+    """Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661: eq. 1 for both players."""
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -F.softplus(upcast(fake)).mean()  # log(1 - D(G(z)))
 
 
 @dataclass(frozen=True)
@@ -47,6 +79,9 @@ class LeastSquares(Objective):
     a: float = 0.0  # what the critic is to say of fakes
     b: float = 1.0  # what the critic is to say of real images
     c: float = 1.0  # what the generator wants the critic to say of fakes
+
+    def boundary(self, real: Tensor, fake: Tensor) -> float:
+        return (self.a + self.b) / 2
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return (upcast(real) - self.b).square().mean() / 2 + (upcast(fake) - self.a).square().mean() / 2
@@ -60,6 +95,11 @@ class Wasserstein(Objective):
     """Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875, eq. 3: the critic must be kept Lipschitz."""
 
     shift_free = True
+    idle_bias = "it cancels between real images and fakes, and no gradient penalty sees it"
+    least = -math.inf
+
+    def boundary(self, real: Tensor, fake: Tensor) -> Tensor:
+        return (real.mean() + fake.mean()) / 2  # an output means nothing but beside others
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return upcast(fake).mean() - upcast(real).mean()
@@ -68,4 +108,24 @@ class Wasserstein(Objective):
         return -upcast(fake).mean()
 
 
-Objective.kinds = {"non_saturating": NonSaturating, "least_squares": LeastSquares, "wasserstein": Wasserstein}
+@dataclass(frozen=True)
+class Hinge(Objective):
+    """Lim and Ye 2017, https://arxiv.org/abs/1705.02894; Miyato et al. 2018, https://arxiv.org/abs/1802.05957, eq. 16
+    and 17."""
+
+    idle_bias = "it cancels between real images and fakes while all outputs lie within the margins, as at first"
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.relu(1 - upcast(real)).mean() + F.relu(1 + upcast(fake)).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -upcast(fake).mean()
+
+
+Objective.kinds = {
+    "non_saturating": NonSaturating,
+    "saturating": Saturating,
+    "least_squares": LeastSquares,
+    "wasserstein": Wasserstein,
+    "hinge": Hinge,
+}

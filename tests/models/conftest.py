@@ -38,7 +38,8 @@ class Play:
     def step(self, model: Model, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
         self.gradients(model, phase, batch)
         optimizer.step()
-        phase.project()
+        with torch.no_grad():
+            phase.project()
 
     def names(self, model: Model, player: nn.Module) -> set[str]:
         own = {id(parameter) for parameter in player.parameters()}

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.objectives.adversarial import LeastSquares, NonSaturating, Objective, Wasserstein
+from gen.objectives.adversarial import Hinge, LeastSquares, NonSaturating, Objective, Saturating, Wasserstein
 
 ALL = [*(kind() for kind in Objective.kinds.values()), LeastSquares(-1, 1, 0)]
 TARGETS = st.floats(-2, 2)
@@ -25,6 +25,39 @@ def test_non_saturating_is_the_cross_entropy_and_survives_large_logits():
     expected = -(torch.sigmoid(real).log().mean() + (1 - torch.sigmoid(fake)).log().mean())
     torch.testing.assert_close(NonSaturating().critic(real, fake), expected)
     assert NonSaturating().critic(logits(-500), logits(500)).item() == pytest.approx(1000)
+
+
+def test_saturating_is_the_games_own_value():
+    """Goodfellow et al. 2014, eq. 1: the generator lowers log(1 - D), which the critic raises."""
+    real, fake = torch.randn(2, 6, 1, dtype=torch.float64)
+    torch.testing.assert_close(Saturating().generator(fake), (1 - torch.sigmoid(fake)).log().mean())
+    torch.testing.assert_close(Saturating().critic(real, fake), NonSaturating().critic(real, fake))
+
+
+@pytest.mark.parametrize("kind", [NonSaturating, Saturating])
+def test_smoothing_is_the_cross_entropy_to_a_softer_target(kind):
+    real, fake = torch.randn(2, 6, 1, dtype=torch.float64)
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = cross_entropy(real, torch.full_like(real, 0.9)) + cross_entropy(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(kind(smoothing=0.1).critic(real, fake), expected)
+    with pytest.raises(ValueError, match=r"^smoothing=0.6 is out of range"):
+        kind(smoothing=0.6)
+
+
+def test_hinge_is_zero_beyond_its_margins():
+    assert Hinge().critic(logits(1.5), logits(-1.5)).item() == 0
+    assert Hinge().critic(logits(0.25), logits(-0.5)).item() == 1.25
+    assert Hinge().generator(logits(3)).item() == -3
+
+
+@pytest.mark.parametrize("objective", ALL, ids=str)
+def test_accuracy_counts_both_kinds_alike(objective):
+    low, high = (objective.a, objective.b) if isinstance(objective, LeastSquares) else (-1.0, 1.0)
+    right, wrong = logits(high), logits(low)
+    assert objective.accuracy(right, wrong).item() == 1
+    half = torch.cat([logits(high, 2), logits(low, 2)])
+    assert objective.accuracy(half, half).item() == 0.5
+    assert objective.accuracy(right, right).item() == 0.5  # all are taken for the same
 
 
 @given(a=TARGETS, b=TARGETS, c=TARGETS, real=st.floats(0.01, 5), fake=st.floats(0.01, 5))
@@ -50,7 +83,7 @@ def test_wasserstein_is_the_difference_of_means_and_blind_to_a_shift():
 @pytest.mark.parametrize("objective", ALL, ids=str)
 def test_shift_free_says_whether_a_constant_added_to_all_outputs_matters(objective):
     shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    real, fake = torch.randn(2, 8, 1, dtype=torch.float64)
+    real, fake = logits(2), logits(0.5)  # beyond a margin, and within one
     objective.critic(real + shift, fake + shift).backward()
     assert (abs(shift.grad.item()) < 1e-12) == objective.shift_free
 
@@ -58,7 +91,7 @@ def test_shift_free_says_whether_a_constant_added_to_all_outputs_matters(objecti
 @pytest.mark.parametrize("objective", ALL, ids=str)
 def test_the_generator_wants_what_the_critic_fears(objective):
     """A generator's step down its loss raises the critic's, from where a good critic tells fakes from images."""
-    fake = logits(-1 if not isinstance(objective, LeastSquares) else objective.a).requires_grad_()
+    fake = logits(-0.5 if not isinstance(objective, LeastSquares) else objective.a).requires_grad_()
     (slope,) = torch.autograd.grad(objective.generator(fake), fake)
     better = fake - 0.1 * slope
     assert objective.critic(logits(1), better) > objective.critic(logits(1), fake)

@@ -21,14 +21,14 @@ def gradients(critic: Critic, images: Tensor) -> Tensor:
     """The critic's gradient (B, C * H * W) at `images` (B, C, H, W), in float32 at least, to be differentiated."""
     with torch.autocast(images.device.type, enabled=False), torch.enable_grad():
         points = upcast(images).detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
-        rows: Tensor = gradient.flatten(1)
-        return rows
+        gradient: Tensor = torch.autograd.grad(critic(points).sum(), points, create_graph=True)[0]
+        return gradient.flatten(1)
 
 
 def slopes(critic: Critic, images: Tensor) -> Tensor:
     """The gradient's norm (B,). Where it is zero, torch takes its derivative for zero too."""
-    return torch.linalg.vector_norm(gradients(critic, images), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(gradients(critic, images), dim=1)
+    return norms
 
 
 def between(first: Tensor, second: Tensor) -> Tensor:

@@ -81,8 +81,8 @@ class UnitSpectrum(nn.Module):
         super().__init__()
         self.rows = rows
         matrix = self.as_matrix(weight.detach())
-        self.register_buffer("left", F.normalize(torch.randn(matrix.shape[0]), dim=0))
-        self.register_buffer("right", F.normalize(torch.randn(matrix.shape[1]), dim=0))
+        self.register_buffer("left", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
+        self.register_buffer("right", F.normalize(torch.randn_like(matrix[0]), dim=0))
         for _ in range(FIRST_ITERATIONS):
             self.iterate(weight.detach())
 

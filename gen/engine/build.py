@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from gen.capabilities import Fits, has
-from gen.config import RunConfig
+from gen.config import RunConfig, TrainConfig
 from gen.data.dataset import Dataset, check_needs
 from gen.distributed.machine import seed
+from gen.engine.freeze import BATCH_NORMS
 from gen.judge import Judge
 from gen.judge.judge import MEASURES
 from gen.metrics.table import direction
@@ -16,11 +17,12 @@ from gen.phase import Model
 
 def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Model:
     """The run's model, initialised from its seed; the same on every worker. ValueError if the data lacks a column that
-    the model needs, or if nobody would call the model's `fit`."""
+    the model needs, if nobody would call the model's `fit`, or if BatchNorm would see single images."""
     seed(torch.device("cpu"), config.seed)
     model = config.model.build(dataset.shape)
     check_needs(model.needs, dataset)
     check_fit(model)
+    check_batch(config.train, model)
     if config.train.precision == "float64":
         model = model.double()
     return model.to(device)
@@ -33,6 +35,17 @@ def check_fit(model: Model) -> None:
         raise ValueError(
             f"{type(model).__name__} has a method fit that nobody calls: name Fits (gen/capabilities.py) among its "
             "bases, or give the method another name"
+        )
+
+
+def check_batch(config: TrainConfig, model: Model) -> None:
+    """ValueError if BatchNorm would normalise single images: by themselves, or not at all."""
+    images = config.batch * (config.micro_batches if config.sync_batchnorm else 1)
+    players = [phase.player for phase in model.phases()]
+    if images == 1 and any(isinstance(part, BATCH_NORMS) for player in players for part in player.modules()):
+        raise ValueError(
+            f"train.batch=1 is out of range for {type(model).__name__} with BatchNorm, which normalises over several "
+            "images; allowed: at least 2, or networks without BatchNorm"
         )
 
 

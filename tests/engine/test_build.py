@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from gen.capabilities import Fits, Imitates, Reconstructs
-from gen.config import RunConfig
+from gen.config import RunConfig, override
 from gen.data.dataset import Dataset
 from gen.engine.build import build_model, steering
 from gen.engine.fit import fit
+from gen.engine.freeze import batch_norms
 from gen.judge import Judge
 from gen.phase import Batch, Model, Phase, Shape
+from gen.zoo import ZOO, tiny
 
 CPU = torch.device("cpu")
 
@@ -109,3 +111,35 @@ def test_a_model_that_can_do_something_is_told_of_its_images(digits: Dataset, ju
     )
     with pytest.raises(ValueError, match=r"nothing to be measured by: its validation images are too few, .* Imitates$"):
         steering(config(Imitator), alone, Imitator())
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_single_images_are_refused_where_batchnorm_would_see_them(
+    entry: str, fitting: Callable[[str], Dataset]
+) -> None:
+    config, dataset = override(tiny(ZOO[entry]), {"train.batch": 1}), fitting(entry)
+    model = build_model(tiny(ZOO[entry]), dataset, CPU)
+    if any(batch_norms(phase.player) for phase in model.phases()):
+        with pytest.raises(ValueError, match=r"^train.batch=1 is out of range for .* with BatchNorm.*at least 2"):
+            build_model(config, dataset, CPU)
+    else:
+        build_model(config, dataset, CPU)
+
+
+def test_the_norm_of_a_setting_decides(fitting: Callable[[str], Dataset]) -> None:
+    asked = {"train.batch": 1, "model.networks.generator_norm": "layer", "model.networks.critic_norm": "spectral"}
+    build_model(override(tiny(ZOO["dcgan"]), asked), fitting("dcgan"), CPU)
+    over_all = {"train.batch": 1, "train.micro_batches": 2, "train.sync_batchnorm": True}
+    build_model(override(tiny(ZOO["dcgan"]), over_all), fitting("dcgan"), CPU)
+
+
+@pytest.mark.parametrize("penalty", ["one_centred", "zero_centred", "dragan", "r1"])
+def test_penalties_stay_finite_under_bf16(
+    penalty: str, fitting: Callable[[str], Dataset], judging: Callable[[Dataset], Judge]
+) -> None:
+    dataset = fitting("wgan_gp")
+    asked = {"model.penalty": penalty, "train.precision": "bf16", "budget.epochs": 2, "evaluate.full": "none"}
+    config = override(tiny(ZOO["wgan_gp"]), {**asked, "evaluate.images": 32})
+    *_, last = fit(config, dataset, device=CPU, judge=judging(dataset))
+    assert last.ended == "finished", last.why
+    assert last.metrics["critic/penalty"] >= 0

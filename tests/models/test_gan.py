@@ -1,24 +1,48 @@
+import copy
+import itertools
+
 import pytest
 import torch
 
 from gen.config import override
-from gen.objectives.adversarial import LeastSquares, Wasserstein
-from gen.objectives.penalties import NoPenalty, OneCentred
+from gen.models.gan import great_circle
+from gen.nets.labelled import GameConditioning
+from gen.nets.norms import Norm
+from gen.objectives.adversarial import LeastSquares, Objective, Wasserstein
+from gen.objectives.penalties import NoPenalty, OneCentred, Penalty
 from gen.phase import Shape
 from gen.zoo import ZOO, tiny
 
 
-def build(name="gan_mlp", **settings):
+def build(name="gan_mlp", shape=Shape(1, 8), **settings):  # noqa: B008 - a frozen value
     torch.manual_seed(0)
-    return override(tiny(ZOO[name]), settings).model.build(Shape(1, 8)).double()
+    return override(tiny(ZOO[name]), settings).model.build(shape).double()
 
 
-@pytest.mark.parametrize("name", ["gan_mlp", "lsgan_mlp", "wgan_gp_mlp"])
-def test_learned_numbers_are_the_issues(name):
-    model = ZOO[name].model.build(Shape(1, 28))
-    assert sum(parameter.numel() for parameter in model.generator.parameters()) == 1_952_528
-    assert sum(parameter.numel() for parameter in model.critic.parameters()) == 267_009
-    assert model.count_learned() == 1_952_528 + 267_009
+MLP, DCGAN, NO_NORM = (1_952_528, 267_009), (3_576_704, 2_765_568), 2_764_737
+COUNTS = {  # numbers of the generator and of the critic
+    **dict.fromkeys(("gan_mlp", "lsgan_mlp", "wgan_gp_mlp"), MLP),
+    "gan_mlp_small": (218_128, 100_609),
+    "dcgan_28": (6_675_009, 1_102_721),
+    **dict.fromkeys(("dcgan", "lsgan", "dragan", "wgan"), DCGAN),
+    "wgan_gp": (3_576_704 + 28 * 512 * 16, NO_NORM),  # 28 more latents; biases in place of BatchNorm
+    "hinge": (3_576_704, NO_NORM),
+    "cdcgan": (3_576_704 + 10 * 512 * 16, 2_765_568 + 10 * 64 * 16),  # ten labels join the latent and the image
+    "cwgan_gp": (3_576_704 + 38 * 512 * 16, NO_NORM + 10 * 64 * 16),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if ZOO[name].family == "gan"])
+def test_learned_numbers_are_the_published_ones(name):
+    """On 28 x 28 grey images, or 64 x 64 in colour."""
+    with torch.device("meta"):
+        model = ZOO[name].model.build(Shape(3, 64, 10) if ZOO[name].data.size == 64 else Shape(1, 28, 10))
+    assert (numbers(model.generator), numbers(model.critic)) == COUNTS[name]
+    assert model.count_learned() == sum(COUNTS[name])
+
+
+def numbers(network):
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_entries_are_values_of_one_class():
@@ -91,3 +115,92 @@ def test_a_line_between_two_drawn_latents_holds_their_fakes_at_its_ends(count):
     torch.testing.assert_close(lines[:, 0], model.generator(latents[0::2]))
     torch.testing.assert_close(lines[:, 9], model.generator(latents[1::2]))
     torch.testing.assert_close(lines[:, 3], model.generator(latents[0::2] * 2 / 3 + latents[1::2] / 3))
+
+
+NETWORKS = {"mlp": 8, "dcgan": 16, "dcgan_28": 16}  # kind -> pixels a side
+SMALL = {"model.latent": 3, "model.networks.generator_width": 4, "model.networks.critic_width": 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("conditioning", GameConditioning.kinds)
+@pytest.mark.parametrize("norm", Norm.kinds)
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_any_objective_with_any_network_penalty_norm_and_conditioning(networks, norm, conditioning, play):
+    """Two updates of each player, from the settings of a command line."""
+    chosen = {"model.networks": networks, **SMALL, "model.conditioning": conditioning}
+    chosen |= {f"model.networks.{player}_norm": norm for player in ("generator", "critic")}
+    size, tried = NETWORKS[networks], 0
+    for objective, penalty in itertools.product(Objective.kinds, Penalty.kinds):
+        config = override(ZOO["gan_mlp"], {**chosen, "model.objective": objective, "model.penalty": penalty})
+        torch.manual_seed(0)
+        model = config.model.build(Shape(1, size, 10))
+        before = copy.deepcopy(dict(model.named_parameters()))
+        phases = [(phase, phase.optimizer.build(phase.player.parameters())) for phase in model.phases()]
+        for number in range(2):
+            for phase, optimizer in phases:
+                play.step(model, phase, optimizer, play.batch(model, size=size, count=3, seed=number))
+        after = dict(model.named_parameters())
+        assert all(value.isfinite().all() for value in after.values()), (objective, penalty)
+        moved = {name.partition(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+        assert {"generator", "critic"} <= moved, (objective, penalty)
+        tried += 1
+    assert tried == 30
+
+
+def test_weights_are_clipped_after_each_move_of_the_critic(play):
+    model = build("wgan", Shape(1, 16), **{"model.critic_optimizer.rate": 0.1})
+    critic, _ = model.phases()
+    play.step(model, critic, critic.optimizer.build(critic.player.parameters()), play.batch(model, size=16))
+    assert max(weight.abs().max().item() for weight in critic.player.parameters()) == pytest.approx(0.01)
+
+
+def test_the_power_method_moves_once_a_step_of_the_critic(play):
+    model = build("hinge", Shape(1, 16))
+    critic, generator = model.phases()
+    batch, before = play.batch(model, size=16), copy.deepcopy(dict(model.named_buffers()))
+    play.step(model, generator, generator.optimizer.build(generator.player.parameters()), batch)
+    still = {name for name, value in model.named_buffers() if name.endswith(("left", "right"))}
+    assert still
+    assert all(torch.equal(dict(model.named_buffers())[name], before[name]) for name in still)
+    play.step(model, critic, critic.optimizer.build(critic.player.parameters()), batch)
+    moved = {name for name, value in model.named_buffers() if not torch.equal(value, before[name])}
+    assert {name for name in still if name.endswith("right")} <= moved
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_real_images_and_fakes_share_a_batch_only_if_asked(together, play):
+    """BatchNorm makes the outputs for images depend on the fakes beside them."""
+    model = build("dcgan", Shape(1, 16), **{"model.together": together})
+    batch = play.batch(model, size=16)
+    phase = model.phases()[0]
+    phase.player.train()
+    one, other = (model.critic_loss({**batch, "fake": fake})[1]["real"] for fake in (batch["fake"], batch["fake"] * 0))
+    assert torch.equal(one, other) != together
+
+
+def test_conditional_fakes_are_of_their_labels_and_a_line_has_one():
+    model = build("cdcgan", Shape(1, 16, 10)).eval().requires_grad_(False)
+    image = torch.zeros(4, 1, 16, 16, dtype=torch.float64)
+    labels = torch.tensor([3, 5, 1, 1])
+    torch.manual_seed(1)
+    lines = model.interpolate({"image": image, "label": labels}, 5)
+    torch.manual_seed(1)
+    latents = model.latents(image)
+    ends = model.generate(latents[1::2], {"label": labels[0::2]})  # the label of the line's first row
+    torch.testing.assert_close(lines[:, 4], ends)
+
+
+def test_a_spherical_walk_keeps_the_length_of_normal_latents():
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 3, 1, 500, dtype=torch.float64)
+    share = torch.linspace(0, 1, 7, dtype=torch.float64).view(1, -1, 1)
+    line = great_circle(first, second, share)
+    torch.testing.assert_close(line[:, :1], first)
+    torch.testing.assert_close(line[:, -1:], second)
+    lengths = line.norm(dim=2)
+    ends = torch.cat([first.norm(dim=2), second.norm(dim=2)], 1)  # (P, 2)
+    assert (lengths >= 0.97 * ends.amin(1, keepdim=True)).all()
+    assert (lengths <= 1.03 * ends.amax(1, keepdim=True)).all()
+    straight = torch.lerp(first, second, share).norm(dim=2)
+    assert (straight[:, 3] < 0.8 * ends.amin(1)).all()  # which a straight line does not
+    assert torch.isfinite(great_circle(first, first, share)).all()

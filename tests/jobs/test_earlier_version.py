@@ -33,4 +33,4 @@ def test_an_old_search_is_found_and_extended(run_job: Callable, tmp_path: Path):
     assert settings["model.networks.critic_width"].to_list() == [8] * 6
     changed = run_job("tune", *asked, "--samples=6", "--set=model.objective.a=-2")
     assert changed.returncode == 2
-    assert "model.objective.a was its default, now -2.0" in changed.stderr
+    assert "model.objective.a was 0.0, now -2.0" in changed.stderr

@@ -95,14 +95,18 @@ def settings(group: Any, prefix: str = "", inside: bool = True) -> Iterator[Sett
 
 
 def choices(group: Any, prefix: str = "") -> Iterator[Choice]:
-    """Every variant in a group, and also the variants inside each kind that a variant can have."""
+    """Every variant in a group, and also the variants inside each kind that a variant can have. If several kinds have
+    one under the same key, it is that of the kind in force, else that of the first kind."""
     for entry in dataclasses.fields(group):
         value, key = getattr(group, entry.name), prefix + entry.name
         if is_variant(value):
             kinds = kinds_of(group, entry.name)
             yield Choice(key, name_of(value), kinds)
-            for kind in kinds.values():
-                yield from choices(value if type(value) is kind else kind(), f"{key}.")
+            inner: dict[str, Choice] = {}
+            for kind in (value, *(kind() for kind in kinds.values() if type(value) is not kind)):
+                for choice in choices(kind, f"{key}."):
+                    inner.setdefault(choice.key, choice)
+            yield from inner.values()
         elif is_group(value):
             yield from choices(value, f"{key}.")
 
@@ -253,7 +257,7 @@ def page(config: RunConfig, width: int) -> Iterator[str]:
     how = "takes one, with its defaults if it is another than the one in force; --set KEY.FIELD=VALUE changes a field."
     yield from ("", *fold(how, width, "Kinds: --set KEY=KIND "))
     for group in alike(choices(config)):
-        yield from ("", "  " + ", ".join(f"{choice.key} (here {choice.chosen})" for choice in group))
+        yield from ("", *fold(", ".join(f"{choice.key} (here {choice.chosen})" for choice in group), width, "  "))
         for name, kind in group[0].kinds.items():
             yield from fold(unwrap(inspect.getdoc(kind) or ""), width, f"    {name}: ")
             if fields := group[0].fields(name):

@@ -122,8 +122,8 @@ class NoLabel(GameConditioning):
 
 @dataclass(frozen=True)
 class OneHotLabel(GameConditioning):
-    """The label as a one-hot vector: it joins the latent, and the image as constant channels. Mirza and Osindero 2014,
-    https://arxiv.org/abs/1411.1784."""
+    """Mirza and Osindero 2014, https://arxiv.org/abs/1411.1784: the label joins the latent as a one-hot vector, and the
+    image as constant channels, one a class."""
 
     def planes(self, shape: Shape) -> int:
         return shape.classes

@@ -72,7 +72,9 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     try:
         set_threads(config.machine.threads)
         with refusing():
-            asked.features().open(dataset, resolve_device("cpu"), storage=storage)  # before trials race for it
+            features, cpu = asked.features(), resolve_device("cpu")
+            extractor = features.open(dataset, cpu, storage=storage)  # before trials race for it, ...
+            features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
         names.write_note(storage, name, note)
         named = names.Names(storage, name)
         by_run = {named.of(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run

@@ -37,6 +37,7 @@ from jobs.stored import missing
 @click.option("--metric", help="Held-out figure to search by, NAME/SUBJECT; default: what suits the family.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large values of --metric are good.")
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
+@click.option("--space", help="A named space of the entry's family, such as wide; jobs.zoo ENTRY lists them.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
 def main(**options: Any) -> int:
     """Checks everything that can be checked before anything starts, then searches."""

@@ -48,8 +48,7 @@ class Gathered:
         self.n_real = scope.length(column)
         self.paired = min(rows, self.n_real)  # images of each side in metrics of samples
         self.deficient = rows < self.extractor.width
-        told = subject == "fakes" and column == scope.dataset.image_column
-        self.teller = scope.teller if told else None
+        self.teller = scope.teller if (subject, column) == ("fakes", "image") else None  # labels are of this column
 
     def plan(self) -> list[Figure]:
         """The figures that these features can give, not measured yet."""

@@ -147,10 +147,10 @@ def test_pinning_or_adding_a_key_leaves_the_other_draws_alone(name, named, index
     space = space_for(ZOO[name], named)
     drawn = draw(space, 0, index)
     key = data.draw(st.sampled_from(sorted(drawn) or ["seed"]))  # a space may be empty, for users to fill
-    left = {
-        other: value for other, value in drawn.items() if not is_covered(other, [key])
-    }  # a kind goes with its fields
-    assert draw(pin(space, [key]), 0, index) == left
+    pinned = pin(space, [key])  # a kind goes with its fields, but for those that have keys of their own
+    left = {other: value for other, value in drawn.items() if not is_covered(other, [key]) or other in pinned.keys}
+    assert key not in left
+    assert draw(pinned, 0, index) == left
     added = draw(extend(space, {"train.batch": "32,64"}), 0, index)
     assert added.pop("train.batch") in (32, 64)
     assert added == {other: value for other, value in drawn.items() if other != "train.batch"}
@@ -183,7 +183,13 @@ def test_fields_that_all_chosen_kinds_have_are_still_searched(name, key):
     space = space_for(ZOO[name])
     draws = [draw(extend(space, {key: ", ".join(Optimizer.kinds)}), 0, index) for index in range(20)]
     assert {one.pop(key) for one in draws} == set(Optimizer.kinds)
-    assert draws == [draw(space, 0, index) for index in range(20)], "their rate among them"
+    own = {f"{key}.{field.name}" for kind in Optimizer.kinds.values() for field in dataclasses.fields(kind)}
+    shared = {f"{key}.{field.name}" for field in dataclasses.fields(Optimizer)}
+    assert draws == [
+        {other: value for other, value in draw(space, 0, index).items() if other not in own - shared}
+        for index in range(20)
+    ]
+    assert all(f"{key}.rate" in one for one in draws)
 
 
 def test_fields_that_one_of_the_chosen_kinds_lacks_are_not():

@@ -102,7 +102,10 @@ class Asked:
 
     def naming_judge(self, dataset: Dataset) -> Judge:
         """A judge that can name the figures of a model. ValueError where there is no extractor for the data set."""
-        return judge_by(self.features().describe(dataset), dataset, self.config.evaluate, torch.device("cpu"))
+        features, cpu = self.features(), torch.device("cpu")
+        extractor = features.describe(dataset)
+        teller = features.find_teller(dataset, extractor)
+        return judge_by(extractor, dataset, self.config.evaluate, cpu, teller=teller)
 
 
 DATA_OPTIONS: Sequence[Callable[..., Any]] = (

@@ -33,12 +33,14 @@ class Plan:
     most: int  # runs at a time; 0: as many as fit
     seconds: float  # after which it ends; submitted again, it goes on
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
+    named: str = ""  # name of the space; "": the family's own
 
     def about(self) -> dict[str, Any]:
         """What the search is beside its settings: the rest of the note that says what its name stands for."""
         space = self.space
         keys = {key: words(domain) for key, domain in sorted(space.keys.items())}
-        about = {"space": keys, "grace": space.grace, "reduction": space.reduction}
+        about: dict[str, Any] = {"space": keys, "grace": space.grace, "reduction": space.reduction}
+        about |= {key: value for key, value in (("named", self.named), ("tied", dict(space.tied))) if value}
         return about | {"samples": space.samples, "seeds": self.seeds}
 
     def open(self) -> Dataset:
@@ -59,7 +61,7 @@ class Plan:
 def plan(options: dict[str, Any]) -> Plan:
     """The options of jobs.tune as a plan. ValueError for whatever is wrong with them."""
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
-    choices = dict(pair(text) for text in options.pop("choices"))
+    choices, named = dict(pair(text) for text in options.pop("choices")), options.pop("space") or ""
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
     longest, epochs = options.pop("max_epochs"), options["epochs"]
     if None not in (longest, epochs) and longest != epochs:
@@ -71,7 +73,7 @@ def plan(options: dict[str, Any]) -> Plan:
     options["workers"] = workers
     asked = resolve(options)
     check_gpus(gpus, asked.config.machine)
-    space = space_for(asked.config)
+    space = space_for(asked.config, named)
     config, every = asked.config, asked.config.evaluate.every
     if not epochs and "budget.epochs" not in asked.pinned:
         config = override(config, {"budget.epochs": math.ceil(space.max_epochs / every) * every})
@@ -98,7 +100,7 @@ def plan(options: dict[str, Any]) -> Plan:
     drawn = [override(config, draw(space, config.seed, index)) for index in range(space.samples)]
     configs = [override(one, {"seed": one.seed + more}).resolve() for one in drawn for more in range(seeds)]
     asked = dataclasses.replace(asked, config=config)
-    return Plan(asked, space, configs, seeds, most, seconds(time) if time else math.inf, gpus)
+    return Plan(asked, space, configs, seeds, most, seconds(time) if time else math.inf, gpus, named)
 
 
 def check_gpus(gpus: float | None, machine: Machine) -> None:

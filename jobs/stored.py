@@ -16,6 +16,7 @@ from gen.config import DataConfig, EvaluateConfig, RunConfig, override
 from gen.data.sources import everywhere
 from gen.engine.build import build_model
 from gen.judge import Features, Figure, Judge, judge_by
+from gen.judge.features import MODES
 from gen.metrics.table import FRECHET, METRICS, frechet_name
 from gen.on_ray.scoring import Stored, Wanted
 from gen.phase import Model
@@ -84,7 +85,8 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
         if (key := (config.data, config.evaluate)) not in judges:
             features = Features.of(config, wanted.data_root, wanted.download)
             extractor = features.find(dataset, wanted.storage)
-            judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"))
+            teller = features.find_teller(dataset, extractor, wanted.storage)
+            judges[key] = judge_by(extractor, dataset, config.evaluate, torch.device("cpu"), teller=teller)
         model = build_model(config, dataset, torch.device("cpu"))
         able |= measurable(model)
         for split in wanted.splits:
@@ -117,6 +119,8 @@ def reason(name: str, able: Set[str], extractors: Sequence[str]) -> str:
     if metric in (FRECHET, "fid"):
         called = ", ".join(dict.fromkeys(map(frechet_name, extractors)))
         return f"the Frechet distance in the features of {', '.join(extractors)} is {called}; --features takes others"
+    if name in MODES:
+        return f"{name} needs a data set with classes"
     return f"{name} is not measured in the features of {', '.join(extractors)}, or not of so few images"
 
 

@@ -37,6 +37,7 @@ from jobs.stored import missing
 @click.option("--metric", help="Held-out figure to search by, NAME/SUBJECT; default: what suits the family.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large values of --metric are good.")
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
+@click.option("--space", help="A named space of the entry's family, such as wide; jobs.zoo ENTRY lists them.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
 def main(**options: Any) -> int:
     """Checks everything that can be checked before anything starts, then searches."""
@@ -72,7 +73,9 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     try:
         set_threads(config.machine.threads)
         with refusing():
-            asked.features().open(dataset, resolve_device("cpu"), storage=storage)  # before trials race for it
+            features, cpu = asked.features(), resolve_device("cpu")
+            extractor = features.open(dataset, cpu, storage=storage)  # before trials race for it, ...
+            features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
         names.write_note(storage, name, note)
         named = names.Names(storage, name)
         by_run = {named.of(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 import torch
@@ -20,6 +21,9 @@ from gen.data.dataset import open_dataset
 from gen.phase import Model, Shape
 from gen.zoo import ZOO, buildable, entry
 from jobs.options import Job, refusing
+
+if TYPE_CHECKING:
+    from tune_spaces import Space
 
 LINE = 120  # columns of a page
 FIRST = "vqvae"  # the entry whose model, untrained, stands in for the first stage of a prior
@@ -72,15 +76,30 @@ def abilities(model: Model) -> list[str]:
 
 
 def search(config: RunConfig) -> dict[str, Any]:
-    """What jobs.tune searches by default, and the budget; empty if the entry's family has no space."""
-    from jobs.plan import words  # so late, for it needs Ray
-    from tune_spaces.spaces import SPACES, space_for
+    """What jobs.tune searches by default, the budget, and the family's other spaces by their names; empty if the
+    entry's family has no space."""
+    from tune_spaces.spaces import NAMED, SPACES, space_for  # so late, for it needs Ray
 
     if config.family not in SPACES:
         return {}
-    space = space_for(config)
+    named = {name: space_for(config, name) for name in NAMED.get(config.family, {})}
+    told = tell(space_for(config))
+    others = {name: {"about": in_short(NAMED[config.family][name])} | tell(space) for name, space in named.items()}
+    return told | ({"named": others} if others else {})
+
+
+def tell(space: Space) -> dict[str, Any]:
+    """A space's keys with their values, those of them that share a draw, and its budget."""
+    from jobs.plan import words
+
     keys = {key: words(domain) for key, domain in space.keys.items()}
-    return {"keys": keys, "budget": {name: getattr(space, name) for name in BUDGET}}
+    tied = {"tied": dict(space.tied)} if space.tied else {}
+    return {"keys": keys, **tied, "budget": {name: getattr(space, name) for name in BUDGET}}
+
+
+def in_short(space: Callable[..., Any]) -> str:
+    """What a space is, on one line."""
+    return " ".join((inspect.getdoc(space) or "").split())
 
 
 BUDGET = {  # field of a search space -> its meaning
@@ -100,7 +119,17 @@ def page(config: RunConfig, facts: Mapping[str, Any]) -> Iterator[str]:
         yield "jobs.tune has no search space for its family."
         return
     yield "What jobs.tune searches if nothing else is said, and its budget:"
-    yield from describe.columns([[key, text(value)] for key, value in told["keys"].items()], "  ", LINE)
+    yield from lines_of(told)
+    for name, other in told.get("named", {}).items():
+        yield from ("", *textwrap.wrap(f"With --space {name}: {other['about']}", LINE))
+        yield from lines_of(other)
+
+
+def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+    """A space as `tell` tells of it, in lines."""
+    tied = told.get("tied", {})
+    rows = [[key, f"as {tied[key]}" if key in tied else text(value)] for key, value in told["keys"].items()]
+    yield from describe.columns(rows, "  ", LINE)
     yield from describe.columns([[key, text(told["budget"][key]), what] for key, what in BUDGET.items()], "  ", LINE)
 
 

@@ -16,10 +16,13 @@ from tune_spaces.space import Space, is_covered
 
 def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
     """Configuration number `index` of a search, dotted key -> plain value. What is drawn for a key depends on the seed,
-    the index and the key alone, so that adding or pinning a key changes nothing for the others."""
+    the index and the key alone, so that adding or pinning a key changes nothing for the others. A key that is tied to
+    another takes that one's chance, and so its value, even where that one is pinned."""
     settings: dict[str, Any] = {}
     for key, domain in space.keys.items():
-        first = first_key(space.config.family, key)  # so that a setting that is renamed is drawn as it was before
+        first = first_key(
+            space.config.family, space.tied.get(key, key)
+        )  # so that a setting that is renamed is drawn as it was before
         generator = np.random.default_rng([seed, index, zlib.crc32(first.encode())])
         drawn = to_dotted(dict(_leaves(key, domain, generator)))
         below = [fixed for fixed in space.fixed if fixed.startswith(f"{key}.")]

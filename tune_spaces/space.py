@@ -32,6 +32,8 @@ class Space:
     samples: int = 32  # configurations
     fixed: frozenset[str] = field(default=frozenset())  # keys ("model.codebook.update") that keep the config's values,
     # even where a dict that is drawn for their group ("model.codebook") has other values for them
+    tied: Mapping[str, str] = field(default_factory=dict)  # key -> another key that has the same domain, and the same
+    # values: one rate for both players, say
 
 
 def extend(space: Space, choices: Mapping[str, str]) -> Space:
@@ -105,7 +107,10 @@ def _shut(space: Space, keys: Iterable[str], configs: Sequence[RunConfig]) -> Sp
         return key not in shut and not is_covered(key, shut - variants) and (not above or (key in fields and shared))
 
     return replace(
-        space, keys={key: domain for key, domain in space.keys.items() if stays(key)}, fixed=space.fixed | shut
+        space,
+        keys={key: domain for key, domain in space.keys.items() if stays(key)},
+        fixed=space.fixed | shut,
+        tied={key: other for key, other in space.tied.items() if key not in shut and stays(key)},
     )
 
 

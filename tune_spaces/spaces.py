@@ -17,9 +17,17 @@ SPACES: dict[str, Callable[[RunConfig], Space]] = {
     "vqvae": vqvae.space,
 }
 
+NAMED: dict[str, dict[str, Callable[[RunConfig], Space]]] = {"gan": {"wide": gan.wide, "wide_games": gan.wide_games}}
+"""Family -> its other spaces, by the names that --space takes."""
 
-def space_for(config: RunConfig) -> Space:
-    """The search space of `config`'s family, laid over `config`. ValueError if the family has none."""
+
+def space_for(config: RunConfig, name: str = "") -> Space:
+    """A search space of `config`'s family, laid over `config`: the one of that name; "": the family's own. ValueError
+    if the family has none."""
     if config.family not in SPACES:
         raise ValueError(f"family {config.family!r} has no search space; those with one: {', '.join(sorted(SPACES))}")
-    return SPACES[config.family](config)
+    named = NAMED.get(config.family, {})
+    if name and name not in named:
+        have = f"allowed: {', '.join(named)}, or leave it out" if named else "it has its own only; leave --space out"
+        raise ValueError(f"space={name!r} is no search space of family {config.family}; {have}")
+    return named[name](config) if name else SPACES[config.family](config)

@@ -139,6 +139,7 @@ def chain(arrays: Sequence[NDArray[np.uint8]]) -> Lazy:
     return Lazy((int(starts[-1]), *arrays[0].shape[1:]), fetch)
 
 
+CHANNEL_CLASSES = {"stacked_mnist": 10}  # sets whose channels are images of their own -> classes of a channel
 STACKED = {"train": 128_000, "test": 26_000}  # images of each split, as in PacGAN and VEEGAN
 
 

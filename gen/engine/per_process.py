@@ -43,4 +43,5 @@ def _judge(
 ) -> Judge:
     dataset, storage = dataset_of(data, features.data_root, features.download), Storage(place)
     extractor = features.open(dataset, device, workers, storage)
-    return judge_by(extractor, dataset, evaluate, device, storage)
+    teller = features.open_teller(dataset, extractor, device, workers, storage)
+    return judge_by(extractor, dataset, evaluate, device, storage, teller)

@@ -11,8 +11,10 @@ from gen.data.stream import from_uint8, to_uint8
 from gen.distributed.workers import Workers
 from gen.judge.figure import Figure
 from gen.judge.measure import Scope, first
+from gen.judge.networks.extractors import Extractor
 from gen.metrics import kernel, neighbours
 from gen.metrics.inception_score import InceptionScore
+from gen.metrics.modes import mode_coverage
 from gen.metrics.moments import Moments
 from gen.metrics.table import frechet_name
 
@@ -23,6 +25,7 @@ MANIFOLDS = {  # metric -> nearest neighbours
     "density": neighbours.DENSE,
     "coverage": neighbours.DENSE,
 }
+MODES = ("modes", "mode_share", "mode_entropy", "mode_divergence")  # of the histogram of the fakes' classes
 SCORED = ("inception", "classifier")  # extractors that have an inception score: their classes are kinds of images
 
 
@@ -32,6 +35,10 @@ class Gathered:
 
     Metrics of samples (KID, precision and others) are defined for as many fakes as real images, and compare the first
     `paired` of each. `rows`: images that the model makes. `labels`: which labels a conditional model is asked for.
+
+    The classes that fakes reach, their modes, are told by the set's own classifier, whichever the extractor is. A
+    conditional model is asked for the labels of the split: of its fakes the figures say whether it obeys, for one that
+    makes what it is asked for has the split's own histogram; they do not say that it found the classes by itself.
     """
 
     def __init__(self, scope: Scope, column: str, subject: str, rows: int, labels: str | None = None) -> None:
@@ -41,6 +48,7 @@ class Gathered:
         self.n_real = scope.length(column)
         self.paired = min(rows, self.n_real)  # images of each side in metrics of samples
         self.deficient = rows < self.extractor.width
+        self.teller = scope.teller if (subject, column) == ("fakes", "image") else None  # labels are of this column
 
     def plan(self) -> list[Figure]:
         """The figures that these features can give, not measured yet."""
@@ -54,6 +62,8 @@ class Gathered:
                 found.append(self._figure(metric, self.paired, self.paired, variant=f"k={near}"))
         if self.extractor.name.partition(":")[0] in SCORED:
             found.append(self._figure("inception_score", 0, self.rows))  # it looks at no real image
+        if self.teller:
+            found += [self._figure(metric, 0, self.rows, of=self.teller) for metric in MODES]
         return found
 
     def begin(self, metrics: Collection[str], device: torch.device) -> None:
@@ -69,6 +79,8 @@ class Gathered:
         if "inception_score" in self.wanted:
             classes = self.extractor.logits_of(torch.zeros(1, width, device=device)).shape[1]
             self.score = InceptionScore(classes, device)
+        classes = self.scope.dataset.shape.classes if self.wanted & set(MODES) else 0
+        self.classes = torch.zeros(classes, dtype=torch.int64, device=device)
 
     def add(self, start: int, images: Tensor) -> None:
         """Counts made images (N, C, H, W) in [-1, 1], at positions from `start` on, rounded to 8 bits as in files."""
@@ -76,19 +88,25 @@ class Gathered:
         if not len(images) or not self.sums():
             return
         rounded = from_uint8(to_uint8(images), images.device, torch.float32)
-        features = self.extractor.features(rounded)
-        kept = first(len(self.kept), start, features)
-        self.kept[start : start + len(kept)] = kept
-        if self.moments:
-            self.moments.add(features)
-        if self.score:
-            self.score.add(self.extractor.logits_of(features))
+        tells = self.teller is self.extractor and len(self.classes) > 0
+        if len(self.kept) or self.moments or self.score or tells:
+            features = self.extractor.features(rounded)
+            kept = first(len(self.kept), start, features)
+            self.kept[start : start + len(kept)] = kept
+            if self.moments:
+                self.moments.add(features)
+            if self.score:
+                self.score.add(self.extractor.logits_of(features))
+        if self.teller and len(self.classes):
+            logits = self.extractor.logits_of(features) if tells else self.teller.logits(rounded)
+            self.classes += torch.bincount(logits.argmax(1), minlength=len(self.classes))
 
     def sums(self) -> list[Tensor]:
         """The buffers to total over workers. Features lie at their images' positions, which no two workers share."""
         found = [self.kept] if len(self.kept) else []
         found += self.moments.tensors() if self.moments else ()
         found += self.score.tensors() if self.score else ()
+        found += [self.classes] if len(self.classes) else ()
         return found
 
     def values(self, workers: Workers) -> Mapping[str, float]:
@@ -106,20 +124,29 @@ class Gathered:
             found |= compare_samples(real, self.kept[: self.paired], self.wanted, workers)
         if self.score:
             found["inception_score"] = self.score.value()
+        if len(self.classes):
+            found |= mode_coverage(self.classes)
         return found
 
     def _figure(
-        self, metric: str, n_real: int, n_fake: int, variant: str | None = None, deficient: bool = False
+        self,
+        metric: str,
+        n_real: int,
+        n_fake: int,
+        variant: str | None = None,
+        deficient: bool = False,
+        of: Extractor | None = None,
     ) -> Figure:
+        extractor = of or self.extractor
         return self.scope.plan(
             metric,
             self.subject,
             n_real,
             n_fake,
             column=self.column,
-            features=self.extractor.name,
-            features_hash=self.scope.references.weights_hash,
-            resize=self.extractor.resize,
+            features=extractor.name,
+            features_hash=extractor.weights_hash if of else self.scope.references.weights_hash,
+            resize=extractor.resize,
             variant=variant,
             deficient=deficient or None,
             labels=self.labels,

@@ -28,7 +28,7 @@ from gen.judge.labels import Accuracy, CodeNats, Codes
 from gen.judge.likelihood import Bound, ImportanceBound, Posterior
 from gen.judge.made import Imitation, Reconstruction
 from gen.judge.measure import Measure, Scope
-from gen.judge.networks.extractors import Extractor
+from gen.judge.networks.extractors import Extractor, is_teller
 from gen.judge.reference import References
 from gen.metrics.table import FRECHET, frechet_name, metric
 from gen.phase import Model
@@ -55,6 +55,7 @@ class Judge:
     """Measures models of one data set. Holds what does not change: the extractor and the real images' statistics.
 
     `storage`: where these statistics are kept for other processes; None: this process keeps them for itself.
+    `teller`: what tells the classes of fakes; None: the extractor, if it is the set's own classifier, or else nothing.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Judge:
         batch: int,
         storage: Storage | None = None,
         importance: tuple[int, int] = (1_000, 20),
+        teller: Extractor | None = None,
     ) -> None:
         self.dataset, self.extractor, self.device, self.batch = dataset, extractor, device, batch
         self.references = References(dataset, extractor, device, batch, storage)
         self.importance = importance  # images and samples an image of the importance-weighted bound
+        self.teller = extractor if teller is None and is_teller(extractor, dataset) else teller
 
     def steers(self, model: Model, images: int = MANY) -> list[str]:
         """The names of the figures that can steer a run of `model`: select its best weights, rank it in a search. The
@@ -123,7 +126,7 @@ class Judge:
     def _measures(
         self, model: Model, split: str, images: int, weights: str, only: Collection[str] | None
     ) -> list[Measure]:
-        scope = Scope(self.dataset, self.references, split, images, weights, *self.importance)
+        scope = Scope(self.dataset, self.references, split, images, weights, *self.importance, self.teller)
         found = list[Measure]()
         for number, (capability, kind) in enumerate(MEASURES):
             if has(model, capability):

@@ -13,6 +13,7 @@ from torch import Tensor
 from gen.data.dataset import Dataset
 from gen.distributed.workers import Workers
 from gen.judge.figure import PLANNED, Figure
+from gen.judge.networks.extractors import Extractor
 from gen.judge.reference import References
 from gen.phase import Batch
 
@@ -28,6 +29,7 @@ class Scope:
     weights: str  # raw or ema
     importance_images: int
     importance_samples: int
+    teller: Extractor | None = None  # its largest logit tells the class of an image; None: nothing does
 
     def length(self, column: str) -> int:
         """Rows of a column in the split; 0 if it has none."""

@@ -13,7 +13,18 @@ from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE, Workers
 from gen.judge.judge import Judge
 from gen.judge.networks.classifier import WIDTH
-from gen.judge.networks.extractors import INCEPTION, NAMES, Extractor, default_name, open_extractor
+from gen.judge.networks.extractors import (
+    INCEPTION,
+    NAMES,
+    Extractor,
+    Kept,
+    default_name,
+    has_classes,
+    is_teller,
+    open_extractor,
+    open_teller,
+    teller_name,
+)
 from gen.results.storage import Storage
 
 FOLDER = "_cache"
@@ -60,16 +71,33 @@ class Features:
     def find(self, dataset: Dataset, storage: Storage | None = None) -> Extractor:
         """The extractor with its weights, if these lie in a file or, trained already, in `storage`; else its nameplate.
         ValueError as `open`."""
-
-        def kept(key: str, make: Callable[[], bytes]) -> bytes:
-            if storage is None:
-                raise FileNotFoundError(key)
-            return get_weights(storage, key)
-
         try:
-            return self._open(dataset, torch.device("cpu"), kept)
+            return self._open(dataset, torch.device("cpu"), stored_in(storage))
         except FileNotFoundError:
             return self.describe(dataset)
+
+    def open_teller(
+        self,
+        dataset: Dataset,
+        extractor: Extractor,
+        device: torch.device,
+        workers: Workers = ALONE,
+        storage: Storage | None = None,
+    ) -> Extractor | None:
+        """What tells the classes of images of `dataset`, as `open` opens its extractor; None if it has no classes."""
+        if has_classes(dataset) and not is_teller(extractor, dataset):
+            extractor = open_teller(self._labelled(dataset), device, Keeper(storage, device, workers))
+            check_alike(extractor, device, workers)
+        return extractor if has_classes(dataset) else None
+
+    def find_teller(self, dataset: Dataset, extractor: Extractor, storage: Storage | None = None) -> Extractor | None:
+        """What tells the classes of images of `dataset`, as `find` finds its extractor; None if it has no classes."""
+        if not has_classes(dataset) or is_teller(extractor, dataset):
+            return extractor if has_classes(dataset) else None
+        try:
+            return open_teller(self._labelled(dataset), torch.device("cpu"), stored_in(storage))
+        except FileNotFoundError:
+            return Nameplate(teller_name(dataset))
 
     def describe(self, dataset: Dataset) -> Extractor:
         """The nameplate of the extractor. ValueError as `open`, except for missing weights."""
@@ -91,7 +119,7 @@ class Features:
         config = DataConfig(self.name, size=dataset.shape.size)
         return "classifier", open_dataset(config, self.data_root, self.download)
 
-    def _open(self, dataset: Dataset, device: torch.device, kept: Callable[..., bytes]) -> Extractor:
+    def _open(self, dataset: Dataset, device: torch.device, kept: Kept) -> Extractor:
         name, other = self._parts(dataset)
         dataset = self._labelled(dataset)
         return open_extractor(
@@ -134,6 +162,17 @@ class Keeper:
         return data if data is not None else get_weights(self.storage, key)
 
 
+def stored_in(storage: Storage | None) -> Kept:
+    """Gives bytes by their key that lie in `storage`, and never makes them: FileNotFoundError if they do not."""
+
+    def find(key: str, make: Callable[[], bytes]) -> bytes:
+        if storage is None:
+            raise FileNotFoundError(key)
+        return get_weights(storage, key)
+
+    return find
+
+
 def get_weights(storage: Storage, key: str) -> bytes:
     """The bytes that are kept under `key`. FileNotFoundError if there are none."""
     data = storage.get(f"{FOLDER}/{key}")
@@ -157,8 +196,10 @@ def open_judge(
     storage: Storage | None = None,
 ) -> Judge:
     """The judge of `dataset` as a run's settings want it."""
-    extractor = Features.of(config).open(dataset, device, workers, storage)
-    return judge_by(extractor, dataset, config.evaluate, device, storage)
+    features = Features.of(config)
+    extractor = features.open(dataset, device, workers, storage)
+    teller = features.open_teller(dataset, extractor, device, workers, storage)
+    return judge_by(extractor, dataset, config.evaluate, device, storage, teller)
 
 
 def judge_by(
@@ -167,7 +208,8 @@ def judge_by(
     evaluate: EvaluateConfig,
     device: torch.device,
     storage: Storage | None = None,
+    teller: Extractor | None = None,
 ) -> Judge:
-    """The judge of `dataset` with this extractor."""
+    """The judge of `dataset` with this extractor, and with what tells the classes of images."""
     importance = (evaluate.importance_images, evaluate.importance_samples)
-    return Judge(dataset, extractor, device, evaluate.batch, storage, importance)
+    return Judge(dataset, extractor, device, evaluate.batch, storage, importance, teller)

@@ -58,6 +58,10 @@ METRICS = {
         Metric("density", "max", "real neighbourhoods a fake", ("Imitates",), "features"),
         Metric("coverage", "max", "share of the real images", ("Imitates",), "features"),
         Metric("inception_score", "max", "classes", ("Imitates",), "features"),
+        Metric("modes", "max", "classes", ("Imitates",), "features"),
+        Metric("mode_share", "max", "share of the classes", ("Imitates",), "features"),
+        Metric("mode_entropy", "max", "nats", ("Imitates",), "features"),
+        Metric("mode_divergence", "min", "nats", ("Imitates",), "features"),
     )
 }
 

@@ -13,6 +13,7 @@ from gen.data.dataset import open_dataset
 from gen.engine.build import build_model
 from gen.engine.fit import fit
 from gen.judge import open_judge
+from gen.judge.features import MODES
 from gen.record import checkpoint
 from gen.record.record import Home
 from gen.zoo import ZOO, restore, tiny
@@ -63,7 +64,9 @@ def test_two_workers_killed_and_begun_again(
     arguments = ["--storage", place, "--name", NAME, "--images", 120, "--split", "test", "--features", "rotation"]
     status, listed, _ = here(capsys, *arguments, "--dry-run")
     wanted = listed.count("  test  ")
-    assert (status, wanted) == (0, listed.count("  120 images  rotation\n") + listed.count("  120 images  -\n"))
+    by = {name: listed.count(f"  120 images  {name}\n") for name in ("rotation", "classifier", "-")}
+    assert (status, wanted) == (0, sum(by.values()))
+    assert by["classifier"] == 2 * len(MODES), "the classes of fakes are told by the set's own classifier"
     assert added(storage).empty
     process = start_job("evaluate", *arguments, "--workers", 2)
     assert process.stdout is not None

@@ -1,11 +1,12 @@
 """Searches on images without labels, over a first stage too."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from gen.config import TwoStageConfig, override
+from gen.config import TwoStageConfig, flat, override
 from gen.data.dataset import open_dataset
 from gen.data.sources import everywhere
 from gen.engine import Home, fit
@@ -14,7 +15,7 @@ from gen.phase import Shape
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import tune
-from jobs.plan import plan
+from jobs.plan import Plan, plan
 from tests.fixtures.pictures import files, write
 from tune_spaces import space_for
 from tune_spaces.spaces import SPACES
@@ -67,3 +68,28 @@ def test_without_labels_searches_go_by_the_distance_of_what_rotations_tell(name:
     dataset = wanted.open()
     model = build_model(wanted.configs[0], dataset, torch.device("cpu"))
     assert steering(wanted.configs[0], wanted.asked.naming_judge(dataset), model) == "frechet_rotation/fakes"
+
+
+def test_a_named_space_is_searched_and_recorded_by_its_name(tmp_path: Path):
+    def planned(*arguments: str) -> Plan:
+        asked = ["--entry", "dcgan", "--storage", str(tmp_path / "results"), "--samples", "6", *arguments]
+        return plan(tune.main.make_context("tune", asked).params)
+
+    own, wide, games = planned(), planned("--space", "wide"), planned("--space", "wide_games")
+    assert "named" not in own.about()
+    assert (wide.about()["named"], games.about()["named"]) == ("wide", "wide_games")
+    rate = "model.critic_optimizer.rate"
+    assert wide.about()["tied"][rate] == "model.generator_optimizer.rate"
+    assert json.loads(json.dumps(wide.about())) == wide.about()
+    drawn = [flat(config) for config in wide.configs]
+    assert {one["train.batch"] for one in drawn} == {64}
+    assert all(one[rate] == one["model.generator_optimizer.rate"] for one in drawn)
+    assert {one["model.objective"] for one in drawn} == {"non_saturating"}
+    assert len({one.get("model.objective") for one in map(flat, games.configs)}) > 1
+    family = planned("--space", "wide", "--set", "model.objective=wasserstein", "--set", "model.penalty=clipping")
+    drawn = [flat(config) for config in family.configs]
+    assert {(one["model.objective"], one["model.penalty"]) for one in drawn} == {("wasserstein", "clipping")}
+    assert len({one["model.penalty.limit"] for one in drawn}) == 6
+    assert family.open().shape.classes == 10
+    with pytest.raises(ValueError, match=r"^space='wild' is no search space of family gan; allowed: wide, wide_games"):
+        planned("--space", "wild")

@@ -138,6 +138,7 @@ def test_stopped_job_and_a_time_that_is_up(ray_cluster, run_job: Callable, tmp_p
         (["--set", "evaluate.mode=max"], "mode=max contradicts the metric: of mse/reconstructions small values are"),
         (["--metric", "perplexity/images", "--mode", "min"], "of perplexity/images large values are good"),
         (["--mode", "best"], "'best' is not one of 'min', 'max'"),
+        (["--space", "wide"], "space='wide' is no search space of family vqvae; it has its own only"),
         (["--search", "seed=1,2"], "use --seeds"),
         (["--search", "data.size=4,8"], "data.size cannot be searched"),
         (["--search", "train.ema=0,0.9"], "not ranked together"),

@@ -19,7 +19,7 @@ from gen.optimizers import Adam
 from gen.zoo import ZOO, entry
 from jobs import prepare, train, tune, zoo
 from tune_spaces import space_for
-from tune_spaces.spaces import SPACES
+from tune_spaces.spaces import NAMED, SPACES
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +94,11 @@ def test_an_entry_is_told_whole(name: str):
         space = space_for(config)
         assert set(told["search"]["keys"]) == set(space.keys)
         assert told["search"]["budget"]["max_epochs"] == space.max_epochs
+        named = NAMED.get(config.family, {})
+        assert told["search"].get("named", {}).keys() == named.keys()
+        for other in named:
+            assert set(told["search"]["named"][other]["keys"]) == set(space_for(config, other).keys)
+            assert f"With --space {other}: {told['search']['named'][other]['about'][:60]}" in text
     else:
         assert told["search"] == {}
         assert "jobs.tune has no search space for its family." in text
@@ -108,6 +113,7 @@ def test_the_page_has_comments_kinds_deviations_and_the_space():
     assert "  4. Uniform noise unless" in text
     assert "frechet/fakes" in text
     assert "LogUniform (0.0001, 0.002)" in text
+    assert "  model.critic_optimizer.rate      as model.generator_optimizer.rate" in text  # with --space wide
 
 
 def test_kinds_inside_of_kinds_are_told():

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 from ray.tune.search.sample import Categorical, Domain, Integer
 
-from gen.config import flat, is_variant, override, to_tree
+from gen.config import TwoStageConfig, flat, is_variant, override, to_tree
 from gen.metrics.table import direction, is_known
 from gen.optimizers import Optimizer
 from gen.phase import Shape
@@ -19,19 +20,20 @@ from tests.fixtures.examples import examples
 from tests.fixtures.variants import variants
 from tune_spaces import Space, check_objective, draw, extend, pin, space_for
 from tune_spaces.space import is_covered
-from tune_spaces.spaces import SPACES
+from tune_spaces.spaces import NAMED, SPACES
 
 ENTRIES = sorted(name for name, config in ZOO.items() if config.family in SPACES)  # a family may have no space yet
+ALL = [(name, named) for name in ENTRIES for named in ("", *NAMED.get(ZOO[name].family, {}))]  # with all of its spaces
 MANY = 200  # draws: two kinds of equal chance are both among them
 SEEDS = st.integers(0, 2**32)
 INDICES = st.integers(0, 10_000)
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize(("name", "named"), ALL)
 @given(seed=SEEDS, index=INDICES)
 @settings(max_examples=examples(40))
-def test_every_draw_is_a_valid_config_of_plain_values_and_a_pure_function(name, seed, index):
-    space = space_for(ZOO[name])
+def test_every_draw_is_a_valid_config_of_plain_values_and_a_pure_function(name, named, seed, index):
+    space = space_for(ZOO[name], named)
     drawn = draw(space, seed, index)
     config = override(ZOO[name], drawn)
     assert {key: flat(config)[key] for key in drawn} == drawn
@@ -40,10 +42,10 @@ def test_every_draw_is_a_valid_config_of_plain_values_and_a_pure_function(name, 
     assert draw(space, seed, index) == drawn
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-def test_draws_differ_and_the_smallest_budget_reaches_a_rung(name):
+@pytest.mark.parametrize(("name", "named"), ALL)
+def test_draws_differ_and_the_smallest_budget_reaches_a_rung(name, named):
     """As many of them as there are to choose from: a space may have few."""
-    space = space_for(ZOO[name])
+    space = space_for(ZOO[name], named)
     draws = [draw(space, 0, index) for index in range(space.samples)]
     if math.isinf(there_are := count(space.keys)):
         assert len(texts(draws)) == space.samples
@@ -52,10 +54,17 @@ def test_draws_differ_and_the_smallest_budget_reaches_a_rung(name):
         one, other = ([draw(space, seed, index) for index in range(MANY)] for seed in (0, 1))
         assert 1 < len(texts(one)) <= there_are
         assert one != other
-    phases = buildable(ZOO[name]).model.build(Shape(1, ZOO[name].data.size or 8, 10)).phases()
+    phases = build(ZOO[name]).phases()
     assert 1 <= space.grace * space.reduction <= space.max_epochs or not phases  # one fit, which nothing stops early
     for one in draws[:4]:
-        override(buildable(ZOO[name]), one).model.build(Shape(1, ZOO[name].data.size or 8, 10))
+        build(override(ZOO[name], one))
+
+
+def build(config):
+    """The model of full width. It has no numbers, which take long to draw; but a prior has, for it runs its first stage
+    when it is built."""
+    with torch.device("cpu" if isinstance(config.model, TwoStageConfig) else "meta"):
+        return buildable(config).model.build(Shape(1, config.data.size or 8, 10))
 
 
 def count(value):
@@ -131,17 +140,17 @@ def test_the_codebooks_decay_is_drawn_only_where_it_means_something():
     assert all(("model.codebook.decay" in one) == (one["model.codebook.update"] == "ema") for one in draws)
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize(("name", "named"), ALL)
 @given(index=INDICES, data=st.data())
 @settings(max_examples=examples(25))
-def test_pinning_or_adding_a_key_leaves_the_other_draws_alone(name, index, data):
-    space = space_for(ZOO[name])
+def test_pinning_or_adding_a_key_leaves_the_other_draws_alone(name, named, index, data):
+    space = space_for(ZOO[name], named)
     drawn = draw(space, 0, index)
     key = data.draw(st.sampled_from(sorted(drawn) or ["seed"]))  # a space may be empty, for users to fill
-    left = {
-        other: value for other, value in drawn.items() if not is_covered(other, [key])
-    }  # a kind goes with its fields
-    assert draw(pin(space, [key]), 0, index) == left
+    pinned = pin(space, [key])  # a kind goes with its fields, but for those that have keys of their own
+    left = {other: value for other, value in drawn.items() if not is_covered(other, [key]) or other in pinned.keys}
+    assert key not in left
+    assert draw(pinned, 0, index) == left
     added = draw(extend(space, {"train.batch": "32,64"}), 0, index)
     assert added.pop("train.batch") in (32, 64)
     assert added == {other: value for other, value in drawn.items() if other != "train.batch"}
@@ -174,7 +183,13 @@ def test_fields_that_all_chosen_kinds_have_are_still_searched(name, key):
     space = space_for(ZOO[name])
     draws = [draw(extend(space, {key: ", ".join(Optimizer.kinds)}), 0, index) for index in range(20)]
     assert {one.pop(key) for one in draws} == set(Optimizer.kinds)
-    assert draws == [draw(space, 0, index) for index in range(20)], "their rate among them"
+    own = {f"{key}.{field.name}" for kind in Optimizer.kinds.values() for field in dataclasses.fields(kind)}
+    shared = {f"{key}.{field.name}" for field in dataclasses.fields(Optimizer)}
+    assert draws == [
+        {other: value for other, value in draw(space, 0, index).items() if other not in own - shared}
+        for index in range(20)
+    ]
+    assert all(f"{key}.rate" in one for one in draws)
 
 
 def test_fields_that_one_of_the_chosen_kinds_lacks_are_not():

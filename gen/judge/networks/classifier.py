@@ -120,6 +120,55 @@ def train_rotation(dataset: Dataset, device: torch.device, column: str = "image"
     return train_network("rotation", shape, stream, lambda batch: turn(batch[column]), device)
 
 
+def train_channel(dataset: Dataset, device: torch.device, classes: int) -> Classifier:
+    """A classifier of single channels into so many classes, of a set whose label is the number that the classes of an
+    image's channels are the digits of, the first channel's first; see `train_network`."""
+    check_labelled(dataset)
+    table = next(table for table in dataset.splits["train"] if "label" in table)
+    stream = Stream((table,), SEED, BATCH, device, torch.float32)
+    shape = dataclasses.replace(dataset.shape, channels=1, classes=classes)
+    return train_network("channel", shape, stream, lambda batch: one_channel(batch, classes), device)
+
+
+def one_channel(batch: dict[str, Tensor], classes: int) -> tuple[Tensor, Tensor]:
+    """Of each image (N, C, H, W) of a batch one channel, drawn at random, (N, 1, H, W), and its class (N,)."""
+    images, labels = batch["image"], batch["label"]
+    channels = torch.randint(images.shape[1], (len(images),)).to(images.device)  # drawn on the CPU, as in `turn`
+    digits = labels // classes ** (images.shape[1] - 1 - channels) % classes
+    return images[torch.arange(len(images), device=images.device), channels][:, None], digits
+
+
+class ByChannel(nn.Module):
+    """Tells the class of an image whose channels are images of their own, by a classifier that sees one channel."""
+
+    name, resize = "channel", "none"
+
+    def __init__(self, of_channel: Classifier, channels: int) -> None:
+        super().__init__()
+        self.of_channel, self.channels, self.width = of_channel, channels, channels * WIDTH
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (N, C * 64) of images (N, C, H, W) in [-1, 1]: those of the channels, one behind the other."""
+        return self.of_channel.features(images.flatten(0, 1)[:, None]).view(len(images), -1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) in [-1, 1]."""
+        return self.logits_of(self.features(images))
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """Logits (N, K ** C) of features (N, C * 64): sums of the channels' K logits, the first channel's class the
+        first digit."""
+        found = features.new_zeros(len(features), 1)
+        for part in features.chunk(self.channels, 1):
+            found = (found[:, :, None] + self.of_channel.logits_of(part)[:, None]).flatten(1)
+        return found
+
+    @functools.cached_property
+    def weights_hash(self) -> str:
+        """As `Classifier.weights_hash`."""
+        return self.of_channel.weights_hash
+
+
 def turn(images: Tensor) -> tuple[Tensor, Tensor]:
     """Square images (N, C, H, W), each turned by 0 to 3 right angles at random, and by how many (N,)."""
     turns = torch.randint(4, (len(images),)).to(images.device)  # drawn on the CPU: the same on every device

@@ -5,6 +5,7 @@
 | inception | pytorch-fid's; inception_64, inception_192 and inception_768 are its earlier blocks | the published file |
 | classifier | a small one; classifier:NAME is that of another set | trained on the set's labels |
 | rotation | a small one | trained to tell the four rotations of the set's images |
+| channel | a small one, for the classes of `stacked_mnist` alone | trained on single channels and their digits |
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gen.data.dataset import Dataset
+from gen.data.known import CHANNEL_CLASSES
 from gen.judge.networks import classifier as classifiers
 
 INCEPTION = {"inception": 2048, "inception_64": 64, "inception_192": 192, "inception_768": 768}
@@ -57,7 +59,7 @@ Kept: TypeAlias = Callable[[str, Callable[[], bytes]], bytes]
 
 def default_name(dataset: Dataset) -> str:
     """The extractor of a set where none is named: its classifier, or without labels its rotations."""
-    return "classifier" if "label" in dataset.columns and dataset.shape.classes > 1 else "rotation"
+    return "classifier" if has_classes(dataset) else "rotation"
 
 
 def open_extractor(
@@ -107,3 +109,35 @@ def open_extractor(
     if other is not None:
         opened.name = f"{name}:{other.name}"
     return opened
+
+
+def has_classes(dataset: Dataset) -> bool:
+    """Whether the images of a set have labels of two classes or more."""
+    return "label" in dataset.columns and dataset.shape.classes > 1
+
+
+def teller_name(dataset: Dataset) -> str:
+    """What tells the classes of a set's images: its classifier, or that of its channels where each is an image."""
+    return "channel" if dataset.name in CHANNEL_CLASSES else "classifier"
+
+
+def is_teller(extractor: Extractor, dataset: Dataset) -> bool:
+    """Whether an extractor tells the classes of the images of `dataset` as well."""
+    return extractor.name == teller_name(dataset) and has_classes(dataset)
+
+
+def open_teller(dataset: Dataset, device: torch.device, kept: Kept) -> Extractor:
+    """The network whose largest logit tells the class of an image of `dataset`: its own classifier.
+
+    A classifier of the 1,000 classes of `stacked_mnist` would learn each from a hundred images. Its channels are images
+    of ten classes, so one of those tells each channel's, as in the papers that use the set.
+    """
+    if teller_name(dataset) == "classifier":
+        return open_extractor("classifier", dataset, device, kept=kept)
+    classes, shape = CHANNEL_CLASSES[dataset.name], dataset.shape
+    recipe = classifiers.recipe_hash(shape, "channel")
+    stored = kept(
+        f"channel-{dataset.hash}-{recipe}.pt",
+        lambda: classifiers.to_bytes(classifiers.train_channel(dataset, device, classes)),
+    )
+    return classifiers.ByChannel(classifiers.from_bytes(stored, device), shape.channels)

@@ -68,7 +68,7 @@ class EvaluateConfig:
     features: str = ""  # inception, classifier, rotation, or a data set whose classifier is used; "": the set's own
     metric: str = ""  # figure that selects the best weights, NAME/SUBJECT; "": the first of the model
     mode: Literal["", "min", "max"] = ""  # direction of the metric, said again; an error if it contradicts the metric
-    pictures: int = 0  # ticks between sample grids; 0: none but those of the best weights at the end
+    pictures: int = 0  # ticks between sample grids; 0: those of the best weights, and of a game's first and last
     floor: str = ""  # figure, NAME/SUBJECT: weights that have less of it than `least` rank last; "": none
     least: float = 0.0  # least value of the figure that `floor` names: below it codes, say, have collapsed
     full: Literal["all", "leaders", "none"] = "all"  # runs that get the full protocol (jobs.tune: leaders)

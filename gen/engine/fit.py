@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from gen.capabilities import Imitates, has
 from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
@@ -154,7 +155,8 @@ class Run:
         with stepper.evaluating() as model:
             figures = self.judge.figures(model, "validation", self.tick_images, self._weights, self.workers, self.cheap)
             self._weigh(model, figures)
-            if config.evaluate.pictures and progress.tick % config.evaluate.pictures == 0:
+            asked = config.evaluate.pictures > 0 and progress.tick % config.evaluate.pictures == 0
+            if asked or (self._watches and progress.tick == 1):
                 self._draw(model)
         evaluated_at = time.perf_counter()
         progress.seconds += evaluated_at - start
@@ -179,6 +181,7 @@ class Run:
         progress = self.progress
         if status == "finished" and (missing := self._missing()):
             self._measure(missing)
+        self._draw_last(status)
         if abs(progress.best) == WORST:
             floor = self.config.evaluate
             why = f"{why}; {floor.floor} was never {floor.least:g}, so it ranks last"
@@ -241,7 +244,8 @@ class Run:
         progress, start = self.progress, time.perf_counter()
         progress.measured_tick = progress.best_tick
         model, figures = self._full_figures(missing)
-        self._draw(model)
+        if progress.best_tick not in progress.pictured:
+            self._draw(model, best=True)
         seconds = time.perf_counter() - start
         progress.seconds += seconds
         metrics = {"engine/full_seconds": seconds, FULL_SHARE: seconds / progress.seconds}
@@ -283,16 +287,34 @@ class Run:
             progress.best_step, progress.best_images = self.stepper.step, self.stepper.images
             self.record.better(model.state_dict())
 
-    def _draw(self, model: Model) -> None:
-        """Stores grids of what the model makes. If one cannot be drawn, that is an event, and the run goes on."""
+    @property
+    def _watches(self) -> bool:
+        """Whether grids of the first tick and of the last are stored too, beside those of the best weights: of what
+        players of a game make, which may get worse. In a search nobody asks for those of its many runs."""
+        game = len(self.stepper.phases) > 1 and has(self.stepper.model, Imitates)
+        return game and self.config.evaluate.full == "all"
+
+    def _draw_last(self, status: str) -> None:
+        """Stores the grids of a game's last weights, if these are finite and their grids are not on record yet."""
+        progress, start = self.progress, time.perf_counter()
+        if self._watches and status != "failed" and progress.tick not in progress.pictured:
+            with self.stepper.evaluating() as model:
+                self._draw(model)
+            progress.seconds += time.perf_counter() - start
+
+    def _draw(self, model: Model, best: bool = False) -> None:
+        """Stores grids of what the model makes, with its present weights or its best ones, from the same noise every
+        time. If one cannot be drawn, that is an event, and the run goes on."""
+        progress = self.progress
+        if self._watches:
+            progress.pictured.append(progress.best_tick if best and progress.best_tick else progress.tick)
         if self.workers.rank == 0 and self.record.writes:
-            progress = self.progress
 
             def report(why: str) -> None:
                 self.record.event(progress, "picture", why, progress.tick)
 
             for kind, png in grids(model, self.dataset, self.device, failed=report):
-                self.record.picture(progress, self.stepper, kind, png)
+                self.record.picture(progress, self.stepper, kind, png, best)
 
     def _complete(self) -> str:
         """Why the budget is used up; empty if it is not."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # takes a second to import, and a process that trains plots n
     from matplotlib.figure import Figure
 
 SIDE = 800  # least pixels of a picture's longer side
+CAPTION = 28  # pixels of the line of text above a picture
 FRAME, PAUSE = 120, 800  # milliseconds that a frame is shown, and the first and the last frame
 
 
@@ -50,8 +51,14 @@ def png(picture: Tensor) -> bytes:
 
 def gif(frames: Sequence[Tensor]) -> bytes:
     """A GIF file that shows pictures (C, H, W) in [-1, 1] one after another, for ever; it rests at both ends."""
-    first, *others = [enlarge(frame) for frame in frames]
-    times = [PAUSE if number in (0, len(others)) else FRAME for number in range(len(frames))]
+    return animate([enlarge(frame) for frame in frames], FRAME)
+
+
+def animate(frames: Sequence[Image.Image], milliseconds: int) -> bytes:
+    """A GIF file that shows images one after another, each for so long, for ever; it rests at both ends. Frames in a
+    row that are equal in every pixel become one."""
+    first, *others = frames
+    times = [PAUSE if number in (0, len(others)) else milliseconds for number in range(len(frames))]
     buffer = io.BytesIO()
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=times, loop=0)
     return buffer.getvalue()
@@ -63,6 +70,15 @@ def enlarge(picture: Tensor) -> Image.Image:
     image = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
     scale = max(1, -(-SIDE // max(image.size)))
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def with_caption(data: bytes, text: str) -> Image.Image:
+    """The image of a PNG file, grey or in colour, with a line of text above it."""
+    with Image.open(io.BytesIO(data)) as image:
+        page = Image.new(image.mode, (image.width, image.height + CAPTION), "white")
+        page.paste(image, (0, CAPTION))
+    ImageDraw.Draw(page).text((6, 2), text, fill="black", font=ImageFont.load_default(CAPTION - 8))
+    return page
 
 
 def plot_png(figure: Figure) -> bytes:

@@ -19,6 +19,7 @@ class Progress:
     best_step: int = 0
     best_images: int = 0
     measured_tick: int = 0  # whose weights were measured in full at an end; they are not again, if no better ones come
+    pictured: list[int] = field(default_factory=list)  # ticks of a game whose grids are on record
     last: float = math.nan
     guards: dict[str, float] = field(default_factory=dict)  # figure that tells of a collapse -> last value
     status: str = ""  # "finished", "stopped" or "failed" once the run has ended

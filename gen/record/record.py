@@ -126,14 +126,16 @@ class Record:
                 prefix = "best/" if scope == "best" else ""
                 self.board.scalar(f"{prefix}{figure.split}/{figure.name}", figure.value, here["step"])
 
-    def picture(self, progress: Progress, stepper: Training, kind: str, png: bytes) -> None:
-        """Adds the row of a sample grid."""
+    def picture(self, progress: Progress, stepper: Training, kind: str, png: bytes, best: bool = False) -> None:
+        """Adds the row of a grid of the present weights, or of the `best` ones, at whose tick the row then stands."""
+        here = self._place(progress, stepper)
+        if best and progress.best_tick:
+            here = {"tick": progress.best_tick, "step": progress.best_step, "epoch": progress.best_epoch}
+        here.pop("images", None)
         if self.ledger:
-            here = self._place(progress, stepper)
-            del here["images"]
-            self.ledger.add("samples", kind=kind, png=png, **here)
+            self.ledger.add("samples", earlier=best, kind=kind, png=png, **here)
         if self.board:
-            self.board.picture(f"samples/{kind}", png, stepper.step)
+            self.board.picture(f"samples/{kind}", png, here["step"])
 
     def event(self, progress: Progress, kind: str, why: str, tick: int) -> None:
         """Adds the row of something that happened to the run, at `tick`; at a beginning that is the next tick."""
@@ -187,6 +189,7 @@ class Record:
             return
         self._write_best(progress)
         path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None
+        guards: dict[str, Any] = {name: _finite(value) for name, value in progress.guards.items()}
         self.ledger.add(
             "outcomes",
             tick=progress.tick,
@@ -196,7 +199,7 @@ class Record:
             best=_finite(progress.best),
             best_epoch=_finite(progress.best_epoch),
             last=_finite(progress.last),
-            **{name: _finite(value) for name, value in progress.guards.items()},
+            **guards,
             checkpoint=path,
             epochs=float(progress.tick * self.config.evaluate.every),
             steps=stepper.step,

@@ -131,19 +131,20 @@ class Ledger:
         self._rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
         self._stale: dict[str, list[str]] | None = None  # table -> files to replace; None: not looked for
 
-    def add(self, table: str, tick: int, **row: Any) -> None:
+    def add(self, table: str, tick: int, *, earlier: bool = False, **row: Any) -> None:
         """Buffers a row of the run; the ledger fills in experiment, run, attempt and tick.
 
         A row belongs to a tick that has not been flushed, or to the tick flushed last: a run that ends writes its end
         after the checkpoint of that tick, and does so again after a kill. ValueError for an earlier tick, whose rows
         no repetition would write again, for an unknown table or column, a missing column, or a value of a wrong type.
+        `earlier`: the row is part of the run's end, which a repetition writes again, and tells of an earlier tick.
         """
         schema = SCHEMAS.get(table)
         if schema is not None and "tick" in schema.names:
             row["tick"] = tick
         row |= {"experiment": self.experiment, "run": self.run, "attempt": self.attempt}
         checked = check_row(table, row)
-        if tick < self.first - 1:
+        if tick < self.first - 1 and not earlier:
             raise ValueError(f"{table}: tick {tick} of run {self.run} was flushed; ticks go on from {self.first}")
         belongs = checked.get("tick", self._begin)  # a row of a table without ticks belongs to the beginning
         if belongs > self.last_ticks.get(table, -1):

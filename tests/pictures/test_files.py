@@ -50,3 +50,17 @@ def test_a_gif_rests_at_both_ends() -> None:
         assert (np.asarray(movie.convert("L")) == to_uint8(picture)[0, 0, 0].item()).all()
     assert times == [files.PAUSE, files.FRAME, files.FRAME, files.PAUSE]
     assert movie.n_frames == 4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_caption_stands_above_the_picture_and_tells_equal_frames_apart(channels: int) -> None:
+    data = files.png(torch.rand(channels, 20, 30) * 2 - 1)
+    frames = [files.with_caption(data, f"epoch {number}") for number in range(5)]
+    whole = Image.open(io.BytesIO(data))
+    assert frames[0].mode == whole.mode
+    assert frames[0].size == (whole.width, whole.height + files.CAPTION)
+    assert np.array_equal(np.asarray(frames[0])[files.CAPTION :], np.asarray(whole))
+    lines = [np.asarray(frame)[: files.CAPTION] for frame in frames]
+    assert all((line == 255).any() and (line < 128).any() for line in lines)
+    movie = Image.open(io.BytesIO(files.animate(frames, 200)))
+    assert movie.n_frames == 5

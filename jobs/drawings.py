@@ -1,0 +1,82 @@
+"""What jobs.sample is asked to draw of stored weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from gen.data.dataset import check_trained_on, open_dataset
+from gen.distributed.machine import resolve_device
+from gen.engine.build import build_model
+from gen.engine.surface import check_plane, loss_surface
+from gen.phase import Model
+from gen.pictures import Scene, choose_kinds, paint
+from gen.pictures.files import plot_png
+from gen.pictures.surface import plot_surface
+from gen.zoo import restore
+
+Picture = tuple[str, Callable[[], bytes], str]  # the end of the file's name, what draws the file, and what it shows
+LINES = ("interpolation", "animation")  # the kinds that --interpolate draws
+PLANE = ("player", "points", "span")  # options that say what --surface plots
+
+
+def check(asked: str | None, options: dict[str, Any]) -> None:
+    """ValueError if options ask for pictures that do not go together."""
+    said = [
+        *(["--curves"] if asked is not None else []),
+        *(["--history"] if options["moves"] else []),
+        *(f"--{option}" for option in ("surface", "interpolate") if options[option]),
+    ]
+    if len(said) > 1:
+        raise ValueError(f"{' and '.join(said)} draw different things; say one of them")
+    for option in PLANE:
+        if options[option] is not None and not options["surface"]:
+            raise ValueError(f"{option}={options[option]} belongs to --surface; say that too, or leave it out")
+    if options["kinds"] is not None and (options["surface"] or options["interpolate"]):
+        raise ValueError(f"kinds={options['kinds']} does not go with {said[0]}, which draws one thing; leave it out")
+
+
+def of_weights(
+    state: dict[str, Any], run: str, data_hash: str, names: list[str], options: dict[str, Any]
+) -> list[Picture]:
+    """The pictures of stored weights. ValueError where the model or its data do not allow one that is asked for."""
+    config, device, split = restore(state["config"]), resolve_device(options["device"]), options["split"]
+    dataset = open_dataset(config.data, options["data_root"], options["download"])
+    check_trained_on(dataset, run, data_hash)
+    model = build_model(config, dataset, torch.device("cpu"))
+    model.load_state_dict(state["weights"])
+    model.to(device).eval()
+    scene = Scene(dataset, device, next(model.parameters()).dtype, split, [pair(text) for text in options["pairs"]])
+    drawn = f"of {config.entry} on {dataset.name}, epoch {state['epoch']:g}, {split} images"
+    if options["surface"]:
+        plane = {key: options[key] for key in PLANE if options[key] is not None}
+        player = check_plane(model, **plane)
+        text = f"loss of the {player} {drawn}"
+        return [(f"surface-{player}.png", partial(draw_surface, model, scene, config.train.batch, plane, text), text)]
+    kinds = choose_kinds(model, list(LINES) if options["interpolate"] else names)
+    if scene.pairs and not any(kind.has_pairs(model) for kind in kinds):
+        raise ValueError(
+            f"pair={options['pairs'][0]}: no picture here joins two images of {config.entry}; leave it out"
+        )
+    shown = {kind.name: f" ({shows})" if (shows := kind.shows(model)) else "" for kind in kinds}
+    return [
+        (f"{kind.name}.{kind.suffix}", partial(paint, kind, model, scene), f"{kind.name}{shown[kind.name]} {drawn}")
+        for kind in kinds
+    ]
+
+
+def draw_surface(model: Model, scene: Scene, count: int, plane: dict[str, Any], title: str) -> bytes:
+    """The plot of a player's loss on `count` images of the scene."""
+    found = loss_surface(model, scene.some(count), **plane)
+    return plot_png(plot_surface(found.steps.numpy(), found.losses.numpy(), title))
+
+
+def pair(text: str) -> tuple[int, int]:
+    """I,J as two numbers; ValueError if it is not that."""
+    numbers = [int(part) if part.strip().isdecimal() else -1 for part in text.split(",")]
+    if len(numbers) != 2 or min(numbers) < 0:
+        raise ValueError(f"pair {text!r} is not I,J: two numbers of images, such as 0,1")
+    return numbers[0], numbers[1]

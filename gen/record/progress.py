@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -21,5 +22,6 @@ class Progress:
     measured_tick: int = 0  # whose weights were measured in full at an end; they are not again, if no better ones come
     last: float = math.nan
     guards: dict[str, float] = field(default_factory=dict)  # figure that tells of a collapse -> last value
+    watched: dict[str, Any] = field(default_factory=dict)  # what its earlier ticks told of a collapse, if it plays
     status: str = ""  # "finished", "stopped" or "failed" once the run has ended
     why: str = ""

@@ -9,7 +9,7 @@ from typing import TypeGuard, TypeVar
 
 from torch import Tensor
 
-from gen.phase import Batch, Model
+from gen.phase import Batch, Logs, Model
 
 Ability = TypeVar("Ability")
 
@@ -48,6 +48,22 @@ class Translates(Imitates):
     @property
     def imitated(self) -> tuple[str, ...]:
         return tuple(self.sources)
+
+
+class Plays(Imitates):
+    """Imitates by a game of players, each of which lowers a loss at the expense of the others: none of these losses
+    tells alone how the game goes, so the engine watches them, and the fakes, at each tick."""
+
+    @abstractmethod
+    def held_out(self, batch: Batch) -> Logs:
+        """The players' losses on held-out images, and what else they log, as scalars by "phase/held_out_NAME": what
+        training logs as "phase/NAME". It moves nothing; all noise comes from torch's default generator."""
+
+    @property
+    def scales(self) -> Mapping[str, tuple[float, float]]:
+        """Training's log "phase/NAME" of a player that can win -> the least that it can be, and what it is while the
+        player knows nothing. A loss without a least value is not among them."""
+        return {}
 
 
 class Reconstructs(ABC):

@@ -93,6 +93,31 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class WatchConfig:
+    """When a game of players has collapsed. Each sign of it must last for some ticks, and each can be switched off."""
+
+    images: int = 256  # validation images, and fakes, that are looked at at each tick
+    ticks: int = 3  # ticks in a row that a sign must last
+    margin: float = 0.02  # the critic wins: share of what it loses while it knows nothing, above the least; 0: off
+    vanishing: float = 1e-6  # norm of a player's gradient, or of its first layer's, at or below it; 0: off
+    exploding: float = 100.0  # norm of a player's gradient at or above it; 0: off
+    variance: float = 0.1  # variance of all pixels of the fakes, as a share of its highest so far; 0: off
+    distance: float = 0.1  # mean distance between two fakes, as a share of its highest so far; 0: off
+    recall: float = 0.0  # recall of the fakes, which is then measured at each tick; 0: off
+    stop: bool = False  # a run that has collapsed ends
+
+    def __post_init__(self) -> None:
+        at_least("images", self.images, 2, 4096)
+        at_least("ticks", self.ticks, 1)
+        at_least("margin", self.margin, 0, 1)
+        at_least("vanishing", self.vanishing, 0)
+        at_least("exploding", self.exploding, 0)
+        at_least("variance", self.variance, 0, 1)
+        at_least("distance", self.distance, 0, 1)
+        at_least("recall", self.recall, 0, 1)
+
+
+@dataclass(frozen=True)
 class Budget:
     """How long a run trains. This is no part of a run's identity: a budget may grow, and the run goes on."""
 
@@ -131,6 +156,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)  # of models that play
     seed: int = 0  # of weights, noise and the order of images
     budget: Budget = field(default_factory=Budget)
     machine: Machine = field(default_factory=Machine)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from gen.capabilities import Fits, has
+from gen.capabilities import Fits, Plays, has
 from gen.config import RunConfig, TrainConfig
 from gen.data.dataset import Dataset, check_needs
 from gen.distributed.machine import seed
+from gen.engine.collapse import RECALL
 from gen.engine.freeze import BATCH_NORMS
 from gen.judge import Judge
 from gen.judge.judge import MEASURES
@@ -69,6 +70,11 @@ def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     if config.evaluate.floor and config.evaluate.floor not in names:
         raise ValueError(
             f"evaluate.floor={config.evaluate.floor!r} is not measured for {config.entry}; allowed: {', '.join(names)}"
+        )
+    if config.watch.recall and not (has(model, Plays) and RECALL in names):
+        raise ValueError(
+            f"watch.recall={config.watch.recall:g} needs a game of players and its {RECALL}, not measured for "
+            f"{config.entry} on {judge.dataset.name}; allowed: 0, which leaves recall out"
         )
     direction(metric, config.evaluate.mode)
     if config.evaluate.floor and direction(config.evaluate.floor) == "min":

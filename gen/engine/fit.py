@@ -6,17 +6,20 @@ import copy
 import math
 import time
 from collections.abc import Collection, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
-from gen.capabilities import Imitates, has
+from gen.capabilities import Plays, has
 from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.build import build_model, steering
+from gen.engine.collapse import RECALL, Watched, look
+from gen.engine.players import Spectator
 from gen.engine.stage_one import install
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
@@ -117,7 +120,10 @@ class Run:
         self.judge = judge
         self.metric = steering(config, judge, model)
         self.cheap = [self.metric, config.evaluate.floor, *judge.cheap(model)]
+        if config.watch.recall:
+            self.cheap.append(RECALL)
         self.tick_images = config.evaluate.tick_images(stream.length)
+        self.spectator = Spectator(config, dataset, self.stepper, self.tick_images) if has(model, Plays) else None
         self.evals: dict[str, float] = {}
         self.record = Record(home, config, dataset, workers, self.metric)
         self.progress = self.record.resume(self.stepper)
@@ -143,6 +149,7 @@ class Run:
         before = stepper.images
         if progress.tick == 1:  # a run that goes on has what was fitted from its checkpoint
             stepper.fit()
+            progress.watched = self._begin_watch()
         for _ in range(stepper.step, stepper.steps_until(progress.tick * config.evaluate.every)):
             stepper.advance()
         try:
@@ -152,7 +159,9 @@ class Run:
             progress.last = math.nan
             return self.end("failed", str(error))
         trained_at = time.perf_counter()
+        watched = self.spectator.held_out() if self.spectator else {}
         with stepper.evaluating() as model:
+            watched |= self.spectator.fakes(model) if self.spectator else {}
             figures = self.judge.figures(model, "validation", self.tick_images, self._weights, self.workers, self.cheap)
             self._weigh(model, figures)
             asked = config.evaluate.pictures > 0 and progress.tick % config.evaluate.pictures == 0
@@ -161,6 +170,7 @@ class Run:
         evaluated_at = time.perf_counter()
         progress.seconds += evaluated_at - start
         progress.train_seconds += trained_at - start
+        metrics |= watched
         metrics |= {
             "engine/train_seconds": trained_at - start,
             "engine/evaluate_seconds": evaluated_at - trained_at,
@@ -171,8 +181,11 @@ class Run:
             metrics[f"{phase.name}/learning_rate"] = phase.optimizer.rate_at(stepper.epoch)
         progress.guards = guards(metrics, self.evals)
         self.record.rows(progress, stepper, metrics, figures, "tick")
+        collapsed = self._watch(metrics) if self.spectator else ""
         if why := self._complete():
             return self.end("finished", why, metrics)
+        if collapsed and config.watch.stop:
+            return self.end("stopped", "", metrics)
         self.record.save_if_due(progress, stepper)
         return self.at(metrics)
 
@@ -185,7 +198,8 @@ class Run:
         if abs(progress.best) == WORST:
             floor = self.config.evaluate
             why = f"{why}; {floor.floor} was never {floor.least:g}, so it ranks last"
-        progress.status, progress.why = status, why
+        collapsed = Watched(**progress.watched).why
+        progress.status, progress.why = status, "; ".join(filter(None, (why, collapsed)))
         self.record.end(progress, self.stepper)
         return self.at(metrics or {})
 
@@ -291,8 +305,7 @@ class Run:
     def _watches(self) -> bool:
         """Whether grids of the first tick and of the last are stored too, beside those of the best weights: of what
         players of a game make, which may get worse. In a search nobody asks for those of its many runs."""
-        game = len(self.stepper.phases) > 1 and has(self.stepper.model, Imitates)
-        return game and self.config.evaluate.full == "all"
+        return has(self.stepper.model, Plays) and self.config.evaluate.full == "all"
 
     def _draw_last(self, status: str) -> None:
         """Stores the grids of a game's last weights, if these are finite and their grids are not on record yet."""
@@ -315,6 +328,25 @@ class Run:
 
             for kind, png in grids(model, self.dataset, self.device, failed=report):
                 self.record.picture(progress, self.stepper, kind, png, best)
+
+    def _begin_watch(self) -> dict[str, Any]:
+        """What is known of a game before its first step: how much the fakes of untrained players vary."""
+        if not self.spectator:
+            return {}
+        with self.stepper.freezer.judging():
+            return asdict(Watched(highest=self.spectator.fakes(self.stepper.model)))
+
+    def _watch(self, metrics: Mapping[str, float]) -> str:
+        """Looks for a collapse. One that begins is an event. Gives those that last, in one line; "" for none."""
+        progress, config, spectator = self.progress, self.config, self.spectator
+        assert spectator is not None
+        epoch = float(progress.tick * config.evaluate.every)
+        now, begun = look(Watched(**progress.watched), {**metrics, **self.evals}, epoch, config.watch, spectator.scales)
+        progress.watched = asdict(now)
+        for one in begun:
+            told = {"detector": one.detector, "figure": one.figure, "bound": one.bound}
+            self.record.event(progress, "collapse", one.line, progress.tick, one.value, **told)
+        return now.why
 
     def _complete(self) -> str:
         """Why the budget is used up; empty if it is not."""

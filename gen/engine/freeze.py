@@ -30,6 +30,7 @@ class Player:
 
     def __init__(self, player: nn.Module) -> None:
         self.parameters = list[Tensor](player.parameters())
+        self.first = next((one for one in self.parameters if one.ndim > 1), None)  # weights of the first layer
         self.norms = batch_norms(player)
         norm_ids = {id(norm) for norm in self.norms}
         self.others = [module for module in player.modules() if id(module) not in norm_ids]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gen.capabilities import Fits, has
+from gen.capabilities import Fits, Plays, has
 from gen.config import TrainConfig
 from gen.data.stream import Stream
 from gen.distributed.machine import seed
@@ -41,6 +41,7 @@ class Stepper:
         self.optimizers = [phase.optimizer.build(phase.player.parameters()) for phase in self.phases]
         self.losses = [Watch(phase.name, device, workers) for phase in self.phases]
         self.norms = [Watch(phase.name, device, workers) for phase in self.phases]
+        self.watches = has(model, Plays)  # whether the norms of the first layers' gradients are logged too
         self.average = Average(model, config.ema) if config.ema else None
         self.step = 0
         self.draws = 1 + sum(phase.repeats - 1 for phase in self.phases)  # draws a step
@@ -137,7 +138,11 @@ class Stepper:
         self.workers.total([*gradients, *phase.sums])
         even.settle(total, self.workers)
         norm = torch.nn.utils.get_total_norm(gradients)
-        self.norms[number].add(self.step, {"gradient_norm": norm})
+        norms = {"gradient_norm": norm}
+        first = self.freezer.players[number].first
+        if self.watches and first is not None and first.grad is not None:
+            norms["first_gradient_norm"] = torch.linalg.vector_norm(first.grad)
+        self.norms[number].add(self.step, norms)
         return norm
 
     @contextmanager

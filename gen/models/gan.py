@@ -14,14 +14,15 @@ Deviations from the papers:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gen.capabilities import Conditional, Interpolates
+from gen.capabilities import Conditional, Interpolates, Plays
 from gen.checks import at_least, one_of
 from gen.nets.adversarial import Adversaries, Perceptrons
 from gen.nets.augmentation import Augmentation
@@ -29,12 +30,12 @@ from gen.nets.dcgan import DCGAN, DCGAN28
 from gen.nets.labelled import GameConditioning, NoLabel
 from gen.nets.norms import has_spectra, iterate_spectra
 from gen.objectives.adversarial import NonSaturating, Objective
-from gen.objectives.penalties import NoPenalty, Penalty
+from gen.objectives.penalties import NoPenalty, Penalty, Weighted
 from gen.optimizers import Adam, Optimizer
 from gen.phase import Batch, Logs, Model, Phase, Shape, nothing
 
 
-class GAN(Model, Conditional, Interpolates):
+class GAN(Model, Plays, Conditional, Interpolates):
     """A critic that tells images from fakes, and a generator that makes the fakes."""
 
     @dataclass(frozen=True)
@@ -146,6 +147,20 @@ class GAN(Model, Conditional, Interpolates):
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Logs]:
         fake = self.read(self.augmenter(self.generate(batch["latent"], batch)), batch)  # (B, 1)
         return self.config.objective.generator(fake), {"fake": fake.mean()}
+
+    def held_out(self, batch: Batch) -> Logs:
+        batch = self.prepare(batch)
+        loss, logs = self.critic_loss(batch)
+        logs = {f"critic/held_out_{name}": value for name, value in {"loss": loss, **logs}.items()}
+        return {**logs, "generator/held_out_loss": self.generator_loss(batch)[0]}
+
+    @property
+    def scales(self) -> Mapping[str, tuple[float, float]]:
+        objective = self.config.objective
+        if objective.least == -math.inf:
+            return {}
+        name = "game" if isinstance(self.config.penalty, Weighted) else "loss"
+        return {f"critic/{name}": (objective.least, objective.undecided())}
 
     def imitate(self, batch: Batch) -> dict[str, Tensor]:
         return {"image": self.generate(self.latents(batch["image"]), batch)}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +23,11 @@ class Objective(ABC):
     kinds: ClassVar[Mapping[str, type[Objective]]]
     shift_free: ClassVar[bool] = False  # whether the critic's loss ignores a constant added to all of its outputs
     idle_bias: ClassVar[str] = ""  # why the critic's last bias has no gradient; "": it has one
-    least: ClassVar[float] = 0.0  # the least value of the critic's loss; -inf: it has none
+
+    @property
+    def least(self) -> float:
+        """The least value of the critic's loss; -inf if it has none."""
+        return 0.0
 
     @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -35,6 +40,12 @@ class Objective(ABC):
     def boundary(self, real: Tensor, fake: Tensor) -> Tensor | float:
         """The output above which the critic takes an image for a real one."""
         return 0.0
+
+    def undecided(self) -> float:
+        """The loss of a critic that takes every image for a real one and for a fake alike."""
+        output = torch.zeros(1, 1)
+        output += self.boundary(output, output)
+        return self.critic(output, output).item()
 
     def accuracy(self, real: Tensor, fake: Tensor) -> Tensor:
         """The share of images (B, 1) of both kinds that the critic takes for what they are, a scalar."""
@@ -50,6 +61,11 @@ class CrossEntropy(Objective):
 
     def __post_init__(self) -> None:
         at_least("smoothing", self.smoothing, 0, 0.5)
+
+    @property
+    def least(self) -> float:
+        share = self.smoothing
+        return -share * math.log(share) - (1 - share) * math.log(1 - share) if share else 0.0
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         loss = F.softplus(-upcast(real)).mean() + F.softplus(upcast(fake)).mean()  # -log D(x) - log(1 - D(G(z)))
@@ -96,7 +112,10 @@ class Wasserstein(Objective):
 
     shift_free = True
     idle_bias = "it cancels between real images and fakes, and no gradient penalty sees it"
-    least = -math.inf
+
+    @property
+    def least(self) -> float:
+        return -math.inf
 
     def boundary(self, real: Tensor, fake: Tensor) -> Tensor:
         return (real.mean() + fake.mean()) / 2  # an output means nothing but beside others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -22,5 +23,6 @@ class Progress:
     pictured: list[int] = field(default_factory=list)  # ticks of a game whose grids are on record
     last: float = math.nan
     guards: dict[str, float] = field(default_factory=dict)  # figure that tells of a collapse -> last value
+    watched: dict[str, Any] = field(default_factory=dict)  # what its earlier ticks told of a collapse, if it plays
     status: str = ""  # "finished", "stopped" or "failed" once the run has ended
     why: str = ""

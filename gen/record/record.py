@@ -137,7 +137,9 @@ class Record:
         if self.board:
             self.board.picture(f"samples/{kind}", png, here["step"])
 
-    def event(self, progress: Progress, kind: str, why: str, tick: int) -> None:
+    def event(
+        self, progress: Progress, kind: str, why: str, tick: int, value: float | None = None, **detail: Any
+    ) -> None:
         """Adds the row of something that happened to the run, at `tick`; at a beginning that is the next tick."""
         if self.ledger:
             self.ledger.add(
@@ -146,9 +148,9 @@ class Record:
                 epoch=float(progress.tick * self.config.evaluate.every),
                 kind=kind,
                 decision=None,
-                value=None,
+                value=value,
                 why=why,
-                detail="{}",
+                detail=json.dumps(detail, sort_keys=True),
                 time=datetime.now(UTC),
             )
 

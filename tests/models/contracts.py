@@ -21,6 +21,7 @@ from gen.capabilities import (
     ImportanceWeighted,
     Interpolates,
     Likelihood,
+    Plays,
     PredictsCodes,
     Quantises,
     Reconstructs,
@@ -82,6 +83,23 @@ def translates(model: Any, batch: Batch) -> None:
     made, (column, source) = model.imitate(batch), next(iter(model.sources.items()))
     turned = {**batch, source: batch[source].flip(0)}
     torch.testing.assert_close(model.imitate(turned)[column], made[column].flip(0), msg="a fake for each source")
+
+
+def plays(model: Any, batch: Batch) -> None:
+    before, logs = copy.deepcopy(model.state_dict()), []
+    for _ in range(2):
+        torch.manual_seed(1)
+        logs.append(model.held_out(batch))
+    assert all(value.shape == () and value.isfinite() and not value.requires_grad for value in logs[0].values())
+    assert all(torch.equal(value, logs[1][name]) for name, value in logs[0].items())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    prepared = model.prepare(batch)
+    told = {f"{phase.name}/{name}" for phase in model.phases() for name in ("loss", *phase.loss(prepared)[1])}
+    assert {name.replace("held_out_", "") for name in logs[0]} <= told, "what training logs too"
+    assert all("/held_out_" in name for name in logs[0])
+    assert {f"{phase.name}/held_out_loss" for phase in model.phases()} <= set(logs[0]), "of every player"
+    assert set(model.scales) <= told
+    assert all(least < nothing < math.inf for least, nothing in model.scales.values())
 
 
 def reconstructs(model: Any, batch: Batch) -> None:
@@ -196,6 +214,7 @@ CONTRACTS: dict[type, Callable[[Any, Batch], None]] = {
     Imitates: imitates,
     Conditional: is_conditional,
     Translates: translates,
+    Plays: plays,
     Reconstructs: reconstructs,
     Likelihood: has_a_likelihood,
     ImportanceWeighted: is_importance_weighted,

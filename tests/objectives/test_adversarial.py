@@ -95,3 +95,38 @@ def test_the_generator_wants_what_the_critic_fears(objective):
     (slope,) = torch.autograd.grad(objective.generator(fake), fake)
     better = fake - 0.1 * slope
     assert objective.critic(logits(1), better) > objective.critic(logits(1), fake)
+
+
+BEST = {
+    NonSaturating(): (60, -60),
+    Saturating(): (60, -60),
+    NonSaturating(smoothing=0.1): (math.log(9), -60),
+    Saturating(smoothing=0.5): (0, -60),
+    LeastSquares(): (1, 0),
+    LeastSquares(-1, 1, 0): (1, -1),
+    Hinge(): (1, -1),
+}
+
+
+@pytest.mark.parametrize("objective", BEST, ids=str)
+def test_the_least_loss_is_that_of_the_best_critic(objective):
+    real, fake = BEST[objective]
+    least = objective.critic(logits(real), logits(fake)).item()
+    assert objective.least == pytest.approx(least, abs=1e-12)
+    for other in (real - 0.3, real + 0.3):
+        assert objective.critic(logits(other), logits(fake)).item() >= least - 1e-12
+    assert {type(one) for one in BEST} | {Wasserstein} == set(Objective.kinds.values()), "each has its least here"
+
+
+def test_a_wasserstein_critic_has_no_least_loss():
+    assert Wasserstein().least == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("objective", "loss"),
+    [(NonSaturating(), 2 * math.log(2)), (LeastSquares(), 0.25), (LeastSquares(-1, 1, 0), 1), (Hinge(), 2)],
+)
+def test_a_critic_that_knows_nothing_has_the_loss_of_outputs_at_the_boundary(objective, loss):
+    assert objective.undecided() == pytest.approx(loss)
+    for output in (-0.4, 1.3):
+        assert objective.critic(logits(output), logits(output)).item() >= loss - 1e-6

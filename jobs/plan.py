@@ -17,7 +17,7 @@ from gen.data.dataset import Dataset
 from gen.engine.build import build_model
 from gen.metrics.table import direction, is_known
 from jobs.options import Asked, check_ticks, pair, resolve
-from tune_spaces import Space, check_objective, check_searchable, draw, extend, pin, space_for
+from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, extend, pin, space_for
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -120,8 +120,8 @@ def check_gpus(gpus: float | None, machine: Machine) -> None:
 
 def words(value: Any) -> Any:
     """A domain as a value that JSON can hold."""
-    if isinstance(value, Categorical):
-        return [words(choice) for choice in value.categories]
+    if isinstance(value, (Categorical, InTurn)):
+        return [words(choice) for choice in (value.choices if isinstance(value, InTurn) else value.categories)]
     if isinstance(value, Domain):
         return f"{value.get_sampler()} {value.domain_str}"  # type: ignore[no-untyped-call]
     return {key: words(inner) for key, inner in value.items()} if isinstance(value, dict) else value

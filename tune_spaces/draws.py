@@ -11,7 +11,7 @@ from ray.tune.search.sample import Domain
 
 from gen.config import to_dotted
 from gen.results.renamed import first_key
-from tune_spaces.space import Space, is_covered
+from tune_spaces.space import InTurn, Space, is_covered
 
 
 def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
@@ -20,9 +20,10 @@ def draw(space: Space, seed: int, index: int) -> dict[str, Any]:
     another takes that one's chance, and so its value, even where that one is pinned."""
     settings: dict[str, Any] = {}
     for key, domain in space.keys.items():
-        first = first_key(
-            space.config.family, space.tied.get(key, key)
-        )  # so that a setting that is renamed is drawn as it was before
+        # so that a setting that is renamed is drawn as it was before
+        first = first_key(space.config.family, space.tied.get(key, key))
+        if isinstance(domain, InTurn):
+            domain = domain.choices[index % len(domain.choices)]
         generator = np.random.default_rng([seed, index, zlib.crc32(first.encode())])
         drawn = to_dotted(dict(_leaves(key, domain, generator)))
         below = [fixed for fixed in space.fixed if fixed.startswith(f"{key}.")]

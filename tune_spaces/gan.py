@@ -10,7 +10,7 @@ from typing import Any
 from ray import tune
 
 from gen.config import RunConfig, flat
-from tune_spaces.space import Space
+from tune_spaces.space import InTurn, Space
 
 METRIC = "frechet/fakes"
 FIRST = ("gan_mlp", "lsgan_mlp", "wgan_gp_mlp")  # entries of which searches are on record: their space stays
@@ -29,6 +29,20 @@ GAMES = [  # objectives, each with a penalty that it is played with
     {"objective": "wasserstein", "penalty": {"kind": "clipping", "limit": CLIPPING}},
     {"objective": "wasserstein", "penalty": {"kind": "one_centred", "weight": LAMBDA}},
     {"objective": "non_saturating", "penalty": {"kind": "dragan", "weight": LAMBDA}},
+]
+WGAN_ADAM = {"kind": "adam", "rate": 1e-4, "beta1": 0.0, "beta2": 0.9}
+LOSSES = [
+    {"objective": "non_saturating", "penalty": PLAIN},
+    {"objective": "least_squares", "penalty": PLAIN},
+    {
+        "objective": "wasserstein",
+        "penalty": {"kind": "one_centred", "weight": 10.0},
+        "repeats": 5,
+        "generator_optimizer": WGAN_ADAM,
+        "critic_optimizer": WGAN_ADAM,
+    },
+    {"objective": "non_saturating", "penalty": {"kind": "dragan", "weight": 10.0}},
+    {"objective": "hinge", "penalty": PLAIN},
 ]
 GENERATOR, CRITIC = "model.generator_optimizer", "model.critic_optimizer"
 OBJECTIVE, PENALTY, NORM = "model.objective", "model.penalty", "model.networks.critic_norm"
@@ -103,6 +117,13 @@ def wide_games(config: RunConfig) -> Space:
     found = wide(config)
     keys = {key: domain for key, domain in found.keys.items() if not key.startswith(f"{PENALTY}.")}
     return replace(found, keys={**keys, "model": tune.choice(GAMES)})
+
+
+def losses(config: RunConfig) -> Space:
+    """The losses that papers compare, each as published, one after another and none stopped early: with --seeds, as
+    many runs of each. All see as many real images; the generator of WGAN-GP moves once in five moves of its critic."""
+    keys = {"model": InTurn(LOSSES)}
+    return Space(config, keys, metric=METRIC, max_epochs=30, grace=30, reduction=2, samples=len(LOSSES))
 
 
 def norms(settings: Mapping[str, Any]) -> list[str]:

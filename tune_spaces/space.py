@@ -16,11 +16,18 @@ from gen.results.renamed import as_choices, present_key, to_present
 
 
 @dataclass(frozen=True)
+class InTurn:
+    """Choices that the configurations of a search take in turn, so that each gets as many runs as the others."""
+
+    choices: Sequence[Any]
+
+
+@dataclass(frozen=True)
 class Space:
     """The search space of one entry: dotted keys with their distributions, and the budget of the search.
 
-    A distribution is a domain of `ray.tune`. A domain may sample a dict: the dict holds settings of the group at that
-    key, and may hold domains again. So settings that mean something only together are drawn together.
+    A distribution is a domain of `ray.tune`, or `InTurn`. It may give a dict: the dict holds settings of the group at
+    that key, and may hold domains again. So settings that mean something only together are drawn together.
     """
 
     config: RunConfig  # whose settings a draw replaces

@@ -17,7 +17,9 @@ SPACES: dict[str, Callable[[RunConfig], Space]] = {
     "vqvae": vqvae.space,
 }
 
-NAMED: dict[str, dict[str, Callable[[RunConfig], Space]]] = {"gan": {"wide": gan.wide, "wide_games": gan.wide_games}}
+NAMED: dict[str, dict[str, Callable[[RunConfig], Space]]] = {
+    "gan": {"losses": gan.losses, "wide": gan.wide, "wide_games": gan.wide_games}
+}
 """Family -> its other spaces, by the names that --space takes."""
 
 

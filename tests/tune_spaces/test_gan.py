@@ -2,7 +2,7 @@
 
 import pytest
 
-from gen.config import flat, override
+from gen.config import flat, name_of, override
 from gen.zoo import ZOO
 from tune_spaces import draw, extend, pin, space_for
 from tune_spaces.gan import CRITIC, FIRST, GENERATOR
@@ -135,7 +135,26 @@ def test_the_first_entries_keep_the_spaces_of_the_searches_on_record(name, keys)
 
 
 def test_an_unknown_space_is_refused_with_the_names_of_the_family_s():
-    with pytest.raises(ValueError, match=r"^space='broad' is no search space of family gan; allowed: wide, wide_games"):
+    with pytest.raises(
+        ValueError, match=r"^space='broad' is no search space of family gan; allowed: losses, wide"
+    ):
         space_for(ZOO["dcgan"], "broad")
     with pytest.raises(ValueError, match=r"^space='wide' is no search space of family vae; it has its own only"):
         space_for(ZOO["vae_mlp"], "wide")
+
+
+def test_losses_are_compared_each_as_published_and_equally_often():
+    space = space_for(ZOO["dcgan_28"], "losses")
+    drawn = [override(ZOO["dcgan_28"], draw(space, seed, index)).model for seed in (0, 1) for index in range(5)]
+    assert drawn[:5] == drawn[5:]  # chance has no part in it
+    games = [(name_of(model.objective), name_of(model.penalty), model.repeats) for model in drawn[:5]]
+    assert games == [
+        ("non_saturating", "none", 1),
+        ("least_squares", "none", 1),
+        ("wasserstein", "one_centred", 5),
+        ("non_saturating", "dragan", 1),
+        ("hinge", "none", 1),
+    ]
+    assert drawn[2].critic_optimizer == ZOO["wgan_gp"].model.critic_optimizer
+    assert draw(space, 0, 7) == draw(space, 0, 2)
+    assert space.grace == space.max_epochs  # none is stopped early

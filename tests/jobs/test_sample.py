@@ -1,6 +1,7 @@
 """jobs.sample on a small finished experiment: files, their names, and what is refused."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from gen.data.dataset import open_dataset
 from gen.engine import Home, fit
 from gen.engine.build import build_model
 from gen.pictures import Scene
-from gen.pictures.kinds import use
+from gen.pictures.files import CAPTION
+from gen.pictures.kinds import STEPS, use
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import curves, sample
@@ -163,3 +165,76 @@ def test_a_diverged_run_leaves_a_gap(place: Path) -> None:
     (axes,) = curves.plot(frame, dict.fromkeys(frame["run"], "run"), "mse").axes
     for line in axes.lines:
         assert np.isfinite(line.get_ydata()).tolist() == [True, False]
+
+
+@pytest.fixture(scope="module")
+def game(place: Path) -> Path:
+    """Experiments of a game in the same place: "game" with the grids that every game's run stores, "every" with one for
+    each tick, "seen" without any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENFLEET_CACHE", str(place / "cache"))
+        settings = {"budget.epochs": 3, "evaluate.full_images": 100, "train.batch": 128}
+        for name, more in {"game": {}, "every": {"evaluate.pictures": 1}, "seen": {"evaluate.full": "none"}}.items():
+            config = override(tiny(ZOO["gan_mlp_small"]), {**settings, **more})
+            home = Home(Storage(str(place / "results")), name, "attempt")
+            *_, last = fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home)
+            assert last.ended == "finished"
+    return place
+
+
+@pytest.mark.parametrize("name", ["game", "every"])
+def test_a_history_has_a_frame_for_each_of_the_weights_whose_grids_are_stored(
+    name: str, game: Path, tmp_path: Path
+) -> None:
+    done = run(game, "--name", name, "--history", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    stored = results.samples(str(game / "results"), name).sort_values("step")
+    (made,) = tmp_path.iterdir()
+    assert made.name == f"{name}-{stored['run'].iloc[0]}-history-fakes.gif"
+    assert f"fakes over training, {len(stored)} frames, epochs 1 to 3" in done.stdout
+    movie = Image.open(made)
+    assert movie.n_frames == len(stored) >= (3 if name == "every" else 2)
+    for number, png in enumerate(stored["png"]):
+        movie.seek(number)
+        grid = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+        assert np.array_equal(np.asarray(movie.convert("L"))[CAPTION:], grid)
+
+
+def test_lines_between_two_latents_are_a_grid_and_an_animation(game: Path, tmp_path: Path) -> None:
+    done = run(game, "--name", "game", "--interpolate", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    made = {path.suffix: Image.open(path) for path in tmp_path.iterdir()}
+    assert set(made) == {".png", ".gif"}
+    assert made[".gif"].n_frames == STEPS
+
+
+def test_the_surface_of_either_player(game: Path, tmp_path: Path) -> None:
+    first = run(game, "--name", "game", "--surface", "--points", "3", "--out", str(tmp_path))
+    other = run(game, "--name", "game", "--surface", "--points", "3", "--player", "generator", "--out", str(tmp_path))
+    assert [first.exit_code, other.exit_code] == [0, 0], first.output + other.output
+    assert "loss of the critic of gan_mlp_small on digits, epoch" in first.stdout
+    ends = sorted(path.name.split("-", 2)[2] for path in tmp_path.iterdir())
+    assert ends == ["surface-critic.png", "surface-generator.png"]
+    assert all(Image.open(path).format == "PNG" for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("seen", ["--history"], "has too few pictures to show its history, which takes two; stored: none"),
+        ("books", ["--history"], "stored: reconstructions (1); train with --set evaluate.pictures=1"),
+        ("game", ["--history", "--kinds", "classes"], "has too few pictures to show its history"),
+        ("books", ["--interpolate"], "kind 'interpolation' cannot be drawn of this model"),
+        ("game", ["--interpolate", "--surface"], "--surface and --interpolate draw different things; say one of them"),
+        ("game", ["--history", "--curves", "fake"], "--curves and --history draw different things"),
+        ("game", ["--interpolate", "--kinds", "fakes"], "kinds=fakes does not go with --interpolate"),
+        ("game", ["--player", "critic"], "player=critic belongs to --surface"),
+        ("game", ["--surface", "--player", "judge"], "player='judge' is not of this model; allowed: critic, generator"),
+        ("game", ["--surface", "--points", "10"], "points=10 is even"),
+        ("game", ["--surface", "--span", "0"], "span=0 is out of range"),
+    ],
+)
+def test_refusals_of_what_a_game_shows_are_one_line(
+    name: str, arguments: list[str], expected: str, game: Path, tmp_path: Path
+) -> None:
+    test_refusals_are_one_line(game, tmp_path, ["--name", name, *arguments], expected)

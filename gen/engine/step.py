@@ -41,7 +41,7 @@ class Stepper:
         self.optimizers = [phase.optimizer.build(phase.player.parameters()) for phase in self.phases]
         self.losses = [Watch(phase.name, device, workers) for phase in self.phases]
         self.norms = [Watch(phase.name, device, workers) for phase in self.phases]
-        self.watches = has(model, Plays)  # whether the norms of the first layers' gradients are logged too
+        self.plays = has(model, Plays)  # whether the norms of the first layers' gradients are logged too
         self.average = Average(model, config.ema) if config.ema else None
         self.step = 0
         self.draws = 1 + sum(phase.repeats - 1 for phase in self.phases)  # draws a step
@@ -140,7 +140,7 @@ class Stepper:
         norm = torch.nn.utils.get_total_norm(gradients)
         norms = {"gradient_norm": norm}
         first = self.freezer.players[number].first
-        if self.watches and first is not None and first.grad is not None:
+        if self.plays and first is not None and first.grad is not None:
             norms["first_gradient_norm"] = torch.linalg.vector_norm(first.grad)
         self.norms[number].add(self.step, norms)
         return norm

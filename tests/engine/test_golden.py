@@ -1,7 +1,8 @@
 """What must not change unseen: the identities of the zoo's entries, the meaning of their settings, and their losses.
 
-`tests/fixtures/golden.json` holds what each entry logged in its second epoch before settings became variants (tiny, on
-digits, one thread). If a test here fails, runs that users have on record would be strangers, or train differently.
+`tests/fixtures/golden.json` holds what each entry logged in its second epoch when it was new, the oldest ones before
+settings became variants (tiny, on digits, one thread). If a test here fails, runs that users have on record would be
+strangers, or train differently.
 """
 
 from __future__ import annotations

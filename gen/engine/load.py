@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
-from gen.capabilities import Conditional, Encodes, Imitates, Quantises, Reconstructs, has
+from gen.capabilities import Conditional, Encodes, Imitates, Quantises, Reconstructs, Translates, has
 from gen.checks import at_least
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device
@@ -43,7 +43,7 @@ class Trained:
         """`count` fakes. `label`: the class of each, or of all; a conditional model needs it, and no other takes it.
         ValueError if the model makes no images from noise alone, or for a count or labels that do not fit."""
         model = self.model
-        if not has(model, Imitates) or model.imitated != ("image",):
+        if not imitates(model):
             raise ValueError(f"{self.config.entry} makes no images of its own; it can {self._can()}")
         return model.imitate(self._batch(torch.zeros(check_count(count), *self._image), label))["image"]
 
@@ -52,7 +52,7 @@ class Trained:
         """Reconstructions of images, with labels as for `imitate`. ValueError if the model makes none, or for images or
         labels that do not fit."""
         model = self.model
-        if not has(model, Reconstructs) or model.reconstructed != ("image",):
+        if not reconstructs(model):
             raise ValueError(f"{self.config.entry} reconstructs nothing; it can {self._can()}")
         return model.reconstruct(self._batch(images, label))["image"]
 
@@ -84,9 +84,19 @@ class Trained:
         return batch
 
     def _can(self) -> str:
-        abilities = (("imitate", Imitates), ("reconstruct", Reconstructs), ("encode", Quantises), ("encode", Encodes))
-        names = dict.fromkeys(name for name, ability in abilities if has(self.model, ability))
-        return ", ".join(names) or "do none of these"
+        encodes = has(self.model, Quantises) or has(self.model, Encodes)
+        able = {"imitate": imitates(self.model), "reconstruct": reconstructs(self.model), "encode": encodes}
+        return ", ".join(name for name in able if able[name]) or "do none of these; what else it does is on `model`"
+
+
+def imitates(model: Model) -> TypeGuard[Imitates]:
+    """Whether a model makes images from nothing but a label; one that translates makes them from others."""
+    return has(model, Imitates) and model.imitated == ("image",) and not has(model, Translates)
+
+
+def reconstructs(model: Model) -> TypeGuard[Reconstructs]:
+    """Whether a model reconstructs images, and not those of other columns."""
+    return has(model, Reconstructs) and model.reconstructed == ("image",)
 
 
 def check_count(count: Any) -> int:

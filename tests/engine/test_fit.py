@@ -287,8 +287,11 @@ def test_a_tick_measures_what_steers_and_what_is_cheap_and_the_end_everything(
     evals = rows(tmp_path, "evals")
     ends = evals[evals.scope == "best"]
     for split in ("validation", "test"):
-        names = {f"{row.metric}/{row.subject}" for row in ends[ends.split == split].itertuples()}
-        assert names == {figure.name for figure in judge.plan(model, split, 10_000, "raw")}
+        ended = ends[ends.split == split]
+        columns = ("/" + ended["column"]).where(ended["column"] != "image", "")
+        assert set(ended["metric"] + "/" + ended["subject"] + columns) == {
+            figure.name for figure in judge.plan(model, split, 10_000, "raw")
+        }
     metrics = pandas.read_parquet(tmp_path / "experiment" / "metrics")
     share = metrics[metrics.name == "engine/evaluate_share"]
     assert share.tick.to_list() == [tick.tick for tick in ticks]

@@ -12,7 +12,7 @@ from PIL import Image
 from pytorch_fid.fid_score import calculate_frechet_distance
 
 from gen import capabilities
-from gen.capabilities import Imitates, Likelihood, Quantises, Reconstructs, has
+from gen.capabilities import Imitates, Likelihood, Quantises, Reconstructs, Translates, has
 from gen.config import override
 from gen.data.dataset import Dataset
 from gen.data.stream import from_uint8, mixture, rows_of
@@ -99,7 +99,8 @@ def test_a_capability_gives_its_figures_and_names_them_beforehand(
     planned = judge.plan(model, "validation", 10_000, "raw")
     assert list(dict.fromkeys(one.name for one in figures)) == list(dict.fromkeys(one.name for one in planned))
     subjects = {figure.subject for figure in figures}
-    assert ("fakes" in subjects) == has(model, Imitates)
+    assert ("translations" in subjects) == has(model, Translates)
+    assert ("fakes" in subjects) == (has(model, Imitates) and not has(model, Translates))
     assert ("reconstructions" in subjects) == has(model, Reconstructs)
     assert {"bound", "rate"} <= {figure.metric for figure in figures} or not has(model, Likelihood)
     assert "perplexity" in {figure.metric for figure in figures} or not has(model, Quantises)
@@ -154,15 +155,17 @@ def test_grids_are_pictures_of_the_right_parts(entry: str, fitting: Callable[[st
     dataset = fitting(entry)
     model = built(entry, dataset)
     drawn = dict(grids(model, dataset, CPU))
-    assert ("fakes" in drawn) == has(model, Imitates)
+    assert ("translations" in drawn) == has(model, Translates)
+    assert ("fakes" in drawn) == (has(model, Imitates) and not has(model, Translates))
     assert ("reconstructions" in drawn) == has(model, Reconstructs)
-    originals, size = dataset.splits["test"][0]["image"], dataset.shape.size
+    size = dataset.shape.size
     for kind, png in drawn.items():
+        column = next(iter(model.sources.values())) if kind == "translations" else "image"  # type: ignore[attr-defined]
+        originals = dataset.column("test", column)
+        number = mixture(dataset.length("test"))[0] % len(originals)
         picture = np.asarray(Image.open(io.BytesIO(png)))
         scale = picture.shape[0] // (8 * (size + 1) + 1)  # eight rows of images, and a line around each
         small = picture[::scale, ::scale]
-        left = 1 if kind == "reconstructions" else small.shape[1] - 8 * (size + 1)
+        left = 1 if kind != "fakes" else small.shape[1] - 8 * (size + 1)
         corner = small[1 : size + 1, left : left + size]
-        assert np.array_equal(corner, originals[mixture(len(originals))[0], 0].numpy()), (
-            kind
-        )  # the first real image, where it belongs
+        assert np.array_equal(corner, originals[number, 0].numpy()), kind  # the first real image, where it belongs

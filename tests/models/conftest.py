@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gen.data.columns import is_image
 from gen.phase import Batch, Logs, MicroBatch, Model, Phase
 
 
@@ -11,12 +12,13 @@ class Play:
     """One move of one player by hand, as the engine makes it."""
 
     def batch(self, model: Model, count: int = 8, size: int = 8, channels: int = 1, seed: int = 0) -> Batch:
-        """Noise as images, a row of each label in turn, and what the model prepares."""
+        """Noise as images in "image" and whatever other columns of images the model needs, a row of each label in turn,
+        and what the model prepares."""
         torch.manual_seed(seed)
-        dtype = next(model.parameters()).dtype
-        image = torch.rand(count, channels, size, size, dtype=dtype) * 2 - 1
+        dtype, more = next(model.parameters()).dtype, sorted(filter(is_image, model.needs - {"image"}))
+        noise = {name: torch.rand(count, channels, size, size, dtype=dtype) * 2 - 1 for name in ("image", *more)}
         with torch.no_grad():
-            return model.eval().prepare({"image": image, "label": torch.arange(count) % 10})
+            return model.eval().prepare({**noise, "label": torch.arange(count) % 10})
 
     def loss(self, model: Model, phase: Phase, batch: Batch) -> tuple[Tensor, Logs]:
         """The loss of a training step's only micro-batch."""

@@ -96,15 +96,15 @@ class EvaluateConfig:
 class WatchConfig:
     """When a game of players has collapsed. Each sign of it must last for some ticks, and each can be switched off."""
 
-    images: int = 256  # validation images, and fakes, that are looked at at each tick
-    ticks: int = 3  # ticks in a row that a sign must last
-    margin: float = 0.02  # the critic wins: share of what it loses while it knows nothing, above the least; 0: off
-    vanishing: float = 1e-6  # norm of a player's gradient, or of its first layer's, at or below it; 0: off
-    exploding: float = 100.0  # norm of a player's gradient at or above it; 0: off
-    variance: float = 0.1  # variance of all pixels of the fakes, as a share of its highest so far; 0: off
-    distance: float = 0.1  # mean distance between two fakes, as a share of its highest so far; 0: off
-    recall: float = 0.0  # recall of the fakes, which is then measured at each tick; 0: off
-    stop: bool = False  # a run that has collapsed ends
+    images: int = 256  # validation images, and fakes, that each tick looks at
+    ticks: int = 3  # ticks in a row at which a sign must be seen
+    margin: float = 0.02  # the critic wins: its loss above the least, as a share of an ignorant critic's; 0: off
+    vanishing: float = 1e-6  # norm at which the gradient of a player, or of its first layer, has vanished; 0: off
+    exploding: float = 100.0  # norm at which the gradient of a player explodes; 0: off
+    variance: float = 0.1  # of all pixels of the fakes, which are blank at this share of its highest so far; 0: off
+    distance: float = 0.1  # mean, of two fakes, which are alike at this share of its highest so far; 0: off
+    recall: float = 0.0  # at which the fakes miss most images; each tick measures it then; 0: off
+    stop: bool = False  # a run ends when it has collapsed
 
     def __post_init__(self) -> None:
         at_least("images", self.images, 2, 4096)

@@ -50,9 +50,9 @@ class Translates(Imitates):
         return tuple(self.sources)
 
 
-class Plays(Imitates):
-    """Imitates by a game of players, each of which lowers a loss at the expense of the others: none of these losses
-    tells alone how the game goes, so the engine watches them, and the fakes, at each tick."""
+class Plays(ABC):
+    """Has players, each of which lowers a loss at the expense of the others. None of these losses tells alone how the
+    game goes, so the engine watches them at each tick, and the fakes of a model that imitates."""
 
     @abstractmethod
     def held_out(self, batch: Batch) -> Logs:

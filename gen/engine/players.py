@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gen.capabilities import Plays, has
+from gen.capabilities import Imitates, Plays, has
 from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.data.stream import rows_of
@@ -44,8 +44,9 @@ class Spectator:
         return self._total({name: torch.stack([logs[name] for logs in found]).mean() for name in found[0]})
 
     def fakes(self, model: Model) -> dict[str, float]:
-        """How much the fakes of one fixed set of latents vary, of a model in evaluation mode."""
-        assert has(model, Plays)
+        """How much the fakes of one fixed set of latents vary, of a model in evaluation mode; none if it makes none."""
+        if not has(model, Imitates):
+            return {}
         size, made = self.config.evaluate.batch, list[Tensor]()
         for index, start in enumerate(range(0, self.count, size)):
             batch = self._batch(start, min(start + size, self.count))

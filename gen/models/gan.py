@@ -35,7 +35,7 @@ from gen.optimizers import Adam, Optimizer
 from gen.phase import Batch, Logs, Model, Phase, Shape, nothing
 
 
-class GAN(Model, Plays, Conditional, Interpolates):
+class GAN(Model, Conditional, Interpolates, Plays):
     """A critic that tells images from fakes, and a generator that makes the fakes."""
 
     @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def test_capabilities_are_those_under_the_entrys_settings():
     assert "Imitates" in have["vae_mlp"]
     assert "Likelihood" in have["vqvae_bn"]
     assert "Likelihood" not in have["vqvae"]
-    assert have["gan_mlp"] == ["Imitates", "Interpolates"]
+    assert have["gan_mlp"] == ["Imitates", "Interpolates", "Plays"]
     assert "TwoStage" in have["vqvae_pixelcnn"]
 
 

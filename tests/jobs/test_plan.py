@@ -91,7 +91,5 @@ def test_a_named_space_is_searched_and_recorded_by_its_name(tmp_path: Path):
     assert {(one["model.objective"], one["model.penalty"]) for one in drawn} == {("wasserstein", "clipping")}
     assert len({one["model.penalty.limit"] for one in drawn}) == 6
     assert family.open().shape.classes == 10
-    with pytest.raises(
-        ValueError, match=r"^space='wild' is no search space of family gan; allowed: losses, wide"
-    ):
+    with pytest.raises(ValueError, match=r"^space='wild' is no search space of family gan; allowed: losses, wide"):
         planned("--space", "wild")

@@ -135,9 +135,7 @@ def test_the_first_entries_keep_the_spaces_of_the_searches_on_record(name, keys)
 
 
 def test_an_unknown_space_is_refused_with_the_names_of_the_family_s():
-    with pytest.raises(
-        ValueError, match=r"^space='broad' is no search space of family gan; allowed: losses, wide"
-    ):
+    with pytest.raises(ValueError, match=r"^space='broad' is no search space of family gan; allowed: losses, wide"):
         space_for(ZOO["dcgan"], "broad")
     with pytest.raises(ValueError, match=r"^space='wide' is no search space of family vae; it has its own only"):
         space_for(ZOO["vae_mlp"], "wide")

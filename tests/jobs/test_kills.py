@@ -21,7 +21,7 @@ def head() -> Iterator[Head]:
         yield head
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"driver"}))  # with its Ray, the driver is killed too
 def test_kill_in_the_middle_of_an_epoch(head: Head, kind: str, tmp_path: Path):
     def begun() -> None:
         """Returns when every slot is in a run that has a checkpoint (an ended run has none): whichever is killed."""

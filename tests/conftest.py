@@ -68,7 +68,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("ray"))
         if own or "ray_cluster" in fixtures:
             item.add_marker(pytest.mark.ray)
-        if {"pair", "s3"} & fixtures:  # which start processes
+        store = "s3" in item.name.partition("[")[2]  # one of a fixture's places
+        if store or {"pair", "s3"} & fixtures:  # which start processes
             item.add_marker(pytest.mark.slow)
 
 

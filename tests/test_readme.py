@@ -45,6 +45,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_tables_are_read_as_shown(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exec(block("pd.read_parquet"), {})
     assert len(capsys.readouterr().out.splitlines()) == 3  # a heading, and a row a run

@@ -165,7 +165,7 @@ class Run:
             figures = self.judge.figures(model, "validation", self.tick_images, self._weights, self.workers, self.cheap)
             self._weigh(model, figures)
             asked = config.evaluate.pictures > 0 and progress.tick % config.evaluate.pictures == 0
-            if asked or (self._watches and progress.tick == 1):
+            if asked or (self._draws_ends and progress.tick == 1):
                 self._draw(model)
         evaluated_at = time.perf_counter()
         progress.seconds += evaluated_at - start
@@ -302,7 +302,7 @@ class Run:
             self.record.better(model.state_dict())
 
     @property
-    def _watches(self) -> bool:
+    def _draws_ends(self) -> bool:
         """Whether grids of the first tick and of the last are stored too, beside those of the best weights: of what
         players of a game make, which may get worse. In a search nobody asks for those of its many runs."""
         return has(self.stepper.model, Plays) and self.config.evaluate.full == "all"
@@ -310,7 +310,7 @@ class Run:
     def _draw_last(self, status: str) -> None:
         """Stores the grids of a game's last weights, if these are finite and their grids are not on record yet."""
         progress, start = self.progress, time.perf_counter()
-        if self._watches and status != "failed" and progress.tick not in progress.pictured:
+        if self._draws_ends and status != "failed" and progress.tick not in progress.pictured:
             with self.stepper.evaluating() as model:
                 self._draw(model)
             progress.seconds += time.perf_counter() - start
@@ -319,7 +319,7 @@ class Run:
         """Stores grids of what the model makes, with its present weights or its best ones, from the same noise every
         time. If one cannot be drawn, that is an event, and the run goes on."""
         progress = self.progress
-        if self._watches:
+        if self._draws_ends:
             progress.pictured.append(progress.best_tick if best and progress.best_tick else progress.tick)
         if self.workers.rank == 0 and self.record.writes:
 

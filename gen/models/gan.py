@@ -30,7 +30,7 @@ from gen.nets.dcgan import DCGAN, DCGAN28
 from gen.nets.labelled import GameConditioning, NoLabel
 from gen.nets.norms import has_spectra, iterate_spectra
 from gen.objectives.adversarial import NonSaturating, Objective
-from gen.objectives.penalties import NoPenalty, Penalty, Weighted
+from gen.objectives.penalties import NoPenalty, Penalty
 from gen.optimizers import Adam, Optimizer
 from gen.phase import Batch, Logs, Model, Phase, Shape, nothing
 
@@ -84,7 +84,7 @@ class GAN(Model, Conditional, Interpolates, Plays):
 
     def phases(self) -> Sequence[Phase]:
         config = self.config
-        critic, generator = player(self.critic, self.reading), player(self.generator, self.joiner)
+        critic, generator = player(self.critic, self.reading, self.augmenter), player(self.generator, self.joiner)
         moves = config.penalty.projects or config.augmentation.noise or has_spectra(self.critic)
         after_critic = self.project_critic if moves else nothing
         after_generator = self.project_generator if has_spectra(self.generator) else nothing
@@ -159,7 +159,7 @@ class GAN(Model, Conditional, Interpolates, Plays):
         objective = self.config.objective
         if objective.least == -math.inf:
             return {}
-        name = "game" if isinstance(self.config.penalty, Weighted) else "loss"
+        name = "game" if self.config.penalty.adds else "loss"
         return {f"critic/{name}": (objective.least, objective.undecided())}
 
     def imitate(self, batch: Batch) -> dict[str, Tensor]:
@@ -176,9 +176,11 @@ class GAN(Model, Conditional, Interpolates, Plays):
         return images.view(*line.shape[:2], *images.shape[1:])
 
 
-def player(network: nn.Module, conditioned: nn.Module) -> nn.Module:
-    """A player's network, with what it learns of the label."""
-    return nn.ModuleList([network, conditioned]) if any(True for _ in conditioned.parameters()) else network
+def player(network: nn.Module, *others: nn.Module) -> nn.Module:
+    """A player's network, and those of its other modules that hold numbers: what it learns of the label, the count of
+    its moves."""
+    found = [other for other in others if other.state_dict()]
+    return nn.ModuleList([network, *found]) if found else network
 
 
 def great_circle(first: Tensor, second: Tensor, share: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Penalty(ABC):
     """What is added to a critic's loss, or done to its weights."""
 
     kinds: ClassVar[Mapping[str, type[Penalty]]]
+    adds: ClassVar[bool] = False  # whether it adds to the critic's loss
     projects: ClassVar[bool] = False  # whether it moves the critic's weights
 
     @abstractmethod
@@ -66,6 +67,7 @@ class NoPenalty(Penalty):
 class Weighted(Penalty):
     """A penalty on the critic's gradient at some images."""
 
+    adds = True
     weight: float = 10.0  # lambda (10)
 
     def __post_init__(self) -> None:

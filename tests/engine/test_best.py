@@ -31,6 +31,7 @@ from tests.fixtures.pair import Pair
 from tests.fixtures.runs import FEWER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", ["all", "leaders", "none"])
 def test_the_full_protocol_is_for_weights_that_may_be_reported(
     full: str, digits: Dataset, judge: Judge, tmp_path: Path

@@ -17,21 +17,11 @@ from gen.engine.build import build_model, steering
 from gen.engine.fit import fit
 from gen.engine.freeze import batch_norms
 from gen.judge import Judge
-from gen.phase import Batch, Model, Phase, Shape
+from gen.phase import Batch, Model, Shape
 from gen.zoo import ZOO, tiny
+from tests.fixtures.still import Still
 
 CPU = torch.device("cpu")
-
-
-class Still(Model):
-    """A model that is never trained, and can do nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def phases(self) -> list[Phase]:
-        return []
 
 
 class Undeclared(Still, Reconstructs):

@@ -199,6 +199,7 @@ def test_a_run_that_is_to_stop_ends_and_keeps_its_best_weights(
     assert (again.ended, again.why) == ("stopped", last.why), "it has ended for good"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [True, False])
 @pytest.mark.parametrize("detector", FAILURES)
 def test_a_resumed_run_decides_as_one_that_never_stopped(

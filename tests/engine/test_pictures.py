@@ -28,6 +28,7 @@ def best_tick(place: Path) -> int:
     return int(epoch)
 
 
+@pytest.mark.slow
 def test_of_a_game_the_first_the_best_and_the_last_grids_are_stored_of_the_same_noise(
     digits: Dataset, judge: Judge, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def cache(trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", str(trained[0] / "cache"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SEARCHED if name not in STAGED])
 def test_the_search_of_every_entry_opens(name: str, tmp_path: Path):
     arguments = ["--entry", name, "--storage", str(tmp_path / "results"), "--samples", "4"]
@@ -58,6 +59,7 @@ def test_the_search_of_every_entry_opens(name: str, tmp_path: Path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SEARCHED if goes_by_fakes_of_images_alone(name)])
 def test_without_labels_searches_go_by_the_distance_of_what_rotations_tell(name: str, trained: tuple[Path, str]):
     place, source = trained

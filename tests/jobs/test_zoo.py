@@ -75,6 +75,7 @@ def test_an_unknown_entry_is_one_line():
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_an_entry_is_told_whole(name: str):
     config, text = entry(name), printed(zoo, name)
@@ -201,6 +202,7 @@ def test_a_kind_is_said_to_take_its_defaults_only_where_it_is_another():
     assert "takes a kind, with the defaults below if it is another than the one in force" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [train, tune])
 def test_help_ends_with_the_kinds(job):
     lines = printed(job, "--help").splitlines()

@@ -27,24 +27,14 @@ from gen.distributed.workers import ALONE, Workers
 from gen.judge import Figure, Judge
 from gen.judge.networks.extractors import Extractor
 from gen.judge.open import Features
-from gen.phase import Batch, Model, Phase, Shape
+from gen.phase import Batch, Shape
 from gen.results.storage import Storage
 from gen.zoo import ZOO
 from tests.fixtures.pair import Pair
+from tests.fixtures.still import Still
 from tests.judge.test_judge import CPU, built
 
 pytestmark = pytest.mark.slow
-
-
-class Still(Model):
-    """A model that is never trained."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def phases(self) -> list[Phase]:
-        return []
 
 
 class Turner(Still, Translates):

@@ -5,7 +5,6 @@ from abc import ABC
 
 import pytest
 import torch
-from torch import nn
 
 from gen import capabilities
 from gen.capabilities import (
@@ -21,22 +20,12 @@ from gen.capabilities import (
     has,
 )
 from gen.phase import Model
+from tests.fixtures.still import Still
 from tests.models.contracts import CONTRACTS, check
 
 ALL = [
     kind for _, kind in inspect.getmembers(capabilities, inspect.isclass) if kind.__module__ == capabilities.__name__
 ]
-
-
-class Still(Model):
-    """A model that is never trained."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def phases(self):
-        return []
 
 
 class Everything(Still, Imitates):

@@ -204,3 +204,20 @@ def test_a_spherical_walk_keeps_the_length_of_normal_latents():
     straight = torch.lerp(first, second, share).norm(dim=2)
     assert (straight[:, 3] < 0.8 * ends.amin(1)).all()  # which a straight line does not
     assert torch.isfinite(great_circle(first, first, share)).all()
+
+
+def test_what_a_player_counts_and_learns_moves_with_it(play):
+    """The count of moves by which noise fades, and the vectors of labels: nobody else's move touches them."""
+    settings = {"model.augmentation.noise": 0.1, "model.conditioning": "embedding"}
+    model = build("cdcgan", Shape(1, 16, 10), **settings)
+    batch, of_player = play.batch(model, size=16), {}
+    for phase in model.phases():
+        before = copy.deepcopy(model.state_dict())
+        play.step(model, phase, phase.optimizer.build(phase.player.parameters()), batch)
+        moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        of_player[phase.name] = {
+            name.partition(".")[0] for name in moved if "running" not in name and "num_" not in name
+        }
+        inside = {id(value) for value in phase.player.state_dict(keep_vars=True).values()}
+        assert all(id(value) in inside for name, value in model.state_dict(keep_vars=True).items() if name in moved)
+    assert of_player == {"critic": {"critic", "reading", "augmenter"}, "generator": {"generator", "joiner"}}

@@ -107,6 +107,7 @@ def test_what_it_needs_is_enough_and_evaluating_changes_no_buffer(name, play):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), chosen(ZOO), ids=named)
 def test_every_kind_of_every_variant_trains_or_says_what_does(name, settings, play):
     config, refused = tiny(override(ZOO[name], settings)), []

@@ -106,6 +106,7 @@ def bits(state: dict[str, Any]) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in state["weights"].items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ["vqvae", "lsgan_mlp"])
 def test_a_trial_alone_and_after_others(tmp_path: Path, data: Dataset, entry: str):
     """One that finished, one that was stopped, one that was interrupted: the next trial of the slot knows of none."""

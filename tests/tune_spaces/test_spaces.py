@@ -57,6 +57,7 @@ def test_every_draw_is_a_valid_config_of_plain_values_and_a_pure_function(name, 
     assert draw(space, seed, index) == drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "named"), ALL)
 def test_draws_differ_and_the_smallest_budget_reaches_a_rung(name, named):
     """As many of them as there are to choose from: a space may have few."""
@@ -221,6 +222,7 @@ def test_fields_that_one_of_the_chosen_kinds_lacks_are_not():
     assert len({one["model.penalty.weight"] for one in kept}) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONCE)
 def test_every_kind_of_every_variant_can_be_searched(name):
     for key, kinds in variants(ZOO[name]).items():

@@ -16,6 +16,7 @@ from gen.config import Machine, RunConfig, TwoStageConfig, override
 from gen.data.dataset import Dataset
 from gen.engine.build import build_model
 from gen.metrics.table import direction, is_known
+from gen.record import names
 from jobs.options import Asked, check_ticks, pair, resolve
 from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, extend, pin, space_for
 
@@ -42,6 +43,12 @@ class Plan:
         about: dict[str, Any] = {"space": keys, "grace": space.grace, "reduction": space.reduction}
         about |= {key: value for key, value in (("named", self.named), ("tied", dict(space.tied))) if value}
         return about | {"samples": space.samples, "seeds": self.seeds}
+
+    def note(self, data_hash: str) -> dict[str, Any]:
+        """What the experiment's name stands for."""
+        about = self.about()
+        grows = {key: about.pop(key) for key in ("samples", "seeds")}
+        return names.note(self.space.config, data_hash, job="tune", search=about, **grows)
 
     def open(self) -> Dataset:
         """The data set. ValueError where it is missing or damaged, where a draw does not fit it, or where runs do not

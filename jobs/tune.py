@@ -61,9 +61,7 @@ def search(wanted: Plan, dataset: Dataset) -> int:
     asked, space = wanted.asked, wanted.space
     config, name, storage = space.config, asked.name, asked.storage
     lease = results.Lease(storage, name)
-    about = wanted.about()
-    grows = {key: about.pop(key) for key in ("samples", "seeds")}
-    note = names.note(config, dataset.hash, job="tune", search=about, **grows)
+    note = wanted.note(dataset.hash)
     with refusing():
         needed = preflight.check_cluster(config.machine, wanted.gpus)
         preflight.check_batchnorm(wanted.configs, needed)

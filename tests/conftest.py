@@ -26,6 +26,10 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray listens on loopback only
     "OMP_NUM_THREADS": "1",
+    # processes that nothing here needs, each some seconds of imports: workers before there is work for them, and one a
+    # worker group that hears of nodes which a cloud is about to take
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 pytest_plugins = ["tests.fixtures.runs"]
 

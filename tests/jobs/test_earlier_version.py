@@ -6,7 +6,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from gen import results
+from gen.on_ray.preflight import check_name
+from jobs import tune
+from jobs.plan import plan
 from tests.record.test_earlier_version import ARCHIVE, OFTEN, SEARCHES, SMALL
 
 
@@ -20,8 +25,10 @@ def test_an_old_search_is_found_and_extended(run_job: Callable, tmp_path: Path):
         "--max-epochs=4",
         "--name=search-lsgan",
         f"--storage={tmp_path}",
+        "--samples=6",
+        "--set=evaluate.leaders=1",
     ]
-    done = run_job("tune", *asked, "--samples=6")
+    done = run_job("tune", *asked)
     assert done.returncode == 0, done.stderr
     assert "search-lsgan: 6 runs, 4 on record" in done.stdout
     after = results.outcomes(str(tmp_path), "search-lsgan").set_index("run")["best"]
@@ -31,6 +38,7 @@ def test_an_old_search_is_found_and_extended(run_job: Callable, tmp_path: Path):
     assert len(board) == 6
     settings = results.settings(str(tmp_path), "search-lsgan")
     assert settings["model.networks.critic_width"].to_list() == [8] * 6
-    changed = run_job("tune", *asked, "--samples=6", "--set=model.objective.a=-2")
-    assert changed.returncode == 2
-    assert "model.objective.a was 0.0, now -2.0" in changed.stderr
+    changed = plan(tune.main.make_context("tune", [*asked, "--set=model.objective.a=-2"]).params)
+    (data_hash,) = set(results.runs(str(tmp_path), "search-lsgan")["data_hash"])
+    with pytest.raises(ValueError, match=r"model\.objective\.a was 0\.0, now -2\.0"):
+        check_name(results.Storage(str(tmp_path)), "search-lsgan", changed.note(data_hash))

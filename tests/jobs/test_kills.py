@@ -12,7 +12,7 @@ from tests.conftest import GIVE_UP, wait_for
 
 RUNS, EPOCHS = 3, 14
 SEARCH = f"--entry vqvae --set model.networks.hidden=24 --epochs {EPOCHS} --grace {EPOCHS} --samples {RUNS}"
-SEARCH += " --set budget.checkpoint_seconds=0"
+SEARCH += " --set budget.checkpoint_seconds=0 --set evaluate.full=all"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from jobs.plan import plan, seconds
 from tests.conftest import GIVE_UP, ROOT, wait_for
 from tests.jobs.test_tensorboard import check_files
 
-SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--name", "search"]
+SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--name", "search", "--max-concurrent", 2]
+LEADER = ["--set", "evaluate.leaders=1"]  # each may be measured in a process of its own
 KEYS = {
     "metrics": ["run", "tick", "name"],
     "evals": ["run", "tick", "scope", "split", "protocol"],
@@ -49,7 +50,7 @@ def check(place: Path, runs: int) -> None:
 
 
 def test_search(run_job: Callable, tmp_path: Path):
-    asked = ["--max-epochs", 4, "--samples", 4, "--seeds", 2, "--reduction", 2, "--tensorboard"]
+    asked = ["--max-epochs", 4, "--samples", 4, "--seeds", 2, "--reduction", 2, "--tensorboard", *LEADER]
     done = run_job("tune", *SMALL, *asked, "--storage", tmp_path)
     assert done.returncode == 0, done.stderr
     check(tmp_path, 8)
@@ -67,21 +68,28 @@ def test_search(run_job: Callable, tmp_path: Path):
 
 def test_what_is_measured_in_full_may_change(run_job: Callable, tmp_path: Path):
     """Submitted again, a search measures what is asked for by then and missing, and nothing twice."""
-    arguments = ["tune", *SMALL, "--epochs", 1, "--samples", 3, "--set", "evaluate.leaders=1", "--storage", tmp_path]
-    for full, told in (("leaders", ["1 of 1 leaders"]), ("all", ["1 of 2 runs", "2 of 2 runs"])):
+    arguments = ["tune", *SMALL, *LEADER, "--epochs", 1, "--samples", 2, "--storage", tmp_path]
+    for full, told in (("leaders", ["1 of 1 leaders"]), ("all", ["1 of 1 runs"])):
         done = run_job(*arguments, "--set", f"evaluate.full={full}")
         assert done.returncode == 0, done.stderr
         lines = [line for line in done.stdout.splitlines() if line.startswith("measured ")]
         assert [line.removeprefix("measured ").partition(":")[0] for line in lines] == told
-    check(tmp_path, 3)
-    assert results.leaderboard(str(tmp_path), "search")["rank"].to_list() == [1, 2, 3]
+    check(tmp_path, 2)
+    assert results.leaderboard(str(tmp_path), "search")["rank"].to_list() == [1, 2]
 
 
-def test_killed_search(start_job: Callable, run_job: Callable, tmp_path: Path):
-    """Interrupted as by Ctrl-C, then killed, then left to end with one more run."""
-    arguments = ["tune", *SMALL, "--epochs", 4, "--storage", tmp_path]
-    for count, kind in ((2, signal.SIGINT), (5, signal.SIGKILL)):
-        process = start_job(*arguments, "--samples", 10)
+def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable, run_job: Callable, tmp_path: Path):
+    """By `ray job stop`, as by Ctrl-C, killed, its time up: each time it goes on, and ends with a run more."""
+    arguments = [*SMALL, *LEADER, "--epochs", 6, "--grace", 6, "--set", "budget.checkpoint_seconds=0"]
+    arguments += ["--storage", tmp_path]
+
+    def ended() -> int:
+        return len(results.outcomes(str(tmp_path), "search"))
+
+    stopped_job(JobSubmissionClient(ray_cluster.dashboard), [*arguments, "--samples", 10])
+    assert 1 <= ended() < 10
+    for count, kind in ((3, signal.SIGINT), (6, signal.SIGKILL)):
+        process = start_job("tune", *arguments, "--samples", 10)
         for line in process.stdout:
             if f"({count} of 10)" in line and " run " in line:
                 process.send_signal(kind)
@@ -90,20 +98,23 @@ def test_killed_search(start_job: Callable, run_job: Callable, tmp_path: Path):
         assert process.returncode == (130 if kind == signal.SIGINT else -kind)
         if kind == signal.SIGINT:
             assert errors.strip() == "interrupted: submit the same again to go on"
+    assert 3 < ended() < 10
+    some = run_job("tune", *arguments, "--samples", 11, "--time-budget", "1s")  # samples may grow
+    assert some.returncode == 0, some.stderr
+    left = 11 - ended()
+    assert left > 0
+    assert f"the time is up with {left} runs to go" in some.stdout
     before = results.outcomes(str(tmp_path), "search")
-    assert 0 < len(before) < 10
-    done = run_job(*arguments, "--samples", 11)  # samples may grow
+    done = run_job("tune", *arguments, "--samples", 11)
     assert done.returncode == 0, done.stderr
     assert f"11 runs, {len(before)} on record" in done.stdout
     check(tmp_path, 11)
     assert set(before["attempt"]) < set(results.outcomes(str(tmp_path), "search")["attempt"])
+    assert len(results.events(str(tmp_path), "search", kind="resume"))
 
 
-def test_stopped_job_and_a_time_that_is_up(ray_cluster, run_job: Callable, tmp_path: Path):
-    """`ray job stop` leaves what a later submission goes on with, and so does the end of its time."""
-    arguments = [*SMALL, "--epochs", 9, "--grace", 9, "--samples", 8, "--set", "budget.checkpoint_seconds=0"]
-    arguments += ["--storage", tmp_path]
-    client = JobSubmissionClient(ray_cluster.dashboard)
+def stopped_job(client: JobSubmissionClient, arguments: list[object]) -> None:
+    """Submits a search of ten runs as a job, and stops it when a run has ended."""
     entrypoint = subprocess.list2cmdline(["python", "-m", "jobs.tune", *map(str, arguments)])
     job = client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(ROOT)})
 
@@ -111,20 +122,10 @@ def test_stopped_job_and_a_time_that_is_up(ray_cluster, run_job: Callable, tmp_p
         return client.get_job_logs(job)
 
     begun = (JobStatus.PENDING, JobStatus.RUNNING)
-    wait_for(lambda: "(1 of 8)" in log() or client.get_job_status(job) not in begun, log)
+    wait_for(lambda: "(1 of 10)" in log() or client.get_job_status(job) not in begun, log)
     client.stop_job(job)
     wait_for(lambda: client.get_job_status(job).is_terminal(), log)
     assert client.get_job_status(job) == JobStatus.STOPPED, log()
-    assert 1 <= len(results.outcomes(str(tmp_path), "search")) < 8
-    some = run_job("tune", *arguments, "--time-budget", "2s")
-    assert some.returncode == 0, some.stderr
-    left = 8 - len(results.outcomes(str(tmp_path), "search"))
-    assert left > 0
-    assert f"the time is up with {left} runs to go" in some.stdout
-    done = run_job("tune", *arguments)
-    assert done.returncode == 0, done.stderr
-    check(tmp_path, 8)
-    assert len(results.events(str(tmp_path), "search", kind="resume"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ LAST_IS_WORST = 14  # a seed that draws the three rates in this order
 
 
 ASK = """
-import json, sys, time, ray
+import json, os, sys, time, ray
 from gen.config import Machine
 from gen.on_ray import preflight
 from gen.on_ray.group import places
@@ -56,33 +56,47 @@ def states_of_a_group_that_is_held_and_freed():
     yield state()
     ray.get(holder.free.remote("run"))  # which has none any more
 
+def groups():
+    return list(ray.util.placement_group_table().values())
+
+def held():
+    return [group for group in groups() if group["state"] != "REMOVED"]
+
 ray.init("auto", log_to_driver=False)
-groups = ray.util.placement_group_table().values()
-held = [group for group in groups if group["state"] != "REMOVED"]
-print(json.dumps(eval(sys.argv[1])))
+for line in sys.stdin:
+    expression, limit = json.loads(line)
+    os.environ[preflight.SCALE_TO] = limit
+    print(json.dumps(eval(expression)), flush=True)
 """
 
 
 @pytest.fixture(scope="module")
-def ask(ray_cluster: RayCluster) -> Callable[[str], Any]:
-    """The value of an expression in a process on the session's Ray."""
+def ask(ray_cluster: RayCluster) -> Iterator[Callable[..., Any]]:
+    """The value of an expression in a process on the session's Ray, for which an autoscaler's limit is said."""
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster.address}
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", ASK]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        sent, answers = process.stdin, process.stdout
 
-    def value(expression: str) -> Any:
-        environment = {**os.environ, "RAY_ADDRESS": ray_cluster.address}
-        command = [sys.executable, "-c", ASK, expression]
-        return json.loads(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout)
+        def value(expression: str, limit: str = "") -> Any:
+            print(json.dumps([expression, limit]), file=sent, flush=True)
+            return json.loads(answers.readline())
 
-    return value
+        yield value
+        sent.close()
 
 
-def test_search_with_two_workers_a_run(ask: Callable[[str], Any], run_job: Callable, tmp_path: Path):
+def test_search_with_two_workers_a_run(ask: Callable[..., Any], run_job: Callable, tmp_path: Path):
     """Three runs, two at a time on four CPUs, of which halving stops the last: no placement group stays."""
-    assert ask("len(held), places(2, {'CPU': 1.0})") == [0, 2]
+    assert ask("len(held()), places(2, {'CPU': 1.0})") == [0, 2]
     options = [*SMALL, *ALIKE, "--search", RATES, "--seed", LAST_IS_WORST, "--workers-per-trial", 2]
+    options += ["--set", "evaluate.full=none"]
     done = run_job("tune", *options, "--storage", tmp_path, "--name", "search")
     assert done.returncode == 0, done.stderr
-    assert ask("held") == []
-    assert ask("len(groups)") >= 3  # there were some
+    assert ask("held()") == []
+    assert ask("len(groups())") >= 3  # there were some
     ends = results.outcomes(str(tmp_path), "search").set_index("run")
     assert len(ends) == 3
     rates = results.settings(str(tmp_path), "search").set_index("run")["model.optimizer.rate"]
@@ -131,14 +145,15 @@ def test_what_a_worker_gets():
     assert preflight.worker_resources(Machine(workers=2), 2) == {"CPU": 1.0, "GPU": 1.0}
 
 
-def test_a_placement_group_is_held_and_freed(ask: Callable[[str], Any]):
+def test_a_placement_group_is_held_and_freed(ask: Callable[..., Any]):
     assert ask("list(states_of_a_group_that_is_held_and_freed())") == ["CREATED", "REMOVED"]
 
 
-def test_what_the_cluster_can_give(ask: Callable[[str], Any]):
-    refusals = ask("refusal(Machine(), 0.25), refusal(Machine(workers=5))")
+def test_what_the_cluster_can_give(ask: Callable[..., Any]):
+    refusals = ask("refusal(Machine(), 0.25), refusal(Machine(workers=5)), refusal(Machine(device='cuda'))")
     assert "gpus-per-trial=0.25, but the cluster has no GPU" in refusals[0]
     assert "workers=5 with 1 CPU each do not fit: the cluster has 4 CPU, room for 4" in refusals[1]
+    assert "0 GPU" in refusals[2]
     for refusal in refusals:
         assert "where an autoscaler adds nodes, say how far by the variable GENFLEET_SCALE_TO" in refusal
     cases = {
@@ -153,16 +168,15 @@ def test_what_the_cluster_can_give(ask: Callable[[str], Any]):
     assert ask(f"[{', '.join(f'places({case})' for case in cases)}]") == list(cases.values())
 
 
-def test_what_an_autoscaler_may_bring(ask: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch):
+def test_what_an_autoscaler_may_bring(ask: Callable[..., Any]):
     """As far as the variable says: "auto" is then a GPU, and as many runs are asked for as will fit."""
-    monkeypatch.setenv(preflight.SCALE_TO, "CPU=32,GPU=8")
-    needed = {"CPU": 1.0, "GPU": 1.0}
-    assert ask(f"places(1, {needed}), places(2, {needed}), places(1, {needed}, 3)") == [8, 4, 3]
+    grown, needed = "CPU=32,GPU=8", {"CPU": 1.0, "GPU": 1.0}
+    assert ask(f"places(1, {needed}), places(2, {needed}), places(1, {needed}, 3)", grown) == [8, 4, 3]
     checks = "preflight.check_cluster(Machine(workers=8)), preflight.check_cluster(Machine(), 0.25)"
-    assert ask(checks) == [needed, {"CPU": 1.0, "GPU": 0.25}]
-    assert ask("refusal(Machine(workers=9))") == (
+    assert ask(checks, grown) == [needed, {"CPU": 1.0, "GPU": 0.25}]
+    assert ask("refusal(Machine(workers=9))", grown) == (
         "workers=9 with 1 CPU and 1 GPU each do not fit: the cluster has 4 CPU and 0 GPU and may grow to 32 CPU and "
         "8 GPU by GENFLEET_SCALE_TO, room for 8; lower --workers or machine.threads, or add nodes"
     )
-    monkeypatch.setenv(preflight.SCALE_TO, "CPU=2")  # less than there is
-    assert ask("preflight.check_cluster(Machine(workers=4))") == {"CPU": 1.0}
+    less = "CPU=2"  # than there is
+    assert ask("preflight.check_cluster(Machine(workers=4))", less) == {"CPU": 1.0}

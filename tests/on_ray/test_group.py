@@ -20,7 +20,7 @@ from gen.engine import fit
 from gen.on_ray import preflight
 from gen.zoo import restore
 from jobs import tune
-from tests.conftest import ROOT, RayCluster
+from tests.conftest import ROOT, RayCluster, wait_for
 
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--epochs", 4, "--reduction", 2, "--samples", 3]
 RATES = "model.optimizer.rate=0.01,0.003,0.000001"
@@ -60,7 +60,7 @@ def groups():
     return list(ray.util.placement_group_table().values())
 
 def held():
-    return [group for group in groups() if group["state"] != "REMOVED"]
+    return [str(group) for group in groups() if group["state"] != "REMOVED"]
 
 ray.init("auto", log_to_driver=False)
 for line in sys.stdin:
@@ -95,7 +95,7 @@ def test_search_with_two_workers_a_run(ask: Callable[..., Any], run_job: Callabl
     options += ["--set", "evaluate.full=none"]
     done = run_job("tune", *options, "--storage", tmp_path, "--name", "search")
     assert done.returncode == 0, done.stderr
-    assert ask("held()") == []
+    wait_for(lambda: ask("held()") == [], lambda: ask("held()"))
     assert ask("len(groups())") >= 3  # there were some
     ends = results.outcomes(str(tmp_path), "search").set_index("run")
     assert len(ends) == 3

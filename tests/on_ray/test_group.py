@@ -66,7 +66,7 @@ ray.init("auto", log_to_driver=False)
 for line in sys.stdin:
     expression, limit = json.loads(line)
     os.environ[preflight.SCALE_TO] = limit
-    print(json.dumps(eval(expression)), flush=True)
+    print("answer", json.dumps(eval(expression)), flush=True)
 """
 
 
@@ -82,7 +82,8 @@ def ask(ray_cluster: RayCluster) -> Iterator[Callable[..., Any]]:
 
         def value(expression: str, limit: str = "") -> Any:
             print(json.dumps([expression, limit]), file=sent, flush=True)
-            return json.loads(answers.readline())
+            line = next(line for line in answers if line.startswith("answer "))  # Ray prints its own lines there
+            return json.loads(line.removeprefix("answer "))
 
         yield value
         sent.close()

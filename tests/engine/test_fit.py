@@ -61,11 +61,20 @@ def weights(place: Path, config: RunConfig, dataset: Dataset, name: str = "last.
     return state["stepper"]["model"]
 
 
+MOVING = [
+    entry for entry in ZOO if tiny(ZOO[entry]).model.build(Shape(1, tiny(ZOO[entry]).data.size or 8, 10)).phases()
+]
+FAMILIES = {ZOO[entry].family: entry for entry in MOVING}  # an entry of each
+AVERAGED = {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2}])
 @pytest.mark.parametrize(
-    "entry",
-    [entry for entry in ZOO if tiny(ZOO[entry]).model.build(Shape(1, tiny(ZOO[entry]).data.size or 8, 10)).phases()],
+    ("entry", "settings"),
+    [
+        *(pytest.param(entry, {}, id=f"{entry}-plain") for entry in FAMILIES.values()),
+        *(pytest.param(entry, AVERAGED, id=entry) for entry in MOVING),
+    ],
 )
 def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
     entry: str,

@@ -26,6 +26,7 @@ MANIFOLDS = {  # metric -> nearest neighbours
     "coverage": neighbours.DENSE,
 }
 MODES = ("modes", "mode_share", "mode_entropy", "mode_divergence")  # of the histogram of the fakes' classes
+OBEDIENCE = "conditional_accuracy"  # a share of the fakes of a conditional model
 SCORED = ("inception", "classifier")  # extractors that have an inception score: their classes are kinds of images
 
 
@@ -37,8 +38,8 @@ class Gathered:
     `paired` of each. `rows`: images that the model makes. `labels`: which labels a conditional model is asked for.
 
     The classes that fakes reach, their modes, are told by the set's own classifier, whichever the extractor is. A
-    conditional model is asked for the labels of the split: of its fakes the figures say whether it obeys, for one that
-    makes what it is asked for has the split's own histogram; they do not say that it found the classes by itself.
+    conditional model is asked for the labels of the split: its histogram does not say that it found the classes by
+    itself, and how many of its fakes are of the class that was asked for is a figure of its own.
     """
 
     def __init__(self, scope: Scope, column: str, subject: str, rows: int, labels: str | None = None) -> None:
@@ -63,7 +64,8 @@ class Gathered:
         if self.extractor.name.partition(":")[0] in SCORED:
             found.append(self._figure("inception_score", 0, self.rows))  # it looks at no real image
         if self.teller:
-            found += [self._figure(metric, 0, self.rows, of=self.teller) for metric in MODES]
+            told = (*MODES, OBEDIENCE) if self.labels else MODES
+            found += [self._figure(metric, 0, self.rows, of=self.teller) for metric in told]
         return found
 
     def begin(self, metrics: Collection[str], device: torch.device) -> None:
@@ -79,11 +81,13 @@ class Gathered:
         if "inception_score" in self.wanted:
             classes = self.extractor.logits_of(torch.zeros(1, width, device=device)).shape[1]
             self.score = InceptionScore(classes, device)
-        classes = self.scope.dataset.shape.classes if self.wanted & set(MODES) else 0
+        classes = self.scope.dataset.shape.classes if self.wanted & {*MODES, OBEDIENCE} else 0
         self.classes = torch.zeros(classes, dtype=torch.int64, device=device)
+        self.obeyed = torch.zeros((), dtype=torch.int64, device=device)
 
-    def add(self, start: int, images: Tensor) -> None:
-        """Counts made images (N, C, H, W) in [-1, 1], at positions from `start` on, rounded to 8 bits as in files."""
+    def add(self, start: int, images: Tensor, asked: Tensor | None = None) -> None:
+        """Counts made images (N, C, H, W) in [-1, 1], at positions from `start` on, rounded to 8 bits as in files.
+        `asked`: the labels (N,) that a conditional model was asked for."""
         images = first(self.rows, start, images)
         if not len(images) or not self.sums():
             return
@@ -99,14 +103,17 @@ class Gathered:
                 self.score.add(self.extractor.logits_of(features))
         if self.teller and len(self.classes):
             logits = self.extractor.logits_of(features) if tells else self.teller.logits(rounded)
-            self.classes += torch.bincount(logits.argmax(1), minlength=len(self.classes))
+            told = logits.argmax(1)
+            self.classes += torch.bincount(told, minlength=len(self.classes))
+            if asked is not None:
+                self.obeyed += (told == first(self.rows, start, asked)).sum()
 
     def sums(self) -> list[Tensor]:
         """The buffers to total over workers. Features lie at their images' positions, which no two workers share."""
         found = [self.kept] if len(self.kept) else []
         found += self.moments.tensors() if self.moments else ()
         found += self.score.tensors() if self.score else ()
-        found += [self.classes] if len(self.classes) else ()
+        found += [self.classes, self.obeyed] if len(self.classes) else ()
         return found
 
     def values(self, workers: Workers) -> Mapping[str, float]:
@@ -125,7 +132,7 @@ class Gathered:
         if self.score:
             found["inception_score"] = self.score.value()
         if len(self.classes):
-            found |= mode_coverage(self.classes)
+            found |= mode_coverage(self.classes) | {OBEDIENCE: float(self.obeyed / self.classes.sum())}
         return found
 
     def _figure(

@@ -59,7 +59,7 @@ class Imitation(Measure):
         fakes = self.model.imitate(batch)
         check_made(fakes, [part.column for part in self.parts], batch, f"{type(self.model).__name__}.imitate")
         for part in self.parts:
-            part.add(start, fakes[part.column])
+            part.add(start, fakes[part.column], batch["label"] if part.labels else None)
 
     def sums(self) -> list[Tensor]:
         return [tensor for part in self.parts for tensor in part.sums()]

@@ -62,6 +62,7 @@ METRICS = {
         Metric("mode_share", "max", "share of the classes", ("Imitates",), "features"),
         Metric("mode_entropy", "max", "nats", ("Imitates",), "features"),
         Metric("mode_divergence", "min", "nats", ("Imitates",), "features"),
+        Metric("conditional_accuracy", "max", "share of the fakes", ("Conditional",), "features"),
     )
 }
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from gen.capabilities import Conditional, Imitates
 from gen.config import override
 from gen.data.dataset import Dataset
-from gen.data.stream import from_uint8
+from gen.data.stream import from_uint8, rows_of
 from gen.distributed.workers import ALONE, Workers
 from gen.judge import Figure, Judge, judge_by, open_judge
-from gen.judge.features import MODES
+from gen.judge.features import MODES, OBEDIENCE
 from gen.judge.networks.classifier import ByChannel
 from gen.judge.networks.extractors import Extractor, open_teller
 from gen.judge.open import Features
@@ -63,6 +63,12 @@ class Obeys(Repeats, Conditional):
         return {"image": self.image[batch["label"]]}
 
 
+class CopiesOnDemand(Copies, Conditional):
+    """Its fakes are images of the class that it is asked for, the split's own."""
+
+    classes = 1000
+
+
 def values(judge: Judge, model: Model, images: int, split: str = "test") -> dict[str, float]:
     return {figure.metric: figure.value for figure in judge.figures(model, split, images, "raw", only=NAMES)}
 
@@ -93,6 +99,24 @@ def test_a_conditional_model_that_obeys_has_the_histogram_of_the_split(digits: D
     found = values(Judge(dataset, judge.extractor, CPU, 32), Obeys(images), 120)
     assert found["modes"] == 3
     assert found["mode_entropy"] == pytest.approx(1.5 * math.log(2), rel=1e-12)
+
+
+def test_how_many_fakes_are_of_the_class_that_was_asked_for(digits: Dataset, judge: Judge) -> None:
+    """All, none, and a tenth where each fake is of one class; the last batch is cut short."""
+    images = torch.cat([of_class(digits, judge.extractor, label) for label in range(10)])
+    name, count = f"{OBEDIENCE}/fakes", 250
+
+    def obeyed(model: Model) -> float:
+        (figure,) = judge.figures(model, "test", count, "raw", only=[name])
+        assert (figure.n_real, figure.n_fake, figure.labels) == (0, count, "split")
+        assert figure.features_hash == judge.extractor.weights_hash
+        return figure.value
+
+    assert obeyed(Obeys(images)) == 1
+    assert obeyed(Obeys(images.roll(1, 0))) == 0
+    asked = rows_of(digits, "test", torch.arange(count), CPU, torch.float32, mix=True)["label"]
+    assert obeyed(Obeys(images[[7] * 10])) == pytest.approx(float((asked == 7).float().mean()))
+    assert name not in judge.steers(Copies())
 
 
 def test_the_figures_are_of_the_fakes_alone_and_say_who_told_the_classes(digits: Dataset, judge: Judge) -> None:
@@ -198,10 +222,11 @@ def test_on_stacked_digits_the_classifier_of_all_modes_does_not_tell_them(
 def counted(workers: Workers, dataset: Dataset, extractor: Extractor, teller: Extractor) -> list[Figure]:
     judge = judge_by(extractor, dataset, ZOO["gan_mlp"].evaluate, CPU, teller=teller)
     judge.batch = 32
-    return judge.figures(Copies(), "test", 130, "raw", workers, only=NAMES)
+    return judge.figures(CopiesOnDemand(), "test", 130, "raw", workers, only=[*NAMES, f"{OBEDIENCE}/fakes"])
 
 
 def test_two_workers_count_as_one(stacked: Dataset, teller: Extractor, pair: Pair) -> None:
     alone = counted(ALONE, stacked, teller, teller)
+    assert len(alone) == len(NAMES) + 1
     for together in pair.run(counted, stacked, teller, teller):
         assert together == alone

@@ -16,6 +16,7 @@ import psutil
 from gen.results.ledger import new_attempt
 from gen.results.storage import Storage, check_name
 
+BYTES = 1024  # of the file, always: who reads from an object store asks for the size first, and then for so many bytes
 SETTLE = 0.5  # seconds after which two attempts that took the lease at the same time see which of them has it
 
 
@@ -106,7 +107,7 @@ class Lease:
             "attempt": self.attempt,
             "heartbeat": time.time(),
         }
-        self.storage.put(self.path, json.dumps(lease).encode())
+        self.storage.put(self.path, json.dumps(lease).ljust(BYTES).encode())
         self._renewed = now
 
     def _beat(self) -> None:

@@ -50,6 +50,7 @@ def engine(entry: str, width: int, batch: int, device: str, steps: int, rounds: 
     for name, values in found.items():
         print(f"{name:24}" + "".join(f"{1e3 * of(values):10.4f}" for of in (statistics.median, min, max)))
     medians = {name: statistics.median(values) for name, values in found.items()}
+    print("images a second: " + ", ".join(f"{name} {batch / median:.1f}" for name, median in medians.items()))
     print(f"share = 1 - by hand / engine = {1 - medians['by hand'] / medians['engine']:.3f}")
 
 

@@ -106,6 +106,17 @@ def test_heartbeats_keep_it(storage):
             Lease(storage, "e", seconds=1.5).acquire()
 
 
+def test_a_heartbeat_may_come_while_the_lease_is_read(storage, monkeypatch):
+    """A reader may ask for the size of one heartbeat's file and get the bytes of the next one's."""
+    lease, sizes = Lease(storage, "e"), set()
+    for now in (1.5, 1795874026.3741581, 1795874026.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        lease._put()
+        sizes.add(len(storage.get("e/_lease.json")))
+        assert lease._read()["heartbeat"] == now
+    assert len(sizes) == 1
+
+
 def test_a_lost_lease_is_noticed_and_left_alone(storage):
     lease = Lease(storage, "e", seconds=0.6).acquire()
     by_hand(storage, host="elsewhere")

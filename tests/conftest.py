@@ -36,7 +36,8 @@ pytest_plugins = ["tests.fixtures.runs"]
 if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lack it, and tests/gpu does without
     from hypothesis import settings
 
-    settings.register_profile("same", derandomize=True, deadline=None)  # a gate must not depend on luck or on load
+    # a gate must not depend on luck or on load
+    settings.register_profile("same", derandomize=True, deadline=None, max_examples=40)
     settings.register_profile("quick", derandomize=True, deadline=None, max_examples=5)
     settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
@@ -91,15 +92,16 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
         )
         assert "ModuleNotFoundError" in probe.stderr
         port = free_port()
+        quiet = {"include_log_monitor": False}  # nobody reads its workers' output
         head = {"num_cpus": 2, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
         # a folder a node, as on two hosts: each removes and unpacks the upload of a job when it first needs it
         folder = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
         places = [Path(folder.name, name) for name in ("a", "b")]  # short: sockets lie there
-        cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": str(places[0])})
+        cluster = Cluster(initialize_head=True, head_node_args={**head, **quiet, "temp_dir": str(places[0])})
         for place in places:  # where a submitted job looks for its Ray; else it takes any that runs on this machine
             place.mkdir(exist_ok=True)
             (place / "ray_current_cluster").write_text(cluster.address)
-        cluster.add_node(num_cpus=2, temp_dir=str(places[1]))
+        cluster.add_node(num_cpus=2, temp_dir=str(places[1]), **quiet)
     yield RayCluster(cluster.address, f"http://127.0.0.1:{port}")
     cluster.shutdown()
     folder.cleanup()

@@ -1,5 +1,6 @@
 """The driver, a slot and the whole local Ray, killed in mid-epoch: a search loses and doubles nothing."""
 
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gen import results
-from jobs.bench.kills import KINDS, Head, faults, kill_search, running
+from jobs.bench.kills import Head, faults, running
 from tests.conftest import GIVE_UP, wait_for
 
-RUNS, EPOCHS = 3, 14
+RUNS, EPOCHS = 3, 20
 SEARCH = f"--entry vqvae --set model.networks.hidden=24 --epochs {EPOCHS} --grace {EPOCHS} --samples {RUNS}"
 SEARCH += " --set budget.checkpoint_seconds=0 --set evaluate.full=all"
 
@@ -21,18 +22,33 @@ def head() -> Iterator[Head]:
         yield head
 
 
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {"driver"}))  # with its Ray, the driver is killed too
-def test_kill_in_the_middle_of_an_epoch(head: Head, kind: str, tmp_path: Path):
-    def begun() -> None:
-        """Returns when every slot is in a run that has a checkpoint (an ended run has none): whichever is killed."""
-        wait_for(lambda: len(list(tmp_path.glob("search/_checkpoints/*/last.pt"))) >= head.cpus)
+def test_kills_in_the_middle_of_an_epoch(head: Head, tmp_path: Path):
+    """Of a slot, which the search replaces; then of this Ray, and the driver with it."""
+    arguments = f"{SEARCH} --name search --storage {tmp_path}"
 
-    assert kill_search(head, kind, f"{SEARCH} --name search --storage {tmp_path}", begun)
+    def resumed() -> int:
+        return len(results.events(str(tmp_path), "search", kind="resume"))
+
+    search = head.submit(arguments)
+    # whichever slot is killed, it is in a run that has a checkpoint (an ended run has none)
+    wait_for(lambda: len(list(tmp_path.glob("search/_checkpoints/*/last.pt"))) >= head.cpus)
+    head.slots()[0].kill()
+    wait_for(lambda: resumed() or search.poll() is not None)
+    assert resumed(), search.communicate()[0]
+    assert search.poll() is None
+    head.kill()
+    assert search.poll() == -signal.SIGKILL
+    ended, once = len(results.outcomes(str(tmp_path), "search")), resumed()
+    assert ended < RUNS
+    head.start()
+    search = head.submit(arguments)
+    output, _ = search.communicate(timeout=GIVE_UP)
+    assert search.returncode == 0, output
     assert faults(str(tmp_path), "search", RUNS) == ([], [])
     ends = results.outcomes(str(tmp_path), "search", all_ends=True)
     assert sorted(ends["status"]) == ["finished"] * RUNS
     assert set(ends["epochs"]) == {EPOCHS}
-    assert len(results.events(str(tmp_path), "search", kind="resume"))  # what was cut off went on from its checkpoint
+    assert resumed() > once  # what was cut off went on from its checkpoint
 
 
 def test_kill_of_a_process_that_drives_two_workers(head: Head, tmp_path: Path):

@@ -1,8 +1,8 @@
 """jobs.tune: losers end early, what is done is found again, and no way of ending it loses or doubles anything."""
 
 import json
+import shlex
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +27,7 @@ KEYS = {
 }
 
 
-def check(place: Path, runs: int) -> None:
+def check(place: Path | str, runs: int) -> None:
     """Every run ended once, with all its rows once, and as the decisions on record say."""
     tables = {name: results.queries.read(str(place), "search", name) for name in (*KEYS, "events")}
     for name, keys in KEYS.items():
@@ -79,13 +79,15 @@ def test_search(run_job: Callable, tmp_path: Path):
     assert results.leaderboard(str(tmp_path), "search")["rank"].notna().sum() == finished
 
 
-def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable, run_job: Callable, tmp_path: Path):
-    """By `ray job stop`, as by Ctrl-C, killed, its time up: each time it goes on, and ends with a run more."""
+def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable, run_job: Callable, s3: str):
+    """By `ray job stop`, as by Ctrl-C, killed, its time up: each time it goes on, and ends with a run more. All of that
+    on object storage."""
+    place = f"s3://key:secret@bucket/searched?endpoint_override={s3}&scheme=http"
     arguments = [*SMALL, *LEADER, "--epochs", 6, "--grace", 6, "--set", "budget.checkpoint_seconds=0"]
-    arguments += ["--storage", tmp_path]
+    arguments += ["--storage", place]
 
     def ended() -> int:
-        return len(results.outcomes(str(tmp_path), "search"))
+        return len(results.outcomes(place, "search"))
 
     stopped_job(JobSubmissionClient(ray_cluster.dashboard), [*arguments, "--samples", 10])
     assert 1 <= ended() < 10
@@ -105,18 +107,18 @@ def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable,
     left = 11 - ended()
     assert left > 0
     assert f"the time is up with {left} runs to go" in some.stdout
-    before = results.outcomes(str(tmp_path), "search")
+    before = results.outcomes(place, "search")
     done = run_job("tune", *arguments, "--samples", 11)
     assert done.returncode == 0, done.stderr
     assert f"11 runs, {len(before)} on record" in done.stdout
-    check(tmp_path, 11)
-    assert set(before["attempt"]) < set(results.outcomes(str(tmp_path), "search")["attempt"])
-    assert len(results.events(str(tmp_path), "search", kind="resume"))
+    check(place, 11)
+    assert set(before["attempt"]) < set(results.outcomes(place, "search")["attempt"])
+    assert len(results.events(place, "search", kind="resume"))
 
 
 def stopped_job(client: JobSubmissionClient, arguments: list[object]) -> None:
     """Submits a search of ten runs as a job, and stops it when a run has ended."""
-    entrypoint = subprocess.list2cmdline(["python", "-m", "jobs.tune", *map(str, arguments)])
+    entrypoint = shlex.join(["python", "-m", "jobs.tune", *map(str, arguments)])
     job = client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(ROOT)})
 
     def log() -> str:

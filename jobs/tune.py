@@ -124,6 +124,7 @@ def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, need
         lambda run, done, count: print(
             f"measured {done} of {count} {'leaders' if full == 'leaders' else 'runs'}: run {run}", flush=True
         ),
+        wanted.most,
     )
 
 

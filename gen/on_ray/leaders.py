@@ -4,6 +4,7 @@ pauses, as Ray tasks over the cluster, by the code that jobs.evaluate measures w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import ray
@@ -43,17 +44,21 @@ def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) ->
 
 
 def measure_leaders(
-    wanted: Wanted, lease: Lease, needed: Mapping[str, float], hear: Callable[[str, int, int], None]
+    wanted: Wanted, lease: Lease, needed: Mapping[str, float], hear: Callable[[str, int, int], None], most: int = 0
 ) -> list[str]:
-    """Measures the stored weights of a search's runs in full, those figures that are missing, and draws their grids;
-    `hear(run, done, count)` is called after each run. Gives a line for each run that could not be measured."""
+    """Measures the stored weights of a search's runs in full, those figures that are missing, and draws their grids; as
+    many runs at a time as fit, and at most `most` if that is not 0. `hear(run, done, count)` is called after each run.
+    Gives a line for each run that could not be measured."""
     task = ray.remote(num_cpus=needed["CPU"], num_gpus=needed.get("GPU", 0.0), max_retries=RETRIES)(measure)
     known = ray.put(on_record(wanted.storage, wanted.experiment))
     sent = ray.put(wanted)
-    running = {task.remote(sent, one, known): one.run for one in wanted.stored}
+    waiting, running = list(wanted.stored), dict[Any, str]()
     slot = Slot(wanted.storage, wanted.experiment, f"{lease.attempt}-leaders", kind="evaluated")
-    errors, count = list[str](), len(running)
-    while running:
+    errors, count = list[str](), len(waiting)
+    while waiting or running:
+        while waiting and (not most or len(running) < most):
+            one = waiting.pop(0)
+            running[task.remote(sent, one, known)] = one.run
         done, _ = ray.wait(list(running), timeout=1.0)
         lease.check()
         for ref in done:
@@ -65,7 +70,7 @@ def measure_leaders(
                 continue
             if rows:
                 slot.extend(of_attempt(rows, lease.attempt))
-            hear(run, count - len(running), count)
+            hear(run, count - len(waiting) - len(running), count)
     return errors
 
 

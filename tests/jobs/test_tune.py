@@ -76,7 +76,8 @@ def test_search(run_job: Callable, tmp_path: Path):
         f"measured {number} of {left} runs" for number in range(1, left + 1)
     ]
     check(tmp_path, 8)
-    assert results.leaderboard(str(tmp_path), "search")["rank"].notna().sum() == finished
+    measured_in_full = results.evals(str(tmp_path), "search", scope="best")["run"]
+    assert set(measured_in_full) == set(ends["run"][ends["status"] == "finished"])
 
 
 def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable, run_job: Callable, s3: str):

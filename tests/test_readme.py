@@ -55,6 +55,29 @@ def test_the_tables_are_read_as_shown(demo: Path, capsys: pytest.CaptureFixture[
     assert "vqvae 2.0 torch.Size([4, 2, 2]) torch.Size([4, 1, 8, 8])" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_losses_are_compared_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for objective in ("least_squares", "hinge"):
+        settings = {"model.objective": objective, "budget.epochs": 1, "evaluate.full_images": 100}
+        config = override(tiny(ZOO["gan_mlp"]), settings)
+        list(
+            fit(
+                config,
+                open_dataset(config.data),
+                device=torch.device("cpu"),
+                home=Home(Storage("results"), "losses", "a"),
+            )
+        )
+    exec(block('"losses"'), {})
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["model.objective", "model.penalty", "seed", "frechet_classifier", "recall", "modes"]
+    assert [row.split()[:3] for row in rows] == [["hinge", "none", "0"], ["least_squares", "none", "0"]]
+
+
 def test_the_model_in_one_file_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "readme_autoencoder.py").write_text(block("class Autoencoder"))
     monkeypatch.syspath_prepend(tmp_path)
@@ -91,4 +114,4 @@ def test_the_submitted_lines_are_understood(line: str, tmp_path: Path) -> None:
 
 def test_there_are_lines_to_check() -> None:
     assert len(SUBMITTED) == 6
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6

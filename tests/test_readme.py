@@ -87,6 +87,7 @@ def test_the_model_in_one_file_trains(tmp_path: Path, monkeypatch: pytest.Monkey
     assert ticks[-1].evals["mse/reconstructions"] < 0.8 * ticks[0].evals["mse/reconstructions"]
 
 
+@pytest.mark.slow
 def test_gen_alone_trains_as_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,6 +109,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> results.Storage:
     return trained(str(tmp_path_factory.mktemp("storage")), ["gan_mlp", "gan_mlp"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -34,6 +34,7 @@ def printed(job, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_the_table_has_every_entry_with_its_figures():
     heading, *lines = printed(zoo).splitlines()
     assert heading.split() == ["entry", "family", "paper", "data", "parameters", "epochs", "capabilities"]

@@ -43,6 +43,7 @@ def storage(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Storag
     return storage
 
 
+@pytest.mark.slow
 def test_trials_of_a_search_share_the_codes(
     storage: Storage, digits: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -64,6 +64,8 @@ def refusing() -> Iterator[None]:
     not for training itself, where such an error is a fault of the program."""
     try:
         yield
+    except BrokenPipeError:  # whoever reads the output has read enough: click ends the job without a word
+        raise
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -3,7 +3,9 @@
 import dataclasses
 import gzip
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from gen import results
 from gen.zoo import ZOO
 from jobs import sample, train, tune
 from jobs.options import resolve
+from tests.conftest import ROOT
 from tests.fixtures.pictures import files, write
 
 CASES = {
@@ -153,6 +156,17 @@ def test_dry_run_takes_nothing(tmp_path: Path):
     search = json.loads(result.stdout)["search"]
     assert search["space"]["model.networks.hidden"] == [8, 16]
     assert "model.beta" not in search["space"]
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_read_enough_is_no_error():
+    """As in `python -m jobs.train ... --dry-run | head -1`: nobody reads the pipe when the job comes to print."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "jobs.train", "--entry", "vae_mlp", "--dry-run"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.stderr == ""
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:

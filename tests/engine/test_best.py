@@ -30,8 +30,9 @@ from tests.engine.test_fit import CPU, SMALL, home, rows, small, trained
 from tests.fixtures.pair import Pair
 from tests.fixtures.runs import FEWER
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize("full", ["all", "leaders", "none"])
 def test_the_full_protocol_is_for_weights_that_may_be_reported(
     full: str, digits: Dataset, judge: Judge, tmp_path: Path
@@ -52,7 +53,6 @@ def test_the_full_protocol_is_for_weights_that_may_be_reported(
     assert identity(config, digits.hash) == identity(override(config, {"evaluate.full": "all"}), digits.hash)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("full", ["leaders", "none"])
 def test_a_run_that_ended_without_is_measured_in_full_when_that_is_asked_for(
     full: str, digits: Dataset, judge: Judge, tmp_path: Path
@@ -80,7 +80,6 @@ def test_a_run_that_ended_without_is_measured_in_full_when_that_is_asked_for(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.p*")} == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "ends"), [(1e-3, [1.0, 3.0]), (0.0, [1.0])])  # better with every epoch, or never
 def test_what_was_measured_after_the_end_stays_when_the_budget_grows(
     rate: float, ends: list[float], digits: Dataset, judge: Judge, tmp_path: Path

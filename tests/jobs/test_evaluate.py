@@ -19,6 +19,8 @@ from gen.record.record import Home
 from gen.zoo import ZOO, restore, tiny
 from jobs.evaluate import main
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 NAME = "trained"
 SMALL = {"budget.epochs": 1, "train.batch": 64, "evaluate.images": 80, "evaluate.full_images": 80}
@@ -109,7 +111,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> results.Storage:
     return trained(str(tmp_path_factory.mktemp("storage")), ["gan_mlp", "gan_mlp"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

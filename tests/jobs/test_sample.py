@@ -23,6 +23,8 @@ from gen.zoo import ZOO, tiny
 from jobs import curves, sample
 from tests.fixtures.pictures import encoded, files, noise, write
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 2
 
 
@@ -55,7 +57,6 @@ def best(place: Path) -> str:
     return str(results.leaderboard(str(place / "results"), "books").sort_values("steering")["run"].iloc[0])
 
 
-@pytest.mark.slow
 def test_pictures_of_the_best_run_are_named_by_experiment_run_and_kind(place: Path, tmp_path: Path) -> None:
     done = run(place, "--out", str(tmp_path / "pictures"), "--kinds", "code-use, reconstructions")
     assert done.exit_code == 0, done.output

@@ -22,6 +22,8 @@ from jobs.runs import on_first_stage
 from tests.fixtures.pair import Pair
 from tests.on_ray.test_resident import Slot
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SMALL = {"budget.epochs": 1, "evaluate.images": 60, "evaluate.full_images": 80, "train.batch": 64}
 
@@ -43,7 +45,6 @@ def storage(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Storag
     return storage
 
 
-@pytest.mark.slow
 def test_trials_of_a_search_share_the_codes(
     storage: Storage, digits: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ from gen.metrics.frechet import Reference
 from gen.metrics.moments import Moments
 from gen.phase import Shape
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -49,7 +51,6 @@ def test_digits_are_learnt(judge: Classifier, digits: Dataset) -> None:
     assert not any(weight.requires_grad for weight in judge.parameters())
 
 
-@pytest.mark.slow
 def test_every_training_gives_the_same_weights_and_disturbs_nothing(judge: Classifier, digits: Dataset) -> None:
     threads = torch.get_num_threads()
     try:
@@ -128,7 +129,6 @@ def check_distance(judge: Classifier, images: Tensor, labels: Tensor) -> None:
     assert distance(judge, real, real) < 1e-6 * halves
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="no real data beside the repository")
 def test_mnist_is_learnt_and_its_distance_grows(tmp_path: Path) -> None:
     mnist = open_dataset(DataConfig("mnist"), str(SHARED), cache=str(tmp_path))

@@ -15,10 +15,11 @@ from gen.judge.networks.classifier import weights_hash
 from gen.judge.networks.inception import FILE, PUBLISHED, find_weights, open_inception
 from gen.metrics.table import frechet_name
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 
-@pytest.mark.slow
 def test_features_of_every_block_are_pytorch_fid_s(inception_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(inception_home))
     images = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1

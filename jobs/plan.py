@@ -45,7 +45,7 @@ class Plan:
         return about | {"samples": space.samples, "seeds": self.seeds}
 
     def note(self, data_hash: str) -> dict[str, Any]:
-        """What the experiment's name stands for."""
+        """The note of the experiment, which says what its name stands for."""
         about = self.about()
         grows = {key: about.pop(key) for key in ("samples", "seeds")}
         return names.note(self.space.config, data_hash, job="tune", search=about, **grows)

@@ -26,8 +26,8 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray listens on loopback only
     "OMP_NUM_THREADS": "1",
-    # processes that nothing here needs, each some seconds of imports: workers before there is work for them, and one a
-    # worker group that hears of nodes which a cloud is about to take
+    # Without processes that no test needs, each of which takes seconds of imports: workers that wait for work, and a
+    # watcher in each worker group that hears when a cloud is about to take a node.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
@@ -92,7 +92,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
         )
         assert "ModuleNotFoundError" in probe.stderr
         port = free_port()
-        quiet = {"include_log_monitor": False}  # nobody reads its workers' output
+        quiet = {"include_log_monitor": False}  # no process that collects the workers' output
         head = {"num_cpus": 2, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
         # a folder a node, as on two hosts: each removes and unpacks the upload of a job when it first needs it
         folder = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)

@@ -26,7 +26,7 @@ MANIFOLDS = {  # metric -> nearest neighbours
     "coverage": neighbours.DENSE,
 }
 MODES = ("modes", "mode_share", "mode_entropy", "mode_divergence")  # of the histogram of the fakes' classes
-OBEDIENCE = "conditional_accuracy"  # a share of the fakes of a conditional model
+OBEDIENCE = "conditional_accuracy"  # share of a conditional model's fakes that are of the class that was asked for
 SCORED = ("inception", "classifier")  # extractors that have an inception score: their classes are kinds of images
 
 

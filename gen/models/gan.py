@@ -177,7 +177,7 @@ class GAN(Model, Conditional, Interpolates, Plays):
 
 
 def player(network: nn.Module, *others: nn.Module) -> nn.Module:
-    """A player's network, and those of its other modules that hold numbers: what it learns of the label, the count of
+    """A player's network, with those of its `others` that hold numbers: vectors that it learns for labels, the count of
     its moves."""
     found = [other for other in others if other.state_dict()]
     return nn.ModuleList([network, *found]) if found else network

@@ -27,7 +27,7 @@ from gen.results.schema import LATER_SECONDS
 from gen.zoo import restore
 from jobs.demo import GIVE_UP, free_port
 
-SLOTS = ("ray::Resident", "ray::ResourceTrainable")  # what Ray calls the processes that train: idle, and at work
+SLOTS = ("ray::Resident", "ray::Grouped", "ray::ResourceTrainable")  # how Ray calls processes that train, idle and busy
 KINDS = ("driver", "slot", "ray")
 SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
 ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # metrics that a run has at its end only

@@ -16,7 +16,7 @@ from gen.data.dataset import Dataset
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
-from gen.record import names
+from gen.record import history, names
 from jobs.cluster import connection, facts
 from jobs.options import Job, refusing, shared_options, show
 from jobs.plan import Plan, plan
@@ -107,8 +107,10 @@ def search(wanted: Plan, dataset: Dataset) -> int:
 
 
 def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
-    """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong."""
+    """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong. The
+    grids that ended runs had kept, in case they would be leaders, go."""
     from gen.on_ray.leaders import best_weights, leaders, measure_leaders
+    from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
 
     asked, full = wanted.asked, wanted.space.config.evaluate.full
@@ -117,7 +119,7 @@ def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, need
     best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
     whole = Wanted(asked.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
     short = {run for run, _ in missing(whole)}
-    return measure_leaders(
+    errors = measure_leaders(
         dataclasses.replace(whole, stored=[one for one in best if one.run in short]),
         lease,
         needed,
@@ -126,6 +128,9 @@ def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, need
         ),
         wanted.most,
     )
+    if not errors:
+        history.forget_all(asked.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
+    return errors
 
 
 if __name__ == "__main__":

@@ -167,6 +167,8 @@ class Run:
             asked = config.evaluate.pictures > 0 and progress.tick % config.evaluate.pictures == 0
             if asked or (self._draws_ends and progress.tick == 1):
                 self._draw(model)
+            elif self._draws_way:
+                self._draw(model, way=True)
         evaluated_at = time.perf_counter()
         progress.seconds += evaluated_at - start
         progress.train_seconds += trained_at - start
@@ -304,8 +306,15 @@ class Run:
     @property
     def _draws_ends(self) -> bool:
         """Whether grids of the first tick and of the last are stored too, beside those of the best weights: of what
-        players of a game make, which may get worse. In a search nobody asks for those of its many runs."""
+        players of a game make, which may get worse."""
         return has(self.stepper.model, Plays) and self.config.evaluate.full == "all"
+
+    @property
+    def _draws_way(self) -> bool:
+        """Whether grids of every tick are kept, which are stored if the run becomes a leader of its search: of a game,
+        unless pictures are asked for, which are stored of every run."""
+        asked = self.config.evaluate
+        return has(self.stepper.model, Plays) and asked.full == "leaders" and not asked.pictures
 
     def _draw_last(self, status: str) -> None:
         """Stores the grids of a game's last weights, if these are finite and their grids are not on record yet."""
@@ -315,9 +324,10 @@ class Run:
                 self._draw(model)
             progress.seconds += time.perf_counter() - start
 
-    def _draw(self, model: Model, best: bool = False) -> None:
+    def _draw(self, model: Model, best: bool = False, way: bool = False) -> None:
         """Stores grids of what the model makes, with its present weights or its best ones, from the same noise every
-        time. If one cannot be drawn, that is an event, and the run goes on."""
+        time; those on the `way` of a run that may become a leader are kept. If one cannot be drawn, that is an event,
+        and the run goes on."""
         progress = self.progress
         if self._draws_ends:
             progress.pictured.append(progress.best_tick if best and progress.best_tick else progress.tick)
@@ -327,7 +337,10 @@ class Run:
                 self.record.event(progress, "picture", why, progress.tick)
 
             for kind, png in grids(model, self.dataset, self.device, failed=report):
-                self.record.picture(progress, self.stepper, kind, png, best)
+                if way:
+                    self.record.keep_picture(progress, self.stepper, kind, png)
+                else:
+                    self.record.picture(progress, self.stepper, kind, png, best)
 
     def _begin_watch(self) -> dict[str, Any]:
         """What is known of a game before its first step: how much the fakes of untrained players vary."""

@@ -23,6 +23,7 @@ from gen.results.ranking import costs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
+FIGURES = ("evals", "metrics")  # tables of what is measured; the others hold the pictures
 RETRIES = 2  # of a task whose process died
 
 
@@ -68,8 +69,9 @@ def measure_leaders(
             except ray.exceptions.RayError as error:
                 errors.append(f"run {run} was not measured: {str(error).strip().splitlines()[-1]}")
                 continue
-            if rows:
-                slot.extend(of_attempt(rows, lease.attempt))
+            of_run = of_attempt(rows, lease.attempt)
+            for figures in (False, True):  # pictures first: a run that has its figures is not looked at again
+                slot.extend({table: some for table, some in of_run.items() if (table in FIGURES) == figures})
             hear(run, count - len(waiting) - len(running), count)
     return errors
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gen.judge import Figure
+from gen.record import history
 from gen.results import queries
 from gen.results.schema import FULL_SHARE, LATER_SECONDS
 from gen.results.storage import Storage
@@ -45,14 +46,21 @@ def later_rows(here: Mapping[str, Any], figures: Sequence[Figure], taken: float,
 def picture_rows(
     storage: Storage, here: Mapping[str, Any], drawn: Sequence[tuple[str, bytes]], failures: Sequence[str]
 ) -> dict[str, Any]:
-    """The rows of the pictures (kind, PNG) that are not on record at the weights' tick, and of failures to draw."""
+    """The rows of the pictures (kind, PNG) of the weights and of those that the run kept on its way, as far as they are
+    not on record, and of failures to draw."""
     frame = queries.samples(storage, here["experiment"], run=here["run"])
-    known = set(frame["kind"][frame["tick"] == here["tick"]])
+    known = set(zip(frame["tick"], frame["kind"], strict=True))
+    kept = history.load(storage, here["experiment"], here["run"])
+    kept = [row for row in kept if (row["tick"], row["kind"]) not in known]
+    known |= {(row["tick"], row["kind"]) for row in kept}
     of_picture = {name: value for name, value in here.items() if name != "images"}
     of_event = {name: here[name] for name in ("experiment", "run", "tick", "epoch")}
     of_event |= {"kind": "picture", "detail": "{}", "time": datetime.now(UTC)}
     return {
-        "samples": [{**of_picture, "kind": kind, "png": png} for kind, png in drawn if kind not in known],
+        "samples": [
+            *kept,
+            *({**of_picture, "kind": kind, "png": png} for kind, png in drawn if (here["tick"], kind) not in known),
+        ],
         "events": [{**of_event, "why": why} for why in failures],
     }
 

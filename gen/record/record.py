@@ -18,7 +18,7 @@ from gen.data.dataset import Dataset
 from gen.distributed.workers import Workers
 from gen.judge import Figure
 from gen.phase import Model
-from gen.record import checkpoint
+from gen.record import checkpoint, history
 from gen.record.progress import Progress
 from gen.record.tensorboard import Board
 from gen.results.ledger import Ledger, Slot
@@ -75,6 +75,7 @@ class Record:
         self.written_tick = 0  # tick of the best weights that this process put in the storage
         self.ledger: Ledger | None = None
         self.board: Board | None = None
+        self.grids: list[dict[str, Any]] = []  # of all ticks, while nobody knows whether they are to be rows
 
     def resume(self, stepper: Training) -> Progress:
         """Loads the last checkpoint of this run into `stepper`, if there is one."""
@@ -100,6 +101,8 @@ class Record:
             )
             if home.tensorboard:
                 self.board = Board(home.storage, home.experiment, self.run, first)
+            if state:
+                self.grids = history.load(home.storage, home.experiment, self.run, progress.tick)
             if state is None:
                 self._introduce(stepper)
                 if home.slot is None:  # the tables show the run from its first second on
@@ -136,6 +139,14 @@ class Record:
             self.ledger.add("samples", earlier=best, kind=kind, png=png, **here)
         if self.board:
             self.board.picture(f"samples/{kind}", png, here["step"])
+
+    def keep_picture(self, progress: Progress, stepper: Training, kind: str, png: bytes) -> None:
+        """Keeps a grid of the present weights, which is to be a row if the run becomes a leader of its search."""
+        if self.ledger and self.home:
+            own = {"experiment": self.home.experiment, "run": self.run, "attempt": self.home.attempt}
+            row = {**own, **self._place(progress, stepper), "kind": kind, "png": png}
+            row.pop("images")
+            self.grids.append(row)
 
     def event(
         self, progress: Progress, kind: str, why: str, tick: int, value: float | None = None, **detail: Any
@@ -182,6 +193,7 @@ class Record:
         if not self.writes or not self.ledger or progress.tick == self.saved_tick:
             return
         self._flush(progress.tick)
+        self._write_history()
         self._write_best(progress)
         self._write_last(progress, stepper)
 
@@ -211,6 +223,10 @@ class Record:
             parameters=stepper.model.count_learned(),
             ended=datetime.now(UTC),
         )
+        if progress.status == "finished":
+            self._write_history()
+        elif progress.status == "stopped" and self.grids:  # no leader; a run that failed may go on
+            history.forget(self.home.storage, self.home.experiment, self.run)
         if self.board:  # before the outcome: after that, no attempt writes these files again
             self.board.flush(progress.tick)
         self.ledger.close(progress.tick)
@@ -287,6 +303,10 @@ class Record:
         name = checkpoint.best_name(progress.best_tick)
         checkpoint.save(self.home.storage, f"{self._folder}/{name}", state)
         self.written_tick = progress.best_tick
+
+    def _write_history(self) -> None:
+        if self.grids and self.home:
+            history.save(self.home.storage, self.home.experiment, self.run, self.grids)
 
     def _write_last(self, progress: Progress, stepper: Training) -> None:
         assert self.home is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gen.engine.fit import SPLITS, fit
 from gen.judge import Judge
 from gen.on_ray.leaders import best_weights, leaders
 from gen.on_ray.scoring import Wanted, score
+from gen.record import history
 from gen.record.later import of_attempt, on_record
 from gen.record.record import Home
 from gen.results.ledger import Slot
@@ -30,15 +32,22 @@ CPU = torch.device("cpu")
 SMALL = {"budget.epochs": 2, "evaluate.images": 60, "evaluate.full_images": 80, "evaluate.importance_samples": 2}
 
 
-def searched(place: Path, dataset: Dataset, judge: Judge, **settings: Any) -> dict[str, RunConfig]:
-    """Four runs by name, of which the last is stopped after an epoch."""
-    base = override(tiny(ZOO["vae_mlp"]), {**SMALL, "evaluate.full": "leaders", **settings})
+def searched(
+    place: Path, dataset: Dataset, judge: Judge, entry: str = "vae_mlp", cut: bool = False, **settings: Any
+) -> dict[str, RunConfig]:
+    """Four runs by name, of which the last is stopped after an epoch. `cut`: each goes on after it in a new process."""
+    base = override(tiny(ZOO[entry]), {**SMALL, "evaluate.full": "leaders", **settings})
     runs = {}
     for seed in range(4):
         config = override(base, {"seed": seed}).resolve()
         runs[identity(config, dataset.hash)] = config
-        ticks = fit(config, dataset, device=CPU, judge=judge, home=Home(Storage(str(place)), "search", "a"))
+        home = Home(Storage(str(place)), "search", "a", keep_last=False)
+        ticks = fit(config, dataset, device=CPU, judge=judge, home=home)
         next(ticks)
+        if cut:
+            ticks.close()
+            ticks = fit(config, dataset, device=CPU, judge=judge, home=replace(home, report_again=True))
+            next(ticks)
         if seed == 3:
             ticks.send("enough")
         else:
@@ -128,6 +137,33 @@ def test_a_run_below_its_floor_is_no_leader_and_among_all(digits: Dataset, judge
     assert wanted(tmp_path, runs).stored == []
     now = {run: override(config, {"evaluate.full": "all"}) for run, config in runs.items()}
     assert len(wanted(tmp_path, now).stored) == 3
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_of_a_game_every_grid_of_the_leaders_is_stored_and_of_other_runs_none(
+    cut: bool, digits_by_name: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    settings = {"evaluate.leaders": 1, "budget.checkpoint_seconds": 0.0 if cut else 99.0}
+    storage = Storage(str(tmp_path))
+    runs = searched(tmp_path, digits_by_name, judge, "gan_mlp_small", cut=cut, **settings)
+    assert results.samples(storage, "search").empty
+    ends = results.outcomes(storage, "search").set_index("run")["status"]
+    finished = {f"{run}.parquet" for run in ends.index[ends == "finished"]}
+    assert set(storage.list("search/_history")) == finished
+    (leader,) = wanted(tmp_path, runs).stored
+    measure(wanted(tmp_path, runs), "a")
+    grids = results.samples(storage, "search")
+    assert list(grids["run"]) == [leader.run] * 2
+    assert sorted(grids["tick"]) == [1, 2]
+    drawn = grids.set_index("tick")["png"].to_dict()
+    every = searched(tmp_path / "asked", digits_by_name, judge, "gan_mlp_small", **settings, **{"evaluate.pictures": 1})
+    asked = results.samples(str(tmp_path / "asked"), "search")
+    same = next(run for run, config in every.items() if config.seed == leader.config.seed)
+    assert drawn == asked[asked["run"] == same].set_index("tick")["png"].to_dict()
+    measure(wanted(tmp_path, runs), "b")
+    assert len(results.samples(storage, "search")) == 2
+    history.forget_all(storage, "search", runs)
+    assert storage.list("search/_history") == []
 
 
 def measure(asked: Wanted, attempt: str) -> None:

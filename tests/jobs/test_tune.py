@@ -17,6 +17,7 @@ from tests.conftest import GIVE_UP, ROOT, wait_for
 from tests.jobs.test_tensorboard import check_files
 
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--name", "search", "--max-concurrent", 2]
+GAME = ["--entry", "gan_mlp_small", "--set", "model.latent=8", "--name", "search", "--max-concurrent", 2]
 LEADER = ["--set", "evaluate.leaders=1"]  # each may be measured in a process of its own
 KEYS = {
     "metrics": ["run", "tick", "name"],
@@ -82,9 +83,9 @@ def test_search(run_job: Callable, tmp_path: Path):
 
 def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable, run_job: Callable, s3: str):
     """By `ray job stop`, as by Ctrl-C, killed, its time up: each time it goes on, and ends with a run more. All of that
-    on object storage."""
+    on object storage, and of a game, whose leader stores the grid of every tick."""
     place = f"s3://key:secret@bucket/searched?endpoint_override={s3}&scheme=http"
-    arguments = [*SMALL, *LEADER, "--epochs", 6, "--grace", 6, "--set", "budget.checkpoint_seconds=0"]
+    arguments = [*GAME, *LEADER, "--epochs", 8, "--grace", 8, "--set", "budget.checkpoint_seconds=0"]
     arguments += ["--storage", place]
 
     def ended() -> int:
@@ -115,6 +116,13 @@ def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable,
     check(place, 11)
     assert set(before["attempt"]) < set(results.outcomes(place, "search")["attempt"])
     assert len(results.events(place, "search", kind="resume"))
+    grids = results.samples(place, "search")
+    leaders = set(results.evals(place, "search", scope="best")["run"])  # the time was up once before the end
+    assert 1 <= len(leaders) <= 2
+    assert sorted(zip(grids["run"], grids["tick"], strict=True)) == sorted(
+        (run, t) for run in leaders for t in range(1, 9)
+    )
+    assert results.Storage(place).list("search/_history") == []
 
 
 def stopped_job(client: JobSubmissionClient, arguments: list[object]) -> None:

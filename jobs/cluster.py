@@ -11,15 +11,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import click
 
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
+from gen.results.storage import NO_HOME
+from jobs.address import LOCAL, choose, prepare_token
+from jobs.places import INSIDE
 
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's; with "0" a Ray of one host listens on loopback, on any system
-INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
 PACKAGES = ("ray", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -38,28 +41,37 @@ def keep_to_loopback() -> bool:
 
 
 IN_TIME = keep_to_loopback()
+prepare_token()  # before Ray is imported, which reads the mode once
+try:
+    Path.home()
+except RuntimeError:  # Ray asks for a home on import, and never uses it here
+    os.environ["HOME"] = NO_HOME
 
 
 @contextmanager
 def connection() -> Iterator[None]:
-    """Connects to a Ray cluster, for the block: that of $RAY_ADDRESS, else this machine's, else one started here."""
+    """Connects to the Ray that `jobs.address.choose` finds, or starts one for the block. What Ray says
+    against it is one line."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # which write five files a trial
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's tables and boxes: the jobs print their own lines
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        address = choose()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    if address == LOCAL and not IN_TIME:
+        raise RuntimeError("jobs.cluster was imported after Ray, which would listen on all interfaces")
     import ray  # so late that bad input and --dry-run do not wait for it
 
     upload = INSIDE not in os.environ and (ROOT / "pyproject.toml").exists()
     environment = {"working_dir": str(ROOT)} if upload else None
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": environment}
+    own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init("auto", **quiet)
-    except ConnectionError as error:
-        if os.environ.get("RAY_ADDRESS"):
-            raise click.ClickException(f"no Ray answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: {error}") from error
-        if not IN_TIME:
-            raise RuntimeError("jobs.cluster was imported after Ray, which would listen on all interfaces") from error
-        ray.init("local", include_dashboard=False, **quiet)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment, **own)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:  # also of another version of Ray or Python
+        what = "no Ray starts on this host" if address == LOCAL else f"the Ray at {address} cannot be joined"
+        raise click.ClickException(f"{what}: {' '.join(str(error).split())}") from error
     for name in ("ray.train", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # `ray job stop`: as Ctrl-C

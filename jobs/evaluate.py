@@ -60,7 +60,7 @@ def measure(wanted: Wanted, count: int) -> int:
         lease.acquire()
     try:
         each = preflight.in_words(needed)
-        print(f"{name}: {count} figures, {machine.workers} workers, {each} each", flush=True)
+        print(f"{name}: {count} figures, {machine.workers} workers, {each} each, results in {storage}", flush=True)
         sent = {"wanted": wanted, "attempt": lease.attempt}
         if not run_workers(score_worker, sent, show_figures, machine.workers, needed, lease):
             return 1

@@ -15,8 +15,7 @@ import torch
 from gen.config import Config, RunConfig, flat, override, to_json
 from gen.config.describe import WIDTH, kinds_text
 from gen.data.dataset import Dataset, open_dataset, slug
-from gen.data.places import normal
-from gen.data.sources import SOURCES, everywhere
+from gen.data.sources import SOURCES
 from gen.engine.build import build_model, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
@@ -24,6 +23,7 @@ from gen.record.tensorboard import check_installed
 from gen.results.renamed import to_present
 from gen.results.storage import Storage, check_name
 from gen.zoo import ZOO, entry
+from jobs.places import absolute, data_at, storage_at
 from jobs.runs import on_first_stage
 
 BAD_INPUT = 2
@@ -154,16 +154,16 @@ def resolve(options: dict[str, Any]) -> Asked:
         "workers": "machine.workers",
         "device": "machine.device",
     }
-    config, storage = entry(options.pop("entry")), Storage(options.pop("storage"))
+    config, storage = entry(options.pop("entry")), storage_at(options.pop("storage"))
     if (stage := options.pop("stage_one")) is not None:
         config = on_first_stage(config, storage, stage)
     said = {keys[key]: value for key, value in taken.items() if value is not None} | data_settings(options)
     pairs = to_present(config.family, pairs)
     config = configure(config, pairs, said)
     places = {"data.name": config.data.name, "evaluate.features": config.evaluate.features}
-    config = override(config, {key: everywhere(name) for key, name in places.items()})
+    config = override(config, {key: data_at(key, name) for key, name in places.items()})
     if weights := config.machine.inception_weights:
-        config = override(config, {"machine.inception_weights": absolute(weights)})
+        config = override(config, {"machine.inception_weights": absolute("machine.inception_weights", weights)})
     name = options.pop("name") or f"{config.entry}-{slug(config.data.name)}"
     check_name("name", name)
     root, tensorboard = options.pop("data_root"), options.pop("tensorboard")
@@ -173,7 +173,7 @@ def resolve(options: dict[str, Any]) -> Asked:
         config.resolve(),
         storage,
         name,
-        absolute(root),
+        absolute("data-root", root),
         options.pop("download"),
         options.pop("dry_run"),
         tensorboard,
@@ -217,11 +217,6 @@ def data_settings(options: dict[str, Any]) -> dict[str, Any]:
     keys = {"data": "data.name", "size": "data.size", "labels": "data.labels", "skip_bad": "data.skip_bad"}
     found = {key: options.pop(name) for name, key in keys.items()}
     return {key: value for key, value in found.items() if value is not None and value is not False}
-
-
-def absolute(path: str | None) -> str | None:
-    """A path or URI that processes with other working folders understand."""
-    return normal(path) if path else None
 
 
 def pair(text: str) -> tuple[str, str]:

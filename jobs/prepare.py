@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 
-from gen.config import DataConfig
+from gen.config import DataConfig, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.parts import Part, Runner
 from jobs.cluster import connection
-from jobs.options import DATA_OPTIONS, Job, absolute, configure, data_settings, pair, refusing
+from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pair, refusing
+from jobs.places import absolute, data_at
 from jobs.progress import duration
 
 SECONDS = 1.0  # between two lines that tell how far it is
@@ -45,9 +46,9 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
         if wrong:
             raise ValueError(f"setting {wrong} is not about data; allowed here: data.*")
         config = configure(DataConfig(), keys, said, "data.")
-        dataset = open_dataset(
-            config, absolute(data_root), download, verify=True, parts=absolute(parts), runner=reporting(over_cluster)
-        )
+        config = override(config, {"name": data_at("data", config.name)}, "data.")
+        root, shelf = absolute("data-root", data_root), absolute("parts", parts)
+        dataset = open_dataset(config, root, download, verify=True, parts=shelf, runner=reporting(over_cluster))
     print(describe(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
     skipped = dataset.manifest["skipped"]
     for image in skipped[:LISTED]:

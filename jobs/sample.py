@@ -27,6 +27,7 @@ from jobs.curves import curves
 from jobs.drawings import Picture, check, of_weights
 from jobs.history import history
 from jobs.options import Job, refusing, show, split_names
+from jobs.places import absolute, storage_at
 
 
 @click.command(cls=Job, help=__doc__)
@@ -53,7 +54,9 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
     pictures: list[Picture] = []
     with refusing():
         check(asked, options)
-        storage, kinds = results.Storage(options["storage"]), split_names("kinds", options["kinds"])
+        out = Path(absolute("out", str(out)) or out)
+        options["data_root"] = absolute("data-root", options["data_root"])
+        storage, kinds = storage_at(options["storage"]), split_names("kinds", options["kinds"])
         if asked is not None:
             runs = [wanted] if wanted else list(rank_runs(storage, name)["run"])
             stem = f"{wanted}-curves" if wanted else "curves"

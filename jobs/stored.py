@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence, Set
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from gen import capabilities, results
 from gen.capabilities import has
 from gen.checks import at_least
 from gen.config import DataConfig, EvaluateConfig, RunConfig, override
-from gen.data.sources import everywhere
 from gen.engine.build import build_model
 from gen.judge import Features, Figure, Judge, judge_by
 from gen.judge.features import MODES
@@ -26,11 +24,12 @@ from gen.results.best import rank_runs
 from gen.results.ranking import costs
 from gen.zoo import restore
 from jobs.options import split_names
+from jobs.places import absolute, data_at, storage_at
 
 
 def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:
     """The options of jobs.evaluate as one value. ValueError for whatever is wrong with them."""
-    place, root = results.Storage(storage), options["data_root"]
+    place = storage_at(storage)
     begun = results.runs(place, name).set_index("run")
     ticks = {run: tick for run in begun.index if (tick := checkpoint.best_tick(place, name, run))}
     if best is not None:
@@ -52,9 +51,9 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
     if options["importance_samples"] is not None:
         settings["evaluate.importance_samples"] = options["importance_samples"]
     if options["features"] is not None:
-        settings["evaluate.features"] = everywhere(options["features"])
+        settings["evaluate.features"] = data_at("features", options["features"])
     if options["inception_weights"]:
-        settings["machine.inception_weights"] = str(Path(options["inception_weights"]).expanduser().absolute())
+        settings["machine.inception_weights"] = absolute("inception-weights", options["inception_weights"])
     return Wanted(
         place,
         name,
@@ -71,7 +70,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         tuple(dict.fromkeys(options["splits"])) or ("validation", "test"),
         images,
         metrics,
-        str(Path(root).expanduser().absolute()) if root else None,
+        absolute("data-root", options["data_root"]),
         options["download"],
     )
 

@@ -56,7 +56,9 @@ def train(asked: Asked, data_hash: str) -> int:
         run = names.Names(asked.storage, name).of(config, data_hash)
         order = Order(config=config, run=run, **asked.submission(lease.attempt, data_hash, facts()))
         each = preflight.in_words(needed)
-        print(f"{name}: run {run}, {config.machine.workers} workers, {each} each", flush=True)
+        print(
+            f"{name}: run {run}, {config.machine.workers} workers, {each} each, results in {asked.storage}", flush=True
+        )
         ticks = list[Tick]()
 
         def hear(sent: dict[str, Any]) -> None:

@@ -78,7 +78,8 @@ def search(wanted: Plan, dataset: Dataset) -> int:
         named = names.Names(storage, name)
         by_run = {named.of(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
-        print(f"{name}: {len(by_run)} runs, {done} on record; {preflight.in_words(needed)} each", flush=True)
+        each = preflight.in_words(needed)
+        print(f"{name}: {len(by_run)} runs, {done} on record; {each} each; results in {storage}", flush=True)
         with show_progress(len(by_run), done) as hear:
             found = search.search(
                 Search(runs=by_run, **asked.submission(lease.attempt, dataset.hash, facts())),

@@ -27,11 +27,11 @@ from gen.data import cache as filling
 from gen.data import labels
 from gen.data.columns import is_image
 from gen.data.parts import Runner, here
-from gen.data.places import has_changed, title, without_secrets
+from gen.data.places import cache_folder, has_changed, title, without_secrets
 from gen.data.raw import Source
 from gen.data.sources import find_source
 from gen.phase import Shape
-from gen.results.storage import Storage
+from gen.results.storage import Storage, local_path
 
 Table: TypeAlias = Mapping[str, Tensor]
 """Columns of equal length: images as uint8 (N, C, H, W), labels as int64 (N,)."""
@@ -106,14 +106,14 @@ def open_dataset(
     until it is whole. `runner` makes the parts. ValueError for an unknown name, bad originals, or a cache that cannot
     be written.
     """
-    place = Path(cache or os.environ.get("GENFLEET_CACHE") or "~/.cache/genfleet").expanduser()
+    place = cache_folder(cache)
     if config.labels:
         whole = dataclasses.replace(config, labels=0, label_seed=0)
         return few_labels(
             config, place, open_dataset(whole, root, download, cache, verify=verify, parts=parts, runner=runner)
         )
     source = find_source(config.name)
-    originals = Path(root).expanduser() if root else place / "originals"
+    originals = local_path(root) if root else place / "originals"
 
     def is_current(manifest: Mapping[str, Any]) -> bool:
         """Whether the originals are still those that the manifest records."""

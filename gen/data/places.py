@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from gen.data.decode import DamagedError
 from gen.data.raw import File
-from gen.results.storage import Storage, one_line
+from gen.results.storage import URI, Storage, check_place, local_path, one_line
 
 GONE, CLOSED = "it is not there", "it may not be read"
 OUT_OF_REACH = {GONE, CLOSED}  # why a file cannot be read although its image may be sound
@@ -25,7 +25,18 @@ BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entr
 
 def normal(place: str) -> str:
     """A place as all processes and hosts understand it: an absolute path, or the URI."""
-    return place if "://" in place else os.path.normpath(Path(place).expanduser().absolute())
+    check_place(place)
+    return place if URI.match(place) else os.path.normpath(local_path(place))
+
+
+def cache_folder(cache: str | None = None) -> Path:
+    """The folder of caches: `cache`, else $GENFLEET_CACHE, else ~/.cache/genfleet. ValueError for a user without a home
+    who names none."""
+    found = cache or os.environ.get("GENFLEET_CACHE")
+    try:
+        return local_path(found or "~/.cache/genfleet")
+    except ValueError as error:
+        raise ValueError(f"cache folder {error}" if found else f"{error} of caches in $GENFLEET_CACHE") from None
 
 
 def without_secrets(place: str) -> str:

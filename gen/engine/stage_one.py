@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from gen.capabilities import Quantises, TwoStage, has
 from gen.config import ModelConfig, RunConfig, StageOne, TwoStageConfig, flat
 from gen.config.variants import uncommon
 from gen.data.dataset import MANIFEST, Dataset, Table, map_column
+from gen.data.places import cache_folder
 from gen.data.stream import on_device
 from gen.phase import Model, Shape
 from gen.record import checkpoint
@@ -91,7 +91,7 @@ def add_codes(
     dataset: Dataset, stage: StageOne, weights: Mapping[str, Tensor], device: torch.device, cache: str | None = None
 ) -> Staged:
     """`dataset` with the column "codes", from the cache ($GENFLEET_CACHE or ~/.cache/genfleet) or computed into it."""
-    place = Path(cache or os.environ.get("GENFLEET_CACHE") or "~/.cache/genfleet").expanduser()
+    place = cache_folder(cache)
     folder = place / f"codes-{FORMAT}-{stage.hash}-{dataset.hash}"
     splits = read_codes(folder, dataset)
     if splits is None:

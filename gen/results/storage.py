@@ -13,7 +13,9 @@ from urllib.parse import unquote, urlsplit
 from pyarrow import fs
 
 Names = list[str]
+HALF = re.compile(r"(file|s3|gs|gcs|hdfs|viewfs|abfss?|https?):(?!//)", re.IGNORECASE)  # the beginning of a URI
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+NO_HOME = "/nonexistent"  # the home of users who have none, by the custom of Debian
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -30,6 +32,33 @@ def one_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def local_path(text: str) -> Path:
+    """The absolute path of a text that may begin with "~" or "~user". ValueError if there is no such user or home."""
+    try:
+        found = Path(text).expanduser().absolute()
+    except RuntimeError:
+        found = Path(NO_HOME)
+    if text.startswith("~") and found.is_relative_to(NO_HOME):
+        raise ValueError(f"{text} needs a home folder, and there is none; give an absolute path")
+    return found
+
+
+def check_place(place: str) -> None:
+    """ValueError unless `place` is a path or a whole URI: half a URI would be a folder of that name, of no use."""
+    want = "give a path or a URI like s3://bucket/prefix"
+    if not place.strip() or "\0" in place:
+        raise ValueError(f"place {place!r} is empty; {want}")
+    if half := HALF.match(place):
+        raise ValueError(f"a place that begins with {half[0]} but not with {half[0]}// is no URI; {want}")
+    if URI.match(place) and place.lower().startswith("file:"):
+        parts = urlsplit(place)
+        path = unquote(parts.path)
+        if parts.netloc not in ("", "localhost") or path.startswith("/~") or not path.strip("/"):
+            raise ValueError(
+                f"place {place} is no folder of this machine; give a path, or a URI like file:///folder/folder"
+            )
+
+
 class Storage:
     """A folder, local or of an object store: all paths are relative to it, with "/" between their parts.
 
@@ -38,11 +67,11 @@ class Storage:
     """
 
     def __init__(self, place: str) -> None:
+        check_place(place)
         scheme = place.split("://")[0].lower() if URI.match(place) else "file"
         self.is_local = scheme == "file"
         if self.is_local:
-            path = unquote(urlsplit(place).path) if URI.match(place) else place
-            place = str(Path(path).expanduser().absolute())
+            place = unquote(urlsplit(place).path) if URI.match(place) else str(local_path(place))
         self.place = place
         self._opened = self._open()  # a bad URI fails here, not at the first file
 

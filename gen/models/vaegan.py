@@ -3,8 +3,9 @@
 Deviations from the paper:
 1. The players move one after another. With one critic step a step, each still descends the gradient that the paper's
    simultaneous update has: what a player sees of the others is made before any of them moves.
-2. Algorithm 1 has L_GAN for a loss, of which eq. 5 is the negative. Here eq. 5 counts: the critic raises it, and the
-   decoder lowers it.
+2. Algorithm 1 has L_GAN for a loss, of which eq. 5 is the negative. Here eq. 5 counts, which the critic raises. The
+   decoder lowers -log Dis of what it makes, and not log(1 - Dis), which teaches it nothing once the critic wins;
+   `objective=saturating` is the paper's.
 3. The paper leaves gamma, the number of latents and the layer l open. Gamma and the latents are those of the authors'
    code for faces. There l is a convolution; here it is what BatchNorm and ReLU make of the same one. That code also
    lets a player pause that wins by a margin, weighs real images otherwise, and lets the rate fall; here nothing of it.
@@ -32,7 +33,7 @@ from gen.nets.adversarial import hidden_ends, last_of
 from gen.nets.larsen import Larsen
 from gen.nets.norms import has_spectra, iterate_spectra
 from gen.nets.pairs import Adversaries
-from gen.objectives.adversarial import Objective, Saturating
+from gen.objectives.adversarial import NonSaturating, Objective
 from gen.objectives.kl import active_units, rates
 from gen.objectives.likelihoods import unit_gaussian
 from gen.objectives.precision import upcast
@@ -53,7 +54,7 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
         gamma: float = 1e-5  # weight of the distortion in the decoder's loss (authors' code: 1e-6 to 5e-5)
         layer: int = 2  # of the critic, in which distortion is measured: 1 is the last hidden one, 2 the one before it
         networks: Adversaries = field(default_factory=Larsen)  # decoder and critic; the encoder is a critic too
-        objective: Objective = field(default_factory=Saturating)  # of the game (eq. 5: saturating)
+        objective: Objective = field(default_factory=NonSaturating)  # of the game (eq. 9: saturating)
         together: bool = True  # images, reconstructions and fakes are one batch of each BatchNorm
         repeats: int = 1  # critic steps for one of the decoder (1)
         encoder_optimizer: Optimizer = field(default_factory=lambda: RMSprop(rate=3e-4))

@@ -6,9 +6,10 @@ Deviations from the paper:
 2. Algorithm 1 has L_GAN for a loss, of which eq. 5 is the negative. Here eq. 5 counts, which the critic raises. The
    decoder lowers -log Dis of what it makes, and not log(1 - Dis), which teaches it nothing once the critic wins;
    `objective=saturating` is the paper's.
-3. The paper leaves gamma, the number of latents and the layer l open. Gamma and the latents are those of the authors'
-   code for faces. There l is a convolution; here it is what BatchNorm and ReLU make of the same one. That code also
-   lets a player pause that wins by a margin, weighs real images otherwise, and lets the rate fall; here nothing of it.
+3. The paper leaves gamma, the number of latents and the layer l open. The latents are as many as in the authors' code
+   for faces. There l is a convolution; here it is what BatchNorm and ReLU make of the same one, and gamma is larger:
+   with the authors' 1e-5 reconstructions come much later. That code also lets a player pause that wins by a margin,
+   weighs real images otherwise, and lets the rate fall; here nothing of it.
 4. Images, reconstructions and fakes are one batch of the critic's BatchNorm, as in the authors' code, and both kinds of
    latents are one batch of the decoder's; `together` says otherwise.
 5. With an objective that ignores a shift of the critic's outputs (Wasserstein), real images count twice, as both kinds
@@ -51,7 +52,7 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
 
         latent: int = 128  # dimensions of z (authors' code: 128)
         beta: float = 1.0  # weight of the rate in the encoder's loss (1)
-        gamma: float = 1e-5  # weight of the distortion in the decoder's loss (authors' code: 1e-6 to 5e-5)
+        gamma: float = 1e-3  # weight of the distortion, a sum over features, in the decoder's loss (authors: 1e-5)
         layer: int = 2  # of the critic, in which distortion is measured: 1 is the last hidden one, 2 the one before it
         networks: Adversaries = field(default_factory=Larsen)  # decoder and critic; the encoder is a critic too
         objective: Objective = field(default_factory=NonSaturating)  # of the game (eq. 9: saturating)
@@ -131,7 +132,7 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
         image, reconstruction, _ = self.features(batch, *self.apply_to(self.decoder, latent, batch["prior"]))
         distortion = unit_gaussian(reconstruction, image).mean()  # eq. 7
         rate = rates(mean, log_variance).sum(1).mean()  # eq. 4
-        logs = {"distortion": distortion, "rate": rate, "active_units": active_units(mean)}
+        logs = {"distortion": distortion, "rate": rate, "active_units": active_units(mean).to(rate)}
         return self.config.beta * rate + distortion, logs  # algorithm 1
 
     def decoder_loss(self, batch: Batch) -> tuple[Tensor, Logs]:

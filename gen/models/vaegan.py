@@ -10,8 +10,8 @@ Deviations from the paper:
    for faces. There l is a convolution; here it is what BatchNorm and ReLU make of the same one, and gamma is larger:
    with the authors' 1e-5 reconstructions come much later. That code also lets a player pause that wins by a margin,
    weighs real images otherwise, and lets the rate fall; here nothing of it.
-4. Images, reconstructions and fakes are one batch of the critic's BatchNorm, as in the authors' code, and both kinds of
-   latents are one batch of the decoder's; `together` says otherwise.
+4. Images, reconstructions and fakes are batches of their own for BatchNorm, as is usual in GANs. In the authors' code
+   they are one batch (`together`), in which the critic soon tells the real ones.
 5. With an objective that ignores a shift of the critic's outputs (Wasserstein), real images count twice, as both kinds
    of fakes do, or else the critic's last bias would lower the loss for ever.
 6. All weights but the encoder's last begin as DCGAN's do. At other sizes than 64 x 64 the widths are the same.
@@ -56,7 +56,7 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
         layer: int = 2  # of the critic, in which distortion is measured: 1 is the last hidden one, 2 the one before it
         networks: Adversaries = field(default_factory=Larsen)  # decoder and critic; the encoder is a critic too
         objective: Objective = field(default_factory=NonSaturating)  # of the game (eq. 9: saturating)
-        together: bool = True  # images, reconstructions and fakes are one batch of each BatchNorm
+        together: bool = False  # images, reconstructions and fakes are one batch of each BatchNorm
         repeats: int = 1  # critic steps for one of the decoder (1)
         encoder_optimizer: Optimizer = field(default_factory=lambda: RMSprop(rate=3e-4))
         decoder_optimizer: Optimizer = field(default_factory=lambda: RMSprop(rate=3e-4))
@@ -118,9 +118,9 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
         mean, log_variance = upcast(self.encoder(batch["image"])).chunk(2, dim=1)
         return mean, log_variance
 
-    def features(self, batch: Batch, reconstruction: Tensor, fake: Tensor) -> Sequence[Tensor]:
-        """Dis_l of images, of reconstructions and of fakes: what the critic's layer l makes of each."""
-        return self.apply_to(self.critic[: self.end], batch["image"], reconstruction, fake)
+    def features(self, *images: Tensor) -> Sequence[Tensor]:
+        """Dis_l of groups of images (B, C, H, W): what the critic's layer l makes of each."""
+        return self.apply_to(self.critic[: self.end], *images)
 
     def outputs(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         """The critic's outputs (B, 1) of what `features` gives."""
@@ -128,8 +128,9 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
 
     def encoder_loss(self, batch: Batch) -> tuple[Tensor, Logs]:
         mean, log_variance = self.latent_posterior(batch)
-        latent = draw_latent(mean, log_variance, batch["noise"])
-        image, reconstruction, _ = self.features(batch, *self.apply_to(self.decoder, latent, batch["prior"]))
+        latents = [draw_latent(mean, log_variance, batch["noise"])]
+        latents += [batch["prior"]] if self.config.together else []  # which it meets in BatchNorm alone
+        image, reconstruction, *_ = self.features(batch["image"], *self.apply_to(self.decoder, *latents))
         distortion = unit_gaussian(reconstruction, image).mean()  # eq. 7
         rate = rates(mean, log_variance).sum(1).mean()  # eq. 4
         logs = {"distortion": distortion, "rate": rate, "active_units": active_units(mean).to(rate)}
@@ -137,14 +138,15 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
 
     def decoder_loss(self, batch: Batch) -> tuple[Tensor, Logs]:
         objective = self.config.objective
-        features = self.features(batch, *self.apply_to(self.decoder, batch["latent"], batch["prior"]))
+        features = self.features(batch["image"], *self.apply_to(self.decoder, batch["latent"], batch["prior"]))
         distortion = unit_gaussian(features[1], features[0]).mean()  # eq. 7
         _, reconstruction, fake = self.outputs(features)
         game = objective.generator(reconstruction) + objective.generator(fake)  # eq. 10
         return self.config.gamma * distortion + game, {"distortion": distortion, "game": game}  # eq. 9
 
     def critic_loss(self, batch: Batch) -> tuple[Tensor, Logs]:
-        real, reconstruction, fake = self.outputs(self.features(batch, batch["reconstruction"], batch["fake"]))
+        features = self.features(batch["image"], batch["reconstruction"], batch["fake"])
+        real, reconstruction, fake = self.outputs(features)
         accuracy = self.config.objective.accuracy(real, torch.cat([reconstruction, fake]))
         logs = {"real": real.mean(), "reconstruction": reconstruction.mean(), "fake": fake.mean(), "accuracy": accuracy}
         return self.game(real, reconstruction, fake), logs

@@ -109,7 +109,7 @@ def test_losses_are_the_equations(objective, play):
 
 
 def test_what_is_prepared_is_drawn_around_the_posterior_and_from_the_prior(play):
-    model = build(**{"model.together": False})
+    model = build()
     batch = play.batch(model, size=16)
     with torch.no_grad():
         mean, log_variance = model.latent_posterior(batch)
@@ -122,9 +122,11 @@ def test_what_is_prepared_is_drawn_around_the_posterior_and_from_the_prior(play)
         assert many[name].std().item() == pytest.approx(1, rel=0.1)
 
 
-def test_a_step_is_the_papers_update_of_all_players_at_once():
+@pytest.mark.parametrize("together", [False, True])
+def test_a_step_is_the_papers_update_of_all_players_at_once(together):
     """Algorithm 1: every player descends its gradient at the weights with which the step began."""
-    steps = stepper(exact("vaegan", 1, **{"model.gamma": 0.1}), data_of("vaegan"))
+    settings = {"model.gamma": 0.1, "model.together": together}
+    steps = stepper(exact("vaegan", 1, **settings), data_of("vaegan"))
     drawn = steps._draw(0)
     with torch.enable_grad():
         expected = at_once(copy.deepcopy(steps.model).requires_grad_(True), drawn[0], gamma=0.1)
@@ -143,12 +145,16 @@ def test_a_step_is_the_papers_update_of_all_players_at_once():
 def at_once(model, batch, gamma):
     """The gradients of algorithm 1, from one pass of everything; BatchNorm by the batch, as while it trains."""
     config, image, noise = model.config, batch["image"], batch["noise"]
+
+    def apply(network, *groups):
+        return network(torch.cat(groups)).chunk(len(groups)) if config.together else [network(one) for one in groups]
+
     mean, log_variance = model.encoder(image).chunk(2, 1)
     latent = mean + torch.exp(log_variance / 2) * noise
-    reconstruction, fake = model.decoder(torch.cat([latent, batch["prior"]])).chunk(2)
-    features = model.critic[: model.end](torch.cat([image, reconstruction, fake]))
-    of_image, of_reconstruction, _ = features.flatten(1).chunk(3)
-    real, again, made = model.critic[model.end :](features).chunk(3)
+    reconstruction, fake = apply(model.decoder, latent, batch["prior"])
+    features = apply(model.critic[: model.end], image, reconstruction, fake)
+    of_image, of_reconstruction, _ = (one.flatten(1) for one in features)
+    real, again, made = apply(model.critic[model.end :], *features)
     density = -torch.distributions.Normal(of_reconstruction, 1.0).log_prob(of_image).sum(1).mean()  # eq. 7
     posterior = torch.distributions.Normal(mean, torch.exp(log_variance / 2))
     prior = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()  # eq. 4
@@ -179,7 +185,7 @@ def test_the_layer_is_counted_back_from_the_critics_last(networks, play):
             break
         batch = play.batch(model, size=16)
         with torch.no_grad():
-            features = model.features(batch, batch["reconstruction"], batch["fake"])
+            features = model.features(batch["image"], batch["reconstruction"], batch["fake"])
             torch.testing.assert_close(model.outputs(features)[0], model.critic(batch["image"]))
         seen.append(features[0][0].numel())
         assert features[0].min() >= -2 or networks == "mlp"
@@ -213,7 +219,9 @@ def test_images_reconstructions_and_fakes_share_batches_only_if_asked(together, 
     batch = play.batch(model, size=16)
     model.train()
     with torch.no_grad():
-        one, other = (model.features(batch, made, batch["fake"])[0] for made in (batch["fake"], batch["image"] * 0))
+        one, other = (
+            model.features(batch["image"], made, batch["fake"])[0] for made in (batch["fake"], batch["image"] * 0)
+        )
         first, second = (model.apply_to(model.decoder, batch["latent"], prior)[0] for prior in batch_of_priors(batch))
     assert torch.equal(one, other) != together
     assert torch.equal(first, second) != together

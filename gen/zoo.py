@@ -24,6 +24,7 @@ from gen.models.gan import GAN
 from gen.models.prior_gmm import MixturePrior
 from gen.models.prior_pixelcnn import PixelCNNPrior
 from gen.models.prior_vae import VAEPrior
+from gen.models.vaegan import VAEGAN
 from gen.nets.adversarial import Perceptrons
 from gen.nets.codebook import Codebook
 from gen.nets.conditioning import OneHot
@@ -145,6 +146,14 @@ ENTRIES = (
     ),
     *GANS,
     RunConfig(
+        "vaegan",
+        "vaegan",
+        VAEGAN.Config(),
+        DataConfig(size=64),
+        train=TrainConfig(batch=64),
+        budget=Budget(epochs=30),
+    ),
+    RunConfig(
         "vqvae",
         "vqvae",
         vqvae.VQVAE.Config(),
@@ -203,6 +212,7 @@ TINY = {
 }  # the names of settings of size, and their values in tests
 TINY_SIZES = {"vae_conv_bn": 32, "vqvae_bn": 32}  # pixels a side in tests; other entries keep their size ...
 TINY_SIZES |= {config.entry: 16 for config in GANS if config.data.size}  # ... and convolutional games have the least
+TINY_SIZES["vaegan"] = 16
 
 
 def entry(name: str) -> RunConfig:

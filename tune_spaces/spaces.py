@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gen.config import RunConfig
-from tune_spaces import gan, prior, vae, vqvae
+from tune_spaces import gan, prior, vae, vaegan, vqvae
 from tune_spaces.space import Space
 
 SPACES: dict[str, Callable[[RunConfig], Space]] = {
@@ -14,6 +14,7 @@ SPACES: dict[str, Callable[[RunConfig], Space]] = {
     "prior_pixelcnn": prior.pixelcnn,
     "prior_vae": prior.vae,
     "vae": vae.space,
+    "vaegan": vaegan.space,
     "vqvae": vqvae.space,
 }
 

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from gen.capabilities import Conditional, Interpolates, Plays
 from gen.checks import at_least, one_of
-from gen.nets.adversarial import Adversaries, Perceptrons
+from gen.nets.adversarial import Perceptrons, last_of
 from gen.nets.augmentation import Augmentation
-from gen.nets.dcgan import DCGAN, DCGAN28
 from gen.nets.labelled import GameConditioning, NoLabel
 from gen.nets.norms import has_spectra, iterate_spectra
+from gen.nets.pairs import Adversaries
 from gen.objectives.adversarial import NonSaturating, Objective
 from gen.objectives.penalties import NoPenalty, Penalty
 from gen.optimizers import Adam, Optimizer
@@ -75,8 +75,7 @@ class GAN(Model, Conditional, Interpolates, Plays):
         self.joiner = condition.joiner(shape)
         latent, planes = config.latent + self.joiner.numbers, condition.planes(shape)
         self.generator, self.critic = config.networks.build(shape, latent, planes)
-        last = self.critic[-1]
-        assert isinstance(last, nn.Linear)
+        last = last_of(self.critic)
         self.reading = condition.reading(shape, last.in_features)
         self.augmenter = config.augmentation.build()
         if config.objective.idle_bias and last.bias is not None:
@@ -189,6 +188,3 @@ def great_circle(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     cosine = torch.nn.functional.cosine_similarity(first, second, dim=-1).clamp(-1, 1)[..., None]  # (P, 1, 1)
     angle = cosine.acos().clamp(1e-4, torch.pi - 1e-4)
     return (((1 - share) * angle).sin() * first + (share * angle).sin() * second) / angle.sin()
-
-
-Adversaries.kinds = {"mlp": Perceptrons, "dcgan": DCGAN, "dcgan_28": DCGAN28}

@@ -27,7 +27,13 @@ class Adversaries(ABC):
     @abstractmethod
     def build(self, shape: Shape, latent: int, planes: int = 0) -> tuple[nn.Sequential, nn.Sequential]:
         """Generator (B, latent) -> (B, C, H, W) in [-1, 1]; critic (B, C + planes, H, W) -> (B, 1), whose last layer is
-        an `nn.Linear`."""
+        an `nn.Linear`, and whose hidden layers end with a ReLU each."""
+
+    def encoder(self, shape: Shape, numbers: int) -> nn.Sequential:
+        """(B, C, H, W) -> (B, numbers), unbounded: a critic with a last layer of its own."""
+        _, critic = self.build(shape, 1)
+        critic[-1] = nn.Linear(last_of(critic).in_features, numbers)
+        return critic
 
     def bound(self, generator: nn.Sequential, critic: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
         """The two, with the weights bounded of which the norm says so."""
@@ -36,6 +42,18 @@ class Adversaries(ABC):
                 if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
                     norm.bound(layer)
         return generator, critic
+
+
+def last_of(critic: nn.Sequential) -> nn.Linear:
+    """A critic's last layer."""
+    last = critic[-1]
+    assert isinstance(last, nn.Linear)
+    return last
+
+
+def hidden_ends(critic: nn.Sequential) -> list[int]:
+    """How many of a critic's modules make its first hidden layer, its first two, and so on."""
+    return [number for number, part in enumerate(critic, 1) if isinstance(part, (nn.ReLU, nn.LeakyReLU))]
 
 
 @dataclass(frozen=True)

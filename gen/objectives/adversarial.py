@@ -29,9 +29,17 @@ class Objective(ABC):
         """The least value of the critic's loss; -inf if it has none."""
         return 0.0
 
-    @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """The critic's loss, from its outputs for real images and for fakes."""
+        return self.on_real(real) + self.on_fake(fake)
+
+    @abstractmethod
+    def on_real(self, real: Tensor) -> Tensor:
+        """The part of the critic's loss that real images make."""
+
+    @abstractmethod
+    def on_fake(self, fake: Tensor) -> Tensor:
+        """The part of the critic's loss that fakes make. A game with several kinds of fakes adds several."""
 
     @abstractmethod
     def generator(self, fake: Tensor) -> Tensor:
@@ -67,9 +75,12 @@ class CrossEntropy(Objective):
         share = self.smoothing
         return -share * math.log(share) - (1 - share) * math.log(1 - share) if share else 0.0
 
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        loss = F.softplus(-upcast(real)).mean() + F.softplus(upcast(fake)).mean()  # -log D(x) - log(1 - D(G(z)))
+    def on_real(self, real: Tensor) -> Tensor:
+        loss = F.softplus(-upcast(real)).mean()  # -log D(x)
         return loss + self.smoothing * upcast(real).mean() if self.smoothing else loss
+
+    def on_fake(self, fake: Tensor) -> Tensor:
+        return F.softplus(upcast(fake)).mean()  # -log(1 - D(G(z)))
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,11 @@ class LeastSquares(Objective):
     def boundary(self, real: Tensor, fake: Tensor) -> float:
         return (self.a + self.b) / 2
 
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return (upcast(real) - self.b).square().mean() / 2 + (upcast(fake) - self.a).square().mean() / 2
+    def on_real(self, real: Tensor) -> Tensor:
+        return (upcast(real) - self.b).square().mean() / 2
+
+    def on_fake(self, fake: Tensor) -> Tensor:
+        return (upcast(fake) - self.a).square().mean() / 2
 
     def generator(self, fake: Tensor) -> Tensor:
         return (upcast(fake) - self.c).square().mean() / 2
@@ -120,8 +134,11 @@ class Wasserstein(Objective):
     def boundary(self, real: Tensor, fake: Tensor) -> Tensor:
         return (real.mean() + fake.mean()) / 2  # an output means nothing but beside others
 
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return upcast(fake).mean() - upcast(real).mean()
+    def on_real(self, real: Tensor) -> Tensor:
+        return -upcast(real).mean()
+
+    def on_fake(self, fake: Tensor) -> Tensor:
+        return upcast(fake).mean()
 
     def generator(self, fake: Tensor) -> Tensor:
         return -upcast(fake).mean()
@@ -134,8 +151,11 @@ class Hinge(Objective):
 
     idle_bias = "it cancels between real images and fakes while all outputs lie within the margins, as at first"
 
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return F.relu(1 - upcast(real)).mean() + F.relu(1 + upcast(fake)).mean()
+    def on_real(self, real: Tensor) -> Tensor:
+        return F.relu(1 - upcast(real)).mean()
+
+    def on_fake(self, fake: Tensor) -> Tensor:
+        return F.relu(1 + upcast(fake)).mean()
 
     def generator(self, fake: Tensor) -> Tensor:
         return -upcast(fake).mean()

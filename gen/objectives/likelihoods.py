@@ -45,6 +45,12 @@ def squared_error(output: Tensor, image: Tensor) -> Tensor:
     return (upcast(output).flatten(1) - upcast(image).flatten(1) / 2).square().sum(1)
 
 
+def unit_gaussian(mean: Tensor, value: Tensor) -> Tensor:
+    """Negative log-density (B,) in nats, but for its constant, of `value` (B, ...) under independent Gaussians of
+    variance one around `mean`, shaped like it: eq. 6 of https://arxiv.org/abs/1512.09300."""
+    return (upcast(value).flatten(1) - upcast(mean).flatten(1)).square().sum(1) / 2
+
+
 def softly_above(least: float, value: Tensor) -> Tensor:
     """`value`, bent smoothly so that it stays above `least`: softclip of https://arxiv.org/abs/2006.13202."""
     return least + F.softplus(value - least)

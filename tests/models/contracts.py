@@ -91,6 +91,7 @@ def plays(model: Any, batch: Batch) -> None:
         torch.manual_seed(1)
         logs.append(model.held_out(batch))
     assert all(value.shape == () and value.isfinite() and not value.requires_grad for value in logs[0].values())
+    assert all(value.is_floating_point() for value in logs[0].values()), "the engine takes their means"
     assert all(torch.equal(value, logs[1][name]) for name, value in logs[0].items())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     prepared = model.prepare(batch)

@@ -80,6 +80,15 @@ def test_wasserstein_is_the_difference_of_means_and_blind_to_a_shift():
     assert Wasserstein().generator(logits(3)).item() == -3
 
 
+@pytest.mark.parametrize("objective", [*ALL, NonSaturating(smoothing=0.1)], ids=str)
+def test_a_critics_loss_is_that_of_real_images_and_that_of_fakes(objective):
+    """So games with several kinds of fakes can add them."""
+    real, fake, other = torch.randn(3, 6, 1, dtype=torch.float64)
+    torch.testing.assert_close(objective.critic(real, fake), objective.on_real(real) + objective.on_fake(fake))
+    mean = (objective.on_fake(fake) + objective.on_fake(other)) / 2
+    torch.testing.assert_close(objective.on_fake(torch.cat([fake, other])), mean)
+
+
 @pytest.mark.parametrize("objective", ALL, ids=str)
 def test_shift_free_says_whether_a_constant_added_to_all_outputs_matters(objective):
     shift = torch.zeros((), dtype=torch.float64, requires_grad=True)

@@ -20,6 +20,7 @@ from gen.objectives.likelihoods import (
     gaussian,
     softly_above,
     squared_error,
+    unit_gaussian,
 )
 
 GAUSSIANS = [Gaussian(kind()) for kind in Variance.kinds.values()]
@@ -47,6 +48,12 @@ def test_gaussian_is_the_negative_log_density_on_the_scale_of_the_image(shape):
     image = torch.rand(5, 3, 2, 2, dtype=torch.float64) * 2 - 1
     expected = -Normal(mean, (log_variance / 2).exp()).log_prob(image.flatten(1)).sum(1)
     torch.testing.assert_close(gaussian(mean, log_variance, image), expected)
+
+
+def test_a_gaussian_of_variance_one_is_its_density_but_for_the_constant():
+    mean, value = torch.randn(2, 5, 3, 2, 2, dtype=torch.float64)
+    constant = 12 * math.log(2 * math.pi) / 2
+    torch.testing.assert_close(unit_gaussian(mean, value) + constant, gaussian(mean, torch.zeros(()), value))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@ https://arxiv.org/abs/1703.10593.
 
 Deviations from the paper:
 1. The generators' fakes are computed twice in a step: once without gradient for the critics, and once for the
-   generators. They are the same fakes, so only time differs.
-2. The pool of earlier fakes is exchanged once a step: a fake of a step never stands for another fake of the same step,
-   and the fakes of a step are exchanged for different ones (`gen.nets.pool`). At one image a step, as in the paper, the
-   law is the paper's.
-3. The critics' loss is halved, as in section 7.2, with least squares only, whose halves the objective has. Adam takes
-   no notice of a loss's scale.
+   generators' own move. They are the same fakes; a step takes an eighth more time.
+2. All fakes of a step meet the pool as the step found it: none is exchanged for another one of its step, and no two for
+   the same earlier one while there are places for all (`gen.nets.pool`). At one image a step, as in the paper, the law
+   is the paper's.
+3. The critics' loss is halved, as in section 7.1, with least squares alone, since that objective has the halves. Adam
+   takes no notice of a loss's scale.
 4. The U-Net is that of the authors' code, as a setting; the paper has none.
+5. On held-out images the critics see the fakes of these images, none of the pool.
 """
 
 from __future__ import annotations

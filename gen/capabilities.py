@@ -44,6 +44,7 @@ class Translates(Imitates):
     than images to translate."""
 
     sources: Mapping[str, str]  # column of the fakes -> column of the images that they are made from
+    multiple: int = 1  # pixels of which the sides of the images must be multiples
 
     @property
     def imitated(self) -> tuple[str, ...]:

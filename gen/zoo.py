@@ -20,6 +20,7 @@ from gen.config import (
     to_dotted,
 )
 from gen.models import vae, vqvae
+from gen.models.cyclegan import CycleGAN
 from gen.models.gan import GAN
 from gen.models.prior_gmm import MixturePrior
 from gen.models.prior_pixelcnn import PixelCNNPrior
@@ -94,6 +95,16 @@ GANS = (
             ("cwgan_gp", replace(WGAN_GP, conditioning=OneHotLabel()), 64),
         )
     ),
+)
+CYCLEGAN_ADAM = Adam(rate=2e-4, beta1=0.5, decay="linear", decay_start=100.0, decay_end=200.0)
+CYCLEGAN = RunConfig(
+    "cyclegan",
+    "cyclegan",
+    CycleGAN.Config(generator_optimizer=CYCLEGAN_ADAM, critic_optimizer=CYCLEGAN_ADAM),
+    DataConfig(size=256),
+    train=TrainConfig(batch=1),
+    evaluate=EvaluateConfig(batch=10),  # images are large
+    budget=Budget(epochs=200),
 )
 
 ENTRIES = (
@@ -191,6 +202,7 @@ ENTRIES = (
         train=TrainConfig(batch=64),
         budget=Budget(epochs=30),
     ),
+    CYCLEGAN,
 )
 ZOO = {config.entry: config for config in ENTRIES}
 
@@ -209,8 +221,13 @@ TINY = {
     "components": 2,
     "pca": 5,
     "points": 40,
+    "pool": 12,
 }  # the names of settings of size, and their values in tests
-TINY_SIZES = {"vae_conv_bn": 32, "vqvae_bn": 32}  # pixels a side in tests; other entries keep their size ...
+TINY_SIZES = {
+    "vae_conv_bn": 32,
+    "vqvae_bn": 32,
+    "cyclegan": 24,
+}  # pixels a side in tests; other entries keep their size ...
 TINY_SIZES |= {config.entry: 16 for config in GANS if config.data.size}  # ... and convolutional games have the least
 TINY_SIZES["vaegan"] = 16
 

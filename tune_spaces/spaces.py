@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gen.config import RunConfig
-from tune_spaces import gan, prior, vae, vaegan, vqvae
+from tune_spaces import cyclegan, gan, prior, vae, vaegan, vqvae
 from tune_spaces.space import Space
 
 SPACES: dict[str, Callable[[RunConfig], Space]] = {
+    "cyclegan": cyclegan.space,
     "gan": gan.space,
     "prior_gmm": prior.mixture,
     "prior_pixelcnn": prior.pixelcnn,
@@ -19,7 +20,8 @@ SPACES: dict[str, Callable[[RunConfig], Space]] = {
 }
 
 NAMED: dict[str, dict[str, Callable[[RunConfig], Space]]] = {
-    "gan": {"losses": gan.losses, "wide": gan.wide, "wide_games": gan.wide_games}
+    "cyclegan": {"ablations": cyclegan.ablations},
+    "gan": {"losses": gan.losses, "wide": gan.wide, "wide_games": gan.wide_games},
 }
 """Family -> its other spaces, by the names that --space takes."""
 

@@ -29,11 +29,12 @@ def doublings(widths: Sequence[int], out: int) -> nn.Sequential:
 
 
 def idle_biases(module: nn.Module) -> list[str]:
-    """Names of the biases that BatchNorm cancels, since it follows at once: their gradient is zero up to round-off."""
+    """Names of the biases that BatchNorm or instance norm cancels, since it follows at once: their gradient is zero up
+    to round-off."""
     return [
         f"{name}.{index}.bias"
         for name, parts in module.named_modules()
         if isinstance(parts, nn.Sequential)
         for index, (part, following) in enumerate(pairwise(parts))
-        if isinstance(following, nn.BatchNorm2d) and getattr(part, "bias", None) is not None
+        if isinstance(following, (nn.BatchNorm2d, nn.InstanceNorm2d)) and getattr(part, "bias", None) is not None
     ]

@@ -19,7 +19,7 @@ pytestmark = [
 ]
 DEVICE = torch.device("cuda")
 WIDE = {"gan_mlp": {"train.batch": 32}, "vqvae": {"train.batch": 32}, "vae_conv": {}}  # entries at their usual width
-AVERAGED = ("cycle", "vae_conv_bn", "vqvae_bn", "gan_mlp")
+AVERAGED = ("cyclegan", "vae_conv_bn", "vqvae_bn", "gan_mlp")
 ROWS, STEPS = 20_000, 50  # of the measured throughput
 
 
@@ -63,7 +63,7 @@ def test_averaged_weights_make_what_they_make_on_the_cpu(entry: str) -> None:
     bodies.averages_agree(entry, DEVICE)
 
 
-@pytest.mark.parametrize("entry", ["cycle", "vae_mlp", "vqvae", "wgan_gp_mlp"])
+@pytest.mark.parametrize("entry", ["cyclegan", "vae_mlp", "vqvae", "wgan_gp_mlp"])
 def test_a_checkpoint_goes_from_the_device_to_the_cpu_and_back(entry: str, tmp_path: Path) -> None:
     bodies.a_checkpoint_travels(entry, DEVICE, tmp_path)
 

@@ -17,7 +17,7 @@ from tests.seams.house import ALL, CPU, data_of, small, stepper
 
 pytestmark = pytest.mark.slow
 
-SOME = ["cycle", "semi_supervised", "gan_mlp", "vqvae", "vqvae_gmm"]  # with noise of every kind
+SOME = ["cyclegan", "semi_supervised", "gan_mlp", "vqvae", "vqvae_gmm"]  # with noise of every kind
 
 
 class Watched(bodies.SameNoise):
@@ -89,12 +89,12 @@ def test_bodies_about_entries(entry: str, tmp_path: Path) -> None:
     bodies.figures_agree(entry, CPU)
 
 
-@pytest.mark.parametrize("entry", ["cycle", "vqvae_bn"])
+@pytest.mark.parametrize("entry", ["cyclegan", "vqvae_bn"])
 def test_bodies_about_averages(entry: str) -> None:
     bodies.averages_agree(entry, CPU)
 
 
-@pytest.mark.parametrize("entry", ["cycle", "vqvae"])
+@pytest.mark.parametrize("entry", ["cyclegan", "vqvae"])
 def test_bodies_about_checkpoints(entry: str, tmp_path: Path) -> None:
     bodies.a_checkpoint_travels(entry, CPU, tmp_path)
 
@@ -107,7 +107,7 @@ def test_bodies_about_one_thing(tmp_path: Path) -> None:
     bodies.what_is_not_finite_is_named(CPU, tmp_path)
 
 
-@pytest.mark.parametrize("entry", ["cycle", "vqvae_vae"])
+@pytest.mark.parametrize("entry", ["cyclegan", "vqvae_vae"])
 def test_bodies_about_time(entry: str) -> None:
     dataset = rates.usual_data(entry, 300)
     config = bodies.usual(entry, dataset, **{"train.batch": 4})

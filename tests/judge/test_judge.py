@@ -160,7 +160,11 @@ def test_grids_are_pictures_of_the_right_parts(entry: str, fitting: Callable[[st
     assert ("reconstructions" in drawn) == has(model, Reconstructs)
     size = dataset.shape.size
     for kind, png in drawn.items():
-        column = next(iter(model.sources.values())) if kind == "translations" else "image"  # type: ignore[attr-defined]
+        column = "image"
+        if has(model, Translates):
+            column = next(iter(model.sources.values()))
+        if kind == "reconstructions" and has(model, Reconstructs):
+            column = model.reconstructed[0]
         originals = dataset.column("test", column)
         number = mixture(dataset.length("test"))[0] % len(originals)
         picture = np.asarray(Image.open(io.BytesIO(png)))

@@ -80,6 +80,10 @@ def judge_of(entry: str) -> Judge:
     return Judge(dataset, EXTRACTORS[dataset.hash], CPU, config.evaluate.batch, importance=importance)
 
 
+PLAYED = [  # a game of every shape that the house must take: the toys, and the zoo's on several tables
+    *GAMES,
+    *(entry for entry in ZOO if len(tables.fitting(needs_of(entry) - {"codes"}).splits["train"]) > 1),
+]
 EXTRACTORS: dict[str, Extractor] = {}  # data hash -> network
 
 

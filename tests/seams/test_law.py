@@ -8,28 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
+from gen.config import RunConfig, flat, override
 from gen.data.dataset import Dataset
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.build import build_model
 from gen.judge import Figure, Judge
 from gen.judge.networks.extractors import Extractor
-from tests.fixtures.games import GAMES
+from gen.nets.pool import Pool
 from tests.fixtures.pair import Pair
-from tests.seams.house import CPU, data_of, exact, judge_of, small, stepper
+from tests.seams.house import CPU, PLAYED, data_of, exact, judge_of, small, stepper
 
 pytestmark = pytest.mark.slow
 
-STILL = {  # rates of zero: only what `project` learns and what is counted moves, and no round-off is amplified
-    "cycle": {"model.optimizer.rate": 0.0, "model.places": 7},
-    "semi_supervised": {"model.optimizer.rate": 0.0},
-    "conditional_gan": {"model.optimizer.rate": 0.0},
-    "denoiser": {"model.optimizer.rate": 0.0},
-}
+
+def still(entry: str, micro_batches: int) -> RunConfig:
+    """Rates of zero: only what `project` learns and what is counted moves, and no round-off is amplified."""
+    config = exact(entry, micro_batches)
+    rates = [key for key in flat(config) if key.startswith("model.") and key.endswith("optimizer.rate")]
+    return override(config, dict.fromkeys(rates, 0.0))
 
 
 def gradients(workers: Workers, entry: str, dataset: Dataset, micro_batches: int) -> dict[str, Tensor]:
     """Every player's averaged gradient in a step after three, and all buffers after it."""
-    steps = stepper(exact(entry, micro_batches, **STILL[entry]), dataset, workers)
+    steps = stepper(still(entry, micro_batches), dataset, workers)
     for _ in range(3):
         steps.advance()
     found: dict[str, Tensor] = {}
@@ -45,7 +46,7 @@ def gradients(workers: Workers, entry: str, dataset: Dataset, micro_batches: int
 
 
 @pytest.mark.parametrize("micro_batches", [2, 4])
-@pytest.mark.parametrize("entry", GAMES)
+@pytest.mark.parametrize("entry", PLAYED)
 def test_two_workers_compute_what_one_accumulates(entry: str, micro_batches: int, pair: Pair) -> None:
     dataset = data_of(entry)
     alone = gradients(ALONE, entry, dataset, micro_batches)
@@ -56,14 +57,18 @@ def test_two_workers_compute_what_one_accumulates(entry: str, micro_batches: int
     assert max(value.abs().max() for name, value in alone.items() if not name.startswith("buffer/")) > 1e-6
 
 
-def test_the_pool_is_full_of_true_fakes_of_several_steps() -> None:
+@pytest.mark.parametrize("entry", PLAYED)
+def test_a_pool_is_full_of_true_fakes_of_several_steps(entry: str) -> None:
     """Otherwise the law above was not about the pool."""
-    found = gradients(ALONE, "cycle", data_of("cycle"), 2)
-    for column in "ab":
-        fakes = found[f"buffer/pools.{column}.fakes"]
-        assert found[f"buffer/pools.{column}.filled"]
-        assert not found[f"buffer/pools.{column}.fresh"].any()
-        assert len({image.numpy().tobytes() for image in fakes}) > len(fakes) // 2
+    pools = [
+        name for name, part in build_model(small(entry), data_of(entry), CPU).named_modules() if type(part) is Pool
+    ]
+    found = gradients(ALONE, entry, data_of(entry), 2) if pools else {}
+    for pool in pools:
+        fakes = found[f"buffer/{pool}.fakes"]
+        assert found[f"buffer/{pool}.filled"] == len(fakes)
+        assert not found[f"buffer/{pool}.fresh"].any()
+        assert len({image.numpy().tobytes() for image in fakes}) == len(fakes)
         assert fakes.abs().max() <= 1
         assert fakes.flatten(1).std(1).min() > 0.01  # none is a sum or a zero
 
@@ -75,7 +80,7 @@ def ten_steps(workers: Workers, entry: str, dataset: Dataset) -> tuple[dict[str,
     return steps.model.state_dict(), steps.take_logs()
 
 
-@pytest.mark.parametrize("entry", GAMES)
+@pytest.mark.parametrize("entry", PLAYED)
 def test_both_workers_hold_the_same_weights_and_report_the_same_means(entry: str, pair: Pair) -> None:
     dataset = data_of(entry)
     (first, logs), (second, other_logs) = pair.run(ten_steps, entry, dataset)
@@ -93,7 +98,7 @@ def figures(workers: Workers, entry: str, dataset: Dataset, extractor: Extractor
     return judge.figures(model, "validation", 40, "raw", workers, names)  # ssim: its library takes long to import
 
 
-@pytest.mark.parametrize("entry", GAMES)
+@pytest.mark.parametrize("entry", PLAYED)
 def test_two_workers_measure_what_one_measures(entry: str, pair: Pair) -> None:
     dataset, extractor = data_of(entry), judge_of(entry).extractor
     alone = figures(ALONE, entry, dataset, extractor)

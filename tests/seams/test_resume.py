@@ -14,8 +14,7 @@ from gen.config import RunConfig, identity
 from gen.engine.fit import fit
 from gen.record import checkpoint
 from gen.results.storage import Storage
-from tests.fixtures.games import GAMES
-from tests.seams.house import CPU, EXPERIMENT, data_of, home, judge_of, rows, small, trained
+from tests.seams.house import CPU, EXPERIMENT, PLAYED, data_of, home, judge_of, rows, small, trained
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +29,7 @@ def weights(place: Path, entry: str, config: RunConfig) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("entry", GAMES)
+@pytest.mark.parametrize("entry", PLAYED)
 def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
     entry: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -30,13 +30,11 @@ from tests.seams.house import ALL, CPU, EXPERIMENT, data_of, home, judge_of, nee
 pytestmark = pytest.mark.slow
 
 FIGURES = {  # game -> figures that a run of it must have; the first one steers it
-    "cycle": ("frechet_rotation/translations/a", "frechet_rotation/translations/b", "kid/translations/b"),
     "semi_supervised": ("frechet_classifier/fakes", "accuracy/images", "inception_score/fakes"),
     "conditional_gan": ("frechet_classifier/fakes", "recall/fakes"),
     "denoiser": ("mse/reconstructions", "frechet_rotation/reconstructions", "ssim/reconstructions"),
 }
 KINDS = {  # game -> the pictures that training stores of it
-    "cycle": {"translations"},
     "semi_supervised": {"fakes"},
     "conditional_gan": {"fakes"},
     "denoiser": {"reconstructions"},
@@ -126,8 +124,8 @@ def test_a_game_is_steered_and_ranked_by_its_figures(entry: str, ended: Callable
 
 
 def test_a_translator_is_steered_by_its_other_column_if_that_is_asked_for(tmp_path: Path) -> None:
-    config = small("cycle", **{"evaluate.metric": "frechet/translations/b", "evaluate.full": "none"})
-    ticks = trained("cycle", config, tmp_path)
+    config = small("cyclegan", **{"evaluate.metric": "frechet/translations/b", "evaluate.full": "none"})
+    ticks = trained("cyclegan", config, tmp_path)
     assert [list(tick.evals) for tick in ticks] == [["frechet_rotation/translations/b"]] * 2
     assert rows(tmp_path, "outcomes")["best"].item() == min(tick.value for tick in ticks)
 

@@ -186,8 +186,11 @@ def read_or_fill(
 
 
 def settings_of(config: DataConfig) -> dict[str, Any]:
-    """The settings that name a cache folder. A place in them is absolute, and without secrets."""
-    return dataclasses.asdict(config) | {"name": display(config.name)}
+    """The settings that name a cache folder: those that decide what is stored. A place in them is absolute, and without
+    secrets."""
+    settings = dataclasses.asdict(config) | {"name": display(config.name)}
+    del settings["augment"]
+    return settings
 
 
 def display(name: str) -> str:

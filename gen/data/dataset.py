@@ -73,6 +73,14 @@ class Dataset:
         return max(len(next(iter(table.values()))) for table in self.splits[split])
 
     @property
+    def grey_columns(self) -> list[str]:
+        """Columns of images that were all grey, and have three equal channels, for other columns are in colour."""
+        coloured = self.manifest.get("coloured", {})
+        return [
+            name for name, count in coloured.items() if count == sum(self.count(split, name) for split in self.splits)
+        ]
+
+    @property
     def image_column(self) -> str:
         """The first column of images. A set without a column "image" is judged by it."""
         return next(column for table in self.splits["train"] for column in table if is_image(column))

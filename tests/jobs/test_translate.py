@@ -26,8 +26,8 @@ from gen.zoo import ZOO, tiny
 from jobs import sample
 from jobs.translate import png_names
 from tests.fixtures import tables
-from tests.fixtures.games import GAMES
 from tests.fixtures.pictures import encoded, files, noise, write
+from tests.fixtures.tinter import TINTER
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +37,9 @@ MIXED = {"coloured": {"a": sum(tables.SPLITS.values()), "b": 3}}  # all images o
 
 @pytest.fixture(scope="module", autouse=True)
 def known() -> Iterator[None]:
-    """The translator among the toy games is an entry."""
+    """A translator is an entry."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ZOO, "cycle", GAMES["cycle"])
+        patch.setitem(ZOO, "tinter", TINTER)
         yield
 
 
@@ -48,9 +48,9 @@ def place(known: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Experiments "colour" and "grey" of a translator, and "digits" of a model that translates nothing."""
     place = tmp_path_factory.mktemp("place")
     for name, entry, dataset in (
-        ("colour", "cycle", tables.unpaired(8, 3)),
-        ("grey", "cycle", tables.unpaired(8, 1)),
-        ("mixed", "cycle", dataclasses.replace(tables.unpaired(8, 3), manifest=MIXED)),
+        ("colour", "tinter", tables.unpaired(8, 3)),
+        ("grey", "tinter", tables.unpaired(8, 1)),
+        ("mixed", "tinter", dataclasses.replace(tables.unpaired(8, 3), manifest=MIXED)),
         ("digits", "vae_mlp", tables.unlabelled(8, 1)),
     ):
         config = override(tiny(ZOO[entry]), {"budget.epochs": 1, "evaluate.images": 20, "evaluate.full": "none"})
@@ -94,7 +94,7 @@ def test_images_keep_their_size_and_name(kind: str, run: Callable[..., Result], 
     done = run("colour", "--translate", folder, "--to", "b")
     assert done.exit_code == 0, done.output
     (line,) = done.stdout.splitlines()
-    assert line.startswith(f"{tmp_path / 'out'}  3 of 3 images of {folder} translated to b by cycle, run ")
+    assert line.startswith(f"{tmp_path / 'out'}  3 of 3 images of {folder} translated to b by tinter, run ")
     made = written(tmp_path / "out")
     assert sorted(made) == ["one.png", "sub/tall.png", "sub/wide.png"]
     for name, image in images.items():
@@ -183,7 +183,7 @@ def test_images_of_object_storage(s3: str, run: Callable[..., Result], tmp_path:
     for name, data in files(2, "sub/").items():
         storage.put(name, data)
     done = run("colour", "--translate", f"s3://key:secret@bucket/{tmp_path.name}{query}", "--to", "a")
-    assert f"2 of 2 images of s3://bucket/{tmp_path.name} translated to a by cycle" in done.stdout
+    assert f"2 of 2 images of s3://bucket/{tmp_path.name} translated to a by tinter" in done.stdout
     assert sorted(written(tmp_path / "out")) == ["sub/000.png", "sub/001.png"]
 
 
@@ -196,8 +196,8 @@ def test_names_that_differ_by_their_endings_only_are_kept_whole() -> None:
     ("name", "arguments", "message"),
     [
         ("digits", [], "vae_mlp translates nothing; it can imitate, reconstruct, encode"),
-        ("colour", [], "cycle translates to a, b; say which by to"),
-        ("colour", ["--to", "c"], "to='c' is nothing that cycle translates to; allowed: a, b"),
+        ("colour", [], "tinter translates to a, b; say which by to"),
+        ("colour", ["--to", "c"], "to='c' is nothing that tinter translates to; allowed: a, b"),
         ("colour", ["--to", "b", "--out", "{folder}"], "would mix translations with the images of"),
         ("colour", ["--to", "b", "--out", "{folder}/new"], "would mix translations with the images of"),
         ("colour", ["--to", "b", "--kinds", "translations"], "kinds=translations does not go with --translate"),

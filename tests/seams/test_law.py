@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.build import build_model
@@ -55,23 +54,6 @@ def test_two_workers_compute_what_one_accumulates(entry: str, micro_batches: int
         for name, expected in alone.items():
             torch.testing.assert_close(together[name], expected, rtol=1e-9, atol=1e-12, msg=name)
     assert max(value.abs().max() for name, value in alone.items() if not name.startswith("buffer/")) > 1e-6
-
-
-AUGMENTED = {"data.augment.flip": True, "data.augment.margin": 0.5}
-
-
-def drawn(workers: Workers, config: RunConfig, dataset: Dataset) -> list[dict[str, Tensor]]:
-    """A worker's micro-batches of a draw."""
-    return [dict(batch) for batch in stepper(config, dataset, workers)._draw(9)]
-
-
-def test_two_workers_crop_and_mirror_as_one(pair: Pair) -> None:
-    config, plain, dataset = exact("cycle", 4, **AUGMENTED), exact("cycle", 4), data_of("cycle")
-    alone, together = drawn(ALONE, config, dataset), pair.run(drawn, config, dataset)
-    assert [len(batches) for batches in together] == [2, 2]
-    for one, other in zip(alone, [*together[0], *together[1]], strict=True):
-        assert all(torch.equal(one[column], other[column]) for column in "ab")
-    assert not torch.equal(alone[0]["a"], drawn(ALONE, plain, dataset)[0]["a"])
 
 
 def test_the_pool_is_full_of_true_fakes_of_several_steps() -> None:

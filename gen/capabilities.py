@@ -45,6 +45,13 @@ class Translates(Imitates):
 
     sources: Mapping[str, str]  # column of the fakes -> column of the images that they are made from
     multiple: int = 1  # pixels of which the sides of the images must be multiples
+    least: int = 8  # pixels that a side of the images must have
+
+    def translate(self, images: Tensor, column: str) -> Tensor:
+        """Translations (B, C, H, W) in [-1, 1] into `column` of images (B, C, H, W) of its source, each by itself. The
+        images may have another size than those that the model was built for: sides of `least` pixels or more, in
+        multiples of `multiple`. By default `imitate` makes them, in all directions at once."""
+        return self.imitate(dict.fromkeys(self.sources.values(), images))[column]
 
     @property
     def imitated(self) -> tuple[str, ...]:

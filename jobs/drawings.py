@@ -23,19 +23,24 @@ LINES = ("interpolation", "animation")  # the kinds that --interpolate draws
 PLANE = ("player", "points", "span")  # options that say what --surface plots
 
 
-def check(asked: str | None, options: dict[str, Any]) -> None:
+def check(asked: str | None, to: str | None, options: dict[str, Any]) -> None:
     """ValueError if options ask for pictures that do not go together."""
     said = [
         *(["--curves"] if asked is not None else []),
         *(["--history"] if options["moves"] else []),
         *(f"--{option}" for option in ("surface", "interpolate") if options[option]),
+        *(["--translate"] if options["translate"] is not None else []),
     ]
     if len(said) > 1:
         raise ValueError(f"{' and '.join(said)} draw different things; say one of them")
     for option in PLANE:
         if options[option] is not None and not options["surface"]:
             raise ValueError(f"{option}={options[option]} belongs to --surface; say that too, or leave it out")
-    if options["kinds"] is not None and (options["surface"] or options["interpolate"]):
+    if to is not None and "--translate" not in said:
+        raise ValueError(f"to={to} belongs to --translate; say that too, or leave it out")
+    if options["pairs"] and "--translate" in said:
+        raise ValueError(f"pair={options['pairs'][0]} does not go with --translate, which draws no lines; leave it out")
+    if options["kinds"] is not None and {*said} & {"--surface", "--interpolate", "--translate"}:
         raise ValueError(f"kinds={options['kinds']} does not go with {said[0]}, which draws one thing; leave it out")
 
 

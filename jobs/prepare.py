@@ -50,6 +50,8 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
         root, shelf = absolute("data-root", data_root), absolute("parts", parts)
         dataset = open_dataset(config, root, download, verify=True, parts=shelf, runner=reporting(over_cluster))
     print(describe(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
+    for column, count in dataset.manifest.get("coloured", {}).items():
+        print(f"grey: {count:,} images of column {column} became three equal channels, for others are in colour")
     skipped = dataset.manifest["skipped"]
     for image in skipped[:LISTED]:
         print(f"left out: {image['image']!a}: {image['why']}")

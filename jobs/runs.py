@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gen import results
-from gen.config import RunConfig, on_stage
+from gen.config import AugmentConfig, RunConfig, on_stage
 from gen.engine.stage_one import CPU, stage_of
 from gen.record import checkpoint
 from gen.results.best import best_run
@@ -43,7 +43,8 @@ def find_run(storage: results.Storage, text: str) -> tuple[str, str]:
 
 
 def on_first_stage(config: RunConfig, storage: results.Storage, text: str) -> RunConfig:
-    """`config` on the first stage that `text` names, and on the data of that stage. ValueError if they do not fit."""
+    """`config` on the first stage that `text` names, and on the data of that stage: its codes are those of images as
+    they are, however they were changed while it trained. ValueError if they do not fit."""
     on_stage(config, None)  # refuses what has no first stage before anything is read
     experiment, run = find_run(storage, text)
     state = checkpoint.load_best(storage, experiment, run, CPU)
@@ -52,4 +53,5 @@ def on_first_stage(config: RunConfig, storage: results.Storage, text: str) -> Ru
     if rows.empty:
         raise ValueError(f"run {run} of {experiment} has not ended; submit it again, so that it does")
     stage = stage_of(first, experiment, run, state["weights"], str(rows["data_hash"].iloc[-1]))
-    return dataclasses.replace(on_stage(config, stage), data=first.data)
+    data = dataclasses.replace(first.data, augment=AugmentConfig())
+    return dataclasses.replace(on_stage(config, stage), data=data)

@@ -4,6 +4,9 @@ Whatever the model can do, or the --kinds asked for: fakes beside real images, o
 class, lines between the latents of two images, a plane of latents, a map of codes and their use; --interpolate draws
 the lines alone, as PNG and GIF.
 
+--translate FOLDER writes the images of a folder, a zip or a URI in another domain, each at its own size, as PNG files:
+--translate holidays --to b. Grey or in colour is as the run's images are.
+
 Three options draw something else instead. --curves plots metrics by epoch, training beside validation, of all runs:
 --curves distortion,mse/reconstructions. --history makes a GIF of the pictures that a run stored while it trained.
 --surface plots the loss of a player around the best weights, along two random directions (Li et al. 2018).
@@ -11,6 +14,8 @@ Three options draw something else instead. --curves plots metrics by epoch, trai
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ import click
 import torch
 
 from gen import results
+from gen.engine.load import load_run
 from gen.pictures import KINDS
 from gen.record import checkpoint
 from gen.results.best import best_run, rank_runs
@@ -28,6 +34,7 @@ from jobs.drawings import Picture, check, of_weights
 from jobs.history import history
 from jobs.options import Job, refusing, show, split_names
 from jobs.places import absolute, storage_at
+from jobs.translate import translate
 
 
 @click.command(cls=Job, help=__doc__)
@@ -43,17 +50,21 @@ from jobs.places import absolute, storage_at
 @click.option("--player", help="Of --surface: whose weights move, and whose loss; default: the first that trains.")
 @click.option("--points", type=int, help="Of --surface: points along each direction, an odd number; default: 21.")
 @click.option("--span", type=float, help="Of --surface: how far, in norms of the weights' filters; default: 1.")
+@click.option("--translate", metavar="FOLDER", help="Translate the images of a folder, a zip or a URI instead.")
+@click.option(
+    "--to", metavar="COLUMN", help="Of --translate: the domain, a or b; needed where the model has both ways."
+)
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
 @click.option("--data-root", type=click.Path(), help="Folder of the originals, if they are not in the cache.")
 @click.option("--download", is_flag=True, help="Fetch the originals if they are missing.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Folder for the pictures.")
 @click.option("--dry-run", is_flag=True, help="Print the run's resolved config as JSON and stop.")
-def main(name: str, wanted: str | None, asked: str | None, out: Path, **options: Any) -> None:
+def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: Path, **options: Any) -> None:
     """Draws what the run's weights can do, or plots what the experiment's tables hold."""
-    pictures: list[Picture] = []
+    pictures, lines = list[Picture](), iter(list[str]())
     with refusing():
-        check(asked, options)
+        check(asked, to, options)
         out = Path(absolute("out", str(out)) or out)
         options["data_root"] = absolute("data-root", options["data_root"])
         storage, kinds = storage_at(options["storage"]), split_names("kinds", options["kinds"])
@@ -72,24 +83,39 @@ def main(name: str, wanted: str | None, asked: str | None, out: Path, **options:
             if options["dry_run"]:
                 show(restore(state["config"]))
                 return
-            data_hash = results.runs(storage, name).set_index("run")["data_hash"][run]
-            pictures = [
-                (f"{run}-{end}", draw, text) for end, draw, text in of_weights(state, run, data_hash, kinds, options)
-            ]
+            if options["translate"] is not None:
+                place = absolute("translate", options["translate"]) or ""
+                lines = translate(load_run(storage, name, run, options["device"]), place, to, out)
+            else:
+                data_hash = results.runs(storage, name).set_index("run")["data_hash"][run]
+                drawn = of_weights(state, run, data_hash, kinds, options)
+                pictures = [(f"{run}-{end}", draw, text) for end, draw, text in drawn]
     for end, draw, text in pictures:
         write(out / f"{name}-{end}", draw(), text)
+    with writing(out):
+        for line in lines:
+            print(line)
 
 
 def write(path: Path, content: bytes, text: str) -> None:
     """Writes a picture and says what it shows."""
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    print(f"{path}  {text}")
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turns an error of writing below `out` into bad input."""
+    try:
+        yield
+    except BrokenPipeError:  # as in `refusing`
+        raise
     except OSError as error:
         raise click.ClickException(
-            f"out={path.parent} cannot be written ({error.strerror}); name another folder by --out"
+            f"out={out} cannot be written ({error.strerror}); name another folder by --out"
         ) from error
-    print(f"{path}  {text}")
 
 
 if __name__ == "__main__":

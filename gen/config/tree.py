@@ -14,6 +14,22 @@ MOST_SEED = 2**63 - 1  # the largest number that the column "seed" of the tables
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """What training does to each image that it draws. Images to measure or to show are left as they are."""
+
+    flip: bool = False  # each image with a chance of one half as in a mirror (CycleGAN: True)
+    margin: float = 0.0  # share of a side by which an image is enlarged, then cropped at random (CycleGAN: 30 / 256)
+
+    def __post_init__(self) -> None:
+        at_least("margin", self.margin, 0, 3)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything."""
+        return self.flip or self.margin > 0
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which images a run trains on."""
 
@@ -24,6 +40,7 @@ class DataConfig:
     validation: float = 0.1  # share of the training images held out to select and stop by; as many for a missing test
     labels: int = 0  # training images that keep their labels, balanced over the classes; 0: all
     label_seed: int = 0  # chooses which images keep their labels
+    augment: AugmentConfig = field(default_factory=AugmentConfig)  # of training images
 
     def __post_init__(self) -> None:
         at_least("size", self.size, 0, 1024)

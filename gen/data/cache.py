@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
         "classes": list(raw.names),
         "listing": listing(raw),
         "skipped": [{"image": name, "why": why} for name, why in skipped],
+        "coloured": count_coloured(picks, orders, notes) if channels == 3 else {},
     } | describe_arrays(written)
 
 
@@ -215,6 +217,16 @@ def common_shape(config: DataConfig, picks: Picks, orders: Orders, notes: Mappin
             if is_image(name) and not isinstance(column, Pictures):
                 return column.shape[1], config.size or column.shape[2]
     raise ValueError(f"data set {config.name} has no image that can be read")
+
+
+def count_coloured(picks: Picks, orders: Orders, notes: Mapping[str, PartNote]) -> dict[str, int]:
+    """Column -> how many grey images it has, which get three equal channels in a set in colour; without columns that
+    have none."""
+    found = Counter[str]()
+    for (split, index), parts in orders.items():
+        name = next(name for name, column in picks[split][index].columns.items() if isinstance(column, Pictures))
+        found[name] += sum(notes[part.path].grey for part in parts)
+    return {name: count for name, count in sorted(found.items()) if count}
 
 
 def create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:

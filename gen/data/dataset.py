@@ -73,6 +73,14 @@ class Dataset:
         return max(len(next(iter(table.values()))) for table in self.splits[split])
 
     @property
+    def grey_columns(self) -> list[str]:
+        """Columns of images that were all grey, and have three equal channels, for other columns are in colour."""
+        coloured = self.manifest.get("coloured", {})
+        return [
+            name for name, count in coloured.items() if count == sum(self.count(split, name) for split in self.splits)
+        ]
+
+    @property
     def image_column(self) -> str:
         """The first column of images. A set without a column "image" is judged by it."""
         return next(column for table in self.splits["train"] for column in table if is_image(column))
@@ -186,8 +194,11 @@ def read_or_fill(
 
 
 def settings_of(config: DataConfig) -> dict[str, Any]:
-    """The settings that name a cache folder. A place in them is absolute, and without secrets."""
-    return dataclasses.asdict(config) | {"name": display(config.name)}
+    """The settings that name a cache folder: those that decide what is stored. A place in them is absolute, and without
+    secrets."""
+    settings = dataclasses.asdict(config) | {"name": display(config.name)}
+    del settings["augment"]
+    return settings
 
 
 def display(name: str) -> str:

@@ -26,10 +26,15 @@ DOMAINS = {"A": "a", "B": "b"}
 def images_of(place: str) -> tuple[list[File], dict[str, list[int]]]:
     """The image files of a place, sorted, and its marks as `list_files` gives them. ValueError if it has no images."""
     files, marks = list_files(place)
-    found = [file for file in files if file.name.lower().endswith(SUFFIXES) and not is_hidden(file.name)]
+    found = [file for file in files if is_picture(file.name) and not is_hidden(file.name)]
     if not found:
         raise ValueError(f"{without_secrets(place)} holds no images; their names end in {', '.join(SUFFIXES)}")
     return found, marks
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return name.lower().endswith(SUFFIXES)
 
 
 def is_hidden(name: str) -> bool:

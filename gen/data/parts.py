@@ -48,6 +48,7 @@ class PartNote:
     path: str
     shape: tuple[int, int, int, int]  # of its array; (0, 0, 0, 0) where all its images are damaged
     damaged: Mapping[int, str]  # position in the part -> why
+    grey: int = 0  # how many of its images are grey
 
 
 Runner: TypeAlias = Callable[[Sequence[Part]], Iterator[int]]
@@ -75,7 +76,8 @@ def make(part: Part) -> int:
     buffer = io.BytesIO()
     np.save(buffer, array)
     part.shelf.put(f"{part.path}.npy", buffer.getvalue())
-    note = {"shape": array.shape if images else (0, 0, 0, 0), "damaged": damaged}
+    grey = sum(image.mode == "L" for image in images)
+    note = {"shape": array.shape if images else (0, 0, 0, 0), "damaged": damaged, "grey": grey}
     part.shelf.put(f"{part.path}.json", json.dumps(note).encode())
     return len(part.names)
 
@@ -157,7 +159,8 @@ def note_of(part: Part) -> PartNote | None:
         return None
     note = json.loads(text)
     shape, damaged = tuple(note["shape"]), {int(key): why for key, why in note["damaged"].items()}
-    return PartNote(part.path, shape, damaged) if shape[0] + len(damaged) == len(part.names) else None
+    found = PartNote(part.path, shape, damaged, note.get("grey", 0))
+    return found if shape[0] + len(damaged) == len(part.names) else None
 
 
 def array_of(part: Part) -> NDArray[np.uint8]:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gen.config import AugmentConfig
+from gen.data.augment import Augmenter
 from gen.data.columns import is_image
 from gen.data.dataset import Dataset, Table
 from gen.data.pinned import Courier
@@ -58,7 +60,8 @@ class Stream:
     """Each table's rows in an endless sequence of passes, each a permutation that (seed, table, pass) alone decide.
 
     Draw number d holds positions d * draw_size to (d + 1) * draw_size of that sequence: a draw may straddle two passes,
-    and no row is left out. An epoch is a pass over the longest table; shorter tables repeat in it.
+    and no row is left out. An epoch is a pass over the longest table; shorter tables repeat in it. `augment` changes
+    images, anew at each position of the sequence.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Stream:
         device: torch.device,
         dtype: torch.dtype,
         resident: bool | None = None,
+        augment: AugmentConfig | None = None,
     ) -> None:
         """`resident`: whether a GPU keeps a copy of all tables; by default if they take less than half of what is
         free there."""
@@ -84,6 +88,7 @@ class Stream:
         self.length = max(self.lengths)
         self.permutations: OrderedDict[tuple[int, int], Tensor] = OrderedDict()  # by (table, pass)
         self.courier = Courier(self.look_up, device) if device.type == "cuda" and not resident else None
+        self.augmenter = Augmenter(augment, self.seed, device) if augment and augment.changes else None
 
     def rows(self, draw: int, start: int, stop: int) -> dict[str, Tensor]:
         """Rows [start, stop) of draw number `draw` on the device: images as floats in [-1, 1], other columns as stored.
@@ -94,7 +99,17 @@ class Stream:
             picked = self.courier.bring(draw, start, stop)
         else:
             picked = {name: column.index_select(0, rows) for name, column, rows in self.look_up(draw, start, stop)}
-        return {name: on_device(name, column, self.device, self.dtype) for name, column in picked.items()}
+        batch = {name: on_device(name, column, self.device, self.dtype) for name, column in picked.items()}
+        return self.augment(batch, self.augmenter, draw * self.draw_size + start) if self.augmenter else batch
+
+    def augment(self, batch: dict[str, Tensor], augmenter: Augmenter, start: int) -> dict[str, Tensor]:
+        """A batch whose rows are at positions from `start` on, its images changed."""
+        for index, table in enumerate(self.tables):
+            names = [name for name in table if is_image(name)]
+            if names:
+                changed = augmenter.change([batch[name] for name in names], index, start)
+                batch |= zip(names, changed, strict=True)
+        return batch
 
     def look_up(self, draw: int, start: int, stop: int) -> Iterator[tuple[str, Tensor, Tensor]]:
         """For each column its name, itself, and the numbers of those of its rows that are [start, stop) of a draw."""

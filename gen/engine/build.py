@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gen.capabilities import Fits, Plays, has
-from gen.config import RunConfig, TrainConfig
+from gen.capabilities import Fits, Plays, TwoStage, has
+from gen.config import AugmentConfig, RunConfig, TrainConfig
 from gen.data.dataset import Dataset, check_needs
 from gen.distributed.machine import seed
 from gen.engine.collapse import RECALL
@@ -18,12 +18,14 @@ from gen.phase import Model
 
 def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Model:
     """The run's model, initialised from its seed; the same on every worker. ValueError if the data lacks a column that
-    the model needs, if nobody would call the model's `fit`, or if BatchNorm would see single images."""
+    the model needs, if nobody would call the model's `fit`, if BatchNorm would see single images, or if augmentation
+    would change nothing."""
     seed(torch.device("cpu"), config.seed)
     model = config.model.build(dataset.shape)
     check_needs(model.needs, dataset)
     check_fit(model)
     check_batch(config.train, model)
+    check_augment(config.data.augment, dataset, model)
     if config.train.precision == "float64":
         model = model.double()
     return model.to(device)
@@ -47,6 +49,21 @@ def check_batch(config: TrainConfig, model: Model) -> None:
         raise ValueError(
             f"train.batch=1 is out of range for {type(model).__name__} with BatchNorm, which normalises over several "
             "images; allowed: at least 2, or networks without BatchNorm"
+        )
+
+
+def check_augment(augment: AugmentConfig, dataset: Dataset, model: Model) -> None:
+    """ValueError if augmentation would change nothing: a run under another name would be the same run."""
+    if augment.changes and has(model, TwoStage):
+        raise ValueError(
+            f"data.augment changes images, and {type(model).__name__} learns from codes, which its first stage gave "
+            "images as they are; leave data.augment.* out"
+        )
+    side = dataset.shape.size
+    if augment.margin and not round(side * augment.margin):
+        raise ValueError(
+            f"data.augment.margin={augment.margin:g} adds no pixel to images of {side}; allowed: 0, for no crops, or "
+            f"at least {1 / side:g}"
         )
 
 

@@ -113,7 +113,7 @@ class Run:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         dtype = torch.float64 if config.train.precision == "float64" else torch.float32
         draw = config.train.batch * config.train.micro_batches
-        stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype)
+        stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype, augment=config.data.augment)
         self.stepper = Stepper(model, config.train, config.seed, stream, device, workers)
         if judge is None:
             judge = open_judge(dataset, config, device, workers, home.storage if home else None)

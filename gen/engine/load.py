@@ -14,6 +14,7 @@ from gen.capabilities import Conditional, Encodes, Imitates, Quantises, Reconstr
 from gen.checks import at_least
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device
+from gen.engine.translate import translate_images
 from gen.phase import Batch, Model, Shape
 from gen.record import checkpoint
 from gen.results.best import best_run
@@ -37,6 +38,7 @@ class Trained:
     epoch: float  # of these weights
     metric: str  # the figure that selected these weights ...
     value: float  # ... and its value then
+    grey: Sequence[str] = ()  # columns whose images all had three equal channels, while others were in colour
 
     @torch.no_grad()
     def imitate(self, count: int, label: int | Sequence[int] | Tensor | None = None) -> Tensor:
@@ -67,6 +69,30 @@ class Trained:
             return model.latent_posterior(self._batch(images, label))[0]
         raise ValueError(f"{self.config.entry} encodes nothing; it can {self._can()}")
 
+    @torch.no_grad()
+    def translate(self, images: Tensor, to: str | None = None) -> Tensor:
+        """Images (N, C, H, W) of any height and width as images of the column `to`, which may be left out where the
+        model translates to one column only. ValueError if the model does not translate, for a column that it does not
+        translate to, or for images that do not fit."""
+        model, (_, column) = self.model, self.ways(to)
+        assert has(model, Translates)
+        height, width = images.shape[2:] if isinstance(images, Tensor) and images.dim() == 4 else self._image[1:]
+        check_images(images, (self.shape.channels, height, width), "H, W")
+        return translate_images(model, images.to(next(self.model.parameters())), column)
+
+    def ways(self, to: str | None = None) -> tuple[str, str]:
+        """The columns that `translate` takes images of, and makes images of. ValueError as there."""
+        model, entry = self.model, self.config.entry
+        if not has(model, Translates):
+            raise ValueError(f"{entry} translates nothing; it can {self._can()}")
+        columns = ", ".join(model.sources)
+        if to is None and len(model.sources) > 1:
+            raise ValueError(f"{entry} translates to {columns}; say which by to")
+        if to is not None and to not in model.sources:
+            raise ValueError(f"to={to!r} is nothing that {entry} translates to; allowed: {columns}")
+        column = to or next(iter(model.sources))
+        return model.sources[column], column
+
     @property
     def _image(self) -> tuple[int, int, int]:
         return self.shape.channels, self.shape.size, self.shape.size
@@ -86,6 +112,7 @@ class Trained:
     def _can(self) -> str:
         encodes = has(self.model, Quantises) or has(self.model, Encodes)
         able = {"imitate": imitates(self.model), "reconstruct": reconstructs(self.model), "encode": encodes}
+        able["translate"] = has(self.model, Translates)
         return ", ".join(name for name in able if able[name]) or "do none of these; what else it does is on `model`"
 
 
@@ -111,9 +138,9 @@ def check_count(count: Any) -> int:
     return whole
 
 
-def check_images(images: Any, shape: tuple[int, int, int]) -> None:
-    """ValueError unless these are floats (N, *shape) in [-1, 1]."""
-    wanted = f"a tensor of floats (N, {', '.join(map(str, shape))}) in [-1, 1]"
+def check_images(images: Any, shape: tuple[int, int, int], sides: str = "") -> None:
+    """ValueError unless these are floats (N, *shape) in [-1, 1]. `sides`: what a message says of height and width."""
+    wanted = f"a tensor of floats (N, {shape[0]}, {sides or f'{shape[1]}, {shape[2]}'}) in [-1, 1]"
     if not isinstance(images, Tensor):
         raise ValueError(f"images are a {type(images).__name__}; allowed: {wanted}")
     if images.shape[1:] != shape:
@@ -156,4 +183,5 @@ def load_run(storage: str | Storage, experiment: str, run: str = "best", device:
         model = model.double()
     model.load_state_dict(state["weights"])
     model.to(where).eval().requires_grad_(False)
-    return Trained(model, config, shape, chosen, state["epoch"], state["metric"], state["value"])
+    grey = state.get("grey", ())  # weights of earlier versions do not tell
+    return Trained(model, config, shape, chosen, state["epoch"], state["metric"], state["value"], grey)

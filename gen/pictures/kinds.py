@@ -148,24 +148,32 @@ def fakes_beside_real(model: Imitates, scene: Scene) -> bytes:
 
 
 def sources_over_translations(model: Translates, scene: Scene) -> bytes:
-    """Each row of 16 images of one column stands over the row of their translations."""
+    """Each row of 16 images of one column stands over the row of their translations; and this, if the model
+    reconstructs the column, over the row of what comes back of them."""
     batch = scene.some(COUNT)
     made = model.imitate(batch)
-    return files.png(files.beside([over(batch[source], made[column]) for column, source in model.sources.items()]))
+    back = model.reconstruct(batch) if has(model, Reconstructs) and cycles(model) else {}
+
+    def rows(column: str, source: str) -> list[Tensor]:
+        white = torch.ones_like(made[column])
+        return [batch[source], made[column], *([back.get(source, white)] if back else [])]
+
+    return files.png(files.beside([strips(*rows(column, source)) for column, source in model.sources.items()]))
 
 
 def originals_over_reconstructions(model: Reconstructs, scene: Scene) -> bytes:
     """Each row of 16 originals stands over the row of their reconstructions."""
     batch = scene.some(COUNT)
     made = model.reconstruct(batch)
-    return files.png(files.beside([over(batch[column], made[column]) for column in made if column in batch]))
+    return files.png(files.beside([strips(batch[column], made[column]) for column in made if column in batch]))
 
 
-def over(above: Tensor, below: Tensor) -> Tensor:
-    """One picture (C, H', W') of images (64, C, H, W): rows of 16 of `above`, each over its row of 16 of `below`."""
-    parts = (above.expand_as(below), below)  # a grey image may stand over one in colour
-    rows = torch.stack([part.reshape(-1, 16, *below.shape[1:]) for part in parts], dim=1)  # (4, 2, 16, C, H, W)
-    return files.tile(rows.flatten(0, 2), 16)
+def strips(*parts: Tensor) -> Tensor:
+    """One picture (C, H', W') of parts, images (64, C, H, W): each row of 16 of the first part stands over the same 16
+    of the others."""
+    widest = max(parts, key=lambda part: part.shape[1])  # a grey image may stand over one in colour
+    rows = [part.expand_as(widest).reshape(-1, 16, *widest.shape[1:]) for part in parts]  # (4, 16, C, H, W) each
+    return files.tile(torch.stack(rows, dim=1).flatten(0, 2), 16)
 
 
 def one_row_a_class(model: Conditional, scene: Scene) -> bytes:
@@ -243,6 +251,17 @@ def rows_of_classes(model: Conditional) -> str:
     return f"a real image, then its class's fakes{left}"
 
 
+def cycles(model: object) -> set[str]:
+    """The columns that a model translates and back again: their reconstructions stand under their translations."""
+    back = set(model.reconstructed) if has(model, Reconstructs) else set[str]()
+    return back & set(model.sources.values()) if has(model, Translates) else set()
+
+
+def rows_of_translations(model: Translates) -> str:
+    """What lies over what in the picture of translations."""
+    return "sources over translations" + (" over what comes back" if cycles(model) else "")
+
+
 def in_two_dimensions(model: Decodes) -> bool:
     """Whether the latents are points of the plane."""
     return model.latent_size == 2
@@ -262,13 +281,14 @@ KINDS: tuple[Kind, ...] = (
         "translations",
         sources_over_translations,
         cheap=True,
-        shows=lambda model: "sources over translations",
+        shows=rows_of_translations,
     ),
     Kind(
         Reconstructs,
         "reconstructions",
         originals_over_reconstructions,
         cheap=True,
+        fits=lambda model: set(model.reconstructed) != cycles(model),
         shows=lambda model: "originals over reconstructions",
     ),
     Kind(Conditional, "classes", one_row_a_class, shows=rows_of_classes),

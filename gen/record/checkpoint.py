@@ -49,8 +49,9 @@ def best_tick(storage: Storage, experiment: str, run: str) -> int:
 
 
 def load_best(storage: Storage, experiment: str, run: str, device: torch.device) -> dict[str, Any]:
-    """The best weights of a run: "weights", "config" (JSON), "shape" (channels, size, classes), "tick", "epoch",
-    "step", "images", "metric", "value", "kind" (raw or ema). ValueError if the run has none."""
+    """The best weights of a run: "weights", "config" (JSON), "shape" (channels, size, classes), "grey" (columns whose
+    images all have three equal channels; not in files of earlier versions), "tick", "epoch", "step", "images",
+    "metric", "value", "kind" (raw or ema). ValueError if the run has none."""
     names = [name for name in storage.list(folder(experiment, run)) if name.startswith("best-")]
     state = load(storage, f"{folder(experiment, run)}/{names[-1]}", device) if names else None
     if state is None:

@@ -292,6 +292,7 @@ class Record:
             "weights": self.best_weights,
             "config": to_json(self.config),
             "shape": (shape.channels, shape.size, shape.classes),
+            "grey": self.dataset.grey_columns,
             "tick": progress.best_tick,
             "epoch": progress.best_epoch,
             "step": progress.best_step,

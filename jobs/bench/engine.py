@@ -62,7 +62,8 @@ def narrow(config: RunConfig, width: int, batch: int) -> RunConfig:
 
 def rows(config: RunConfig, dataset: Dataset, device: torch.device) -> Stream:
     """The training images as the engine draws them."""
-    return Stream(dataset.splits["train"], config.seed, config.train.batch, device, torch.float32)
+    train, batch = dataset.splits["train"], config.train.batch
+    return Stream(train, config.seed, batch, device, torch.float32, augment=config.data.augment)
 
 
 class Bare:

@@ -79,11 +79,31 @@ def test_unpaired_domains_are_two_tables(tmp_path: Path) -> None:
     dataset = open_dataset(DataConfig(f"unpaired:{place}"), cache=str(tmp_path / "cache"))
     assert [list(table) for table in dataset.splits["train"]] == [["a"], ["b"]]
     assert dataset.shape.channels == 3, "one channel count for both"
+    assert dataset.manifest["coloured"] == {"b": 30}, "those of all splits"
+    b = torch.cat([table["b"] for tables in dataset.splits.values() for table in tables if "b" in table])
+    grey = (b == b[:, :1]).all(dim=(1, 2, 3))
+    assert grey.tolist() == [True] * 30 + [False] * 5, "in test/B all are in colour"
     alone = write(tmp_path / "alone", {**files(9, "trainA/"), **files(9, "trainB/"), **files(2, "testA/")})
     with pytest.raises(ValueError, match=r"alone has testA alone; bring its other domain too"):
         counts(alone, tmp_path / "cache", "unpaired")
     with pytest.raises(ValueError, match=r"has no trainA and no trainB; unpaired sets are"):
         counts(write(tmp_path / "other", files(5)), tmp_path / "cache", "unpaired")
+
+
+def test_a_domain_is_grey_where_all_its_images_were(tmp_path: Path) -> None:
+    held = {
+        **files(9, "trainA/", mode="L"),
+        **files(9, "trainB/"),
+        **files(3, "testA/", mode="L"),
+        **files(2, "testB/"),
+    }
+    place = write(tmp_path / "set", {**held, "testB/grey.png": encoded(noise(1, mode="L"))})
+    dataset = open_dataset(DataConfig(f"unpaired:{place}"), cache=str(tmp_path / "cache"))
+    assert dataset.manifest["coloured"] == {"a": 12, "b": 1}
+    assert dataset.grey_columns == ["a"]
+    grey = write(tmp_path / "grey", {name: encoded(noise(number, mode="L")) for number, name in enumerate(held)})
+    dataset = open_dataset(DataConfig(f"unpaired:{grey}"), cache=str(tmp_path / "cache"))
+    assert (dataset.shape.channels, dataset.manifest["coloured"], dataset.grey_columns) == (1, {}, [])
 
 
 def test_the_hash_knows_contents_and_not_places(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen.capabilities import Fits, Imitates, Reconstructs
+from gen.capabilities import Fits, Imitates, Reconstructs, TwoStage, has
 from gen.config import RunConfig, override
 from gen.data.dataset import Dataset
 from gen.engine.build import build_model, steering
@@ -121,6 +121,27 @@ def test_the_norm_of_a_setting_decides(fitting: Callable[[str], Dataset]) -> Non
     build_model(override(tiny(ZOO["dcgan"]), asked), fitting("dcgan"), CPU)
     over_all = {"train.batch": 1, "train.micro_batches": 2, "train.sync_batchnorm": True}
     build_model(override(tiny(ZOO["dcgan"]), over_all), fitting("dcgan"), CPU)
+
+
+@pytest.mark.parametrize("entry", ZOO)
+def test_augmentation_that_would_change_nothing_is_refused(entry: str, fitting: Callable[[str], Dataset]) -> None:
+    dataset = fitting(entry)
+
+    def build(**settings: object) -> Model:
+        changes = {f"data.augment.{key}": value for key, value in settings.items()}
+        return build_model(override(tiny(ZOO[entry]), changes), dataset, CPU)
+
+    if has(build(), TwoStage):
+        with pytest.raises(
+            ValueError, match=r"^data.augment changes images, and .* learns from codes, .*leave .* out$"
+        ):
+            build(flip=True)
+        return
+    build(flip=True, margin=0.125)
+    side = dataset.shape.size
+    message = rf"^data.augment.margin=\S+ adds no pixel to images of {side}; allowed: 0, .* at least {1 / side:g}$"
+    with pytest.raises(ValueError, match=message):
+        build(margin=0.4 / side)
 
 
 @pytest.mark.parametrize("penalty", ["one_centred", "zero_centred", "dragan", "r1"])

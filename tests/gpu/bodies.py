@@ -9,7 +9,8 @@ is round-off and the order of sums. Where a GPU draws its own noise, only that r
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gen.capabilities import Imitates, Reconstructs, has
-from gen.config import RunConfig, TwoStageConfig, identity, on_stage, override
+from gen.config import AugmentConfig, RunConfig, TwoStageConfig, identity, on_stage, override
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream, to_uint8
 from gen.engine.build import build_model
@@ -183,6 +184,19 @@ def rows_agree(device: torch.device, resident: bool) -> None:
             torch.testing.assert_close(batch[name].cpu(), column, rtol=0, atol=1e-6)
 
 
+def windows_agree(device: torch.device, resident: bool) -> None:
+    """Windows and mirror images of two tables lie where those of the CPU do, and the host waits for nothing."""
+    parts, augment = tables.unpaired(16, 3).splits["train"], AugmentConfig(flip=True, margin=0.25)
+    here = Stream(parts, 3, 20, CPU, torch.float32, augment=augment)
+    there = Stream(parts, 3, 20, device, torch.float32, resident, augment)
+    there.rows(0, 0, 20)  # the first call may initialise
+    with forbid_waiting(device):
+        found = [there.rows(draw, 4, 20) for draw in range(6)]
+    for draw, batch in enumerate(found):
+        for name, column in here.rows(draw, 4, 20).items():
+            torch.testing.assert_close(batch[name].cpu(), column, rtol=0, atol=1e-6)
+
+
 def statistics_over_workers(device: torch.device, place: Path) -> None:
     """SyncBatchNorm trains as BatchNorm does where there is one worker, in a process group on a GPU: it runs nowhere
     else. Frozen players use the batch and leave their running statistics alone."""
@@ -338,11 +352,18 @@ def steps_do_not_wait(entry: str, device: torch.device) -> None:
     run.fit()
     for _ in range(3):
         run.advance()
+    with forbid_waiting(device):
+        for _ in range(3):
+            run.advance()
+
+
+@contextmanager
+def forbid_waiting(device: torch.device) -> Iterator[None]:
+    """Inside, it is an error if the host waits for a GPU."""
     if device.type == "cuda":
         torch.cuda.set_sync_debug_mode("error")
     try:
-        for _ in range(3):
-            run.advance()
+        yield
     finally:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")

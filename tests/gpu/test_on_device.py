@@ -73,6 +73,11 @@ def test_rows_are_those_of_the_cpu_whether_pinned_or_resident(resident: bool) ->
     bodies.rows_agree(DEVICE, resident)
 
 
+@pytest.mark.parametrize("resident", [False, True])
+def test_windows_are_those_of_the_cpu_and_nobody_waits_for_them(resident: bool) -> None:
+    bodies.windows_agree(DEVICE, resident)
+
+
 def test_sync_batchnorm_in_a_group_of_one(tmp_path: Path) -> None:
     bodies.statistics_over_workers(DEVICE, tmp_path)
 

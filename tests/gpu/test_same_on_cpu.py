@@ -102,6 +102,7 @@ def test_bodies_about_checkpoints(entry: str, tmp_path: Path) -> None:
 def test_bodies_about_one_thing(tmp_path: Path) -> None:
     bodies.rows_agree(CPU, resident=True)
     bodies.rows_agree(CPU, resident=False)
+    bodies.windows_agree(CPU, resident=False)
     bodies.statistics_over_workers(CPU, tmp_path)
     bodies.a_run_with_sync_batchnorm(CPU, tmp_path)
     bodies.what_is_not_finite_is_named(CPU, tmp_path)

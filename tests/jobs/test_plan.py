@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gen.config import TwoStageConfig, flat, override
+from gen.config import DataConfig, TwoStageConfig, flat, override
 from gen.data.dataset import open_dataset
 from gen.data.sources import everywhere
 from gen.engine import Home, fit
@@ -16,6 +16,7 @@ from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import tune
 from jobs.plan import Plan, plan
+from jobs.runs import on_first_stage
 from tests.fixtures.pictures import files, write
 from tune_spaces import space_for
 from tune_spaces.spaces import SPACES
@@ -38,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENFLEET_CACHE", str(place / "cache"))
         settings = {"data.name": everywhere(source), "budget.epochs": 1, "evaluate.full_images": 10, "train.batch": 16}
-        config = override(tiny(ZOO["vqvae"]), settings)
+        config = override(tiny(ZOO["vqvae"]), {**settings, "data.augment.flip": True})
         home = Home(Storage(str(place / "results")), "first", "attempt")
         *_, last = fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home)
         assert last.ended == "finished"
@@ -48,6 +49,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 @pytest.fixture(autouse=True)
 def cache(trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", str(trained[0] / "cache"))
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_prior_takes_the_images_of_its_first_stage_as_they_are(name: str, trained: tuple[Path, str]) -> None:
+    """The first stage was trained on mirror images too; the codes are those of images as they are."""
+    place, source = trained
+    config = on_first_stage(tiny(ZOO[name]), Storage(str(place / "results")), "first")
+    assert config.data == DataConfig(everywhere(source))
+    assert isinstance(config.model, TwoStageConfig)
+    assert config.model.stage_one
+    build_model(config, open_dataset(config.data), torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"^data.augment changes images, and .* learns from codes"):
+        build_model(override(config, {"data.augment.flip": True}), open_dataset(config.data), torch.device("cpu"))
 
 
 @pytest.mark.slow

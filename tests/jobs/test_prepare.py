@@ -114,6 +114,17 @@ def test_what_prepare_refuses_is_one_line_and_skip_bad_leaves_it_out(
     assert "nearest valid: cifar10" in refused(job("--data", "cifar"))
 
 
+def test_grey_images_in_a_set_in_colour_are_counted_by_column(job: Callable[..., Result], tmp_path: Path) -> None:
+    """Domains of one channel and of three may meet; grey images may be spread among those in colour, too."""
+    held = {**files(9, "trainA/", mode="L"), **files(9, "trainB/"), **files(2, "testA/", mode="L")}
+    place = write(tmp_path / "set", {**held, **files(2, "testB/"), "testB/more.png": encoded(noise(9, mode="L"))})
+    first = "grey: 11 images of column a became three equal channels, for others are in colour"
+    second = "grey: 1 images of column b became three equal channels, for others are in colour"
+    for _ in range(2):  # found in the cache, it tells the same
+        assert job("--data", f"unpaired:{place}").stdout.splitlines()[-2:] == [first, second]
+    assert "became" not in job("--data", f"images:{write(tmp_path / 'other', files(9, mode='L'))}").stdout
+
+
 def test_a_job_prepares_by_itself_and_names_the_experiment_after_the_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

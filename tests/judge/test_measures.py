@@ -120,10 +120,13 @@ class Means:
 
 @pytest.fixture(scope="module")
 def unpaired(digits: Dataset) -> Dataset:
-    """Two tables of different lengths."""
+    """Two tables of different lengths, in each split of other images."""
     images = digits.splits["train"][0]["image"]
-    tables = ({"a": images[:90]}, {"b": images[90:130]})
-    return Dataset("unpaired", Shape(1, 8), "unpaired", dict.fromkeys(("train", "validation", "test"), tables))
+    splits = {
+        split: ({"a": images[start : start + 90]}, {"b": images[start + 90 : start + 130]})
+        for split, start in (("train", 200), ("validation", 400), ("test", 0))
+    }
+    return Dataset("unpaired", Shape(1, 8), "unpaired", splits)
 
 
 def by_name(figures: list[Figure]) -> dict[str, Figure]:
@@ -141,10 +144,11 @@ def test_a_translation_has_one_fake_a_source_and_figures_a_column(unpaired: Data
     a, b = found["frechet_rotation/translations/a"], found["frechet_rotation/translations/b"]
     assert (a.n_real, a.n_fake, b.n_real, b.n_fake) == (90, 40, 40, 90)  # fakes of column a come from b's images
     assert found["kid/translations/a"].n_fake == 40
-    images = unpaired.splits["test"]
-    flipped = from_uint8(images[1]["b"], CPU, torch.float32).flip(2)
-    reference = Judge(unpaired, Means(), CPU, 90).references.moments("test", "a", ALONE)
-    assert a.value == pytest.approx(reference.distance_to(Means().features(flipped)), rel=1e-6)  # features are float32
+    for column, source in Turner.sources.items():  # against the held-out images of the column itself
+        flipped = from_uint8(unpaired.column("test", source), CPU, torch.float32).flip(2)
+        reference = Judge(unpaired, Means(), CPU, 90).references.moments("test", column, ALONE)
+        distance = reference.distance_to(Means().features(flipped))
+        assert found[f"frechet_rotation/translations/{column}"].value == pytest.approx(distance, rel=1e-6)  # float32
 
 
 @pytest.mark.parametrize("images", [1000, 13])  # 13: fewer than the features have dimensions

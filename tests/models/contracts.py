@@ -83,6 +83,11 @@ def translates(model: Any, batch: Batch) -> None:
     made, (column, source) = model.imitate(batch), next(iter(model.sources.items()))
     turned = {**batch, source: batch[source].flip(0)}
     torch.testing.assert_close(model.imitate(turned)[column], made[column].flip(0), msg="a fake for each source")
+    for column, source in model.sources.items():
+        torch.testing.assert_close(model.translate(batch[source], column), made[column], msg="one way is as both")
+    side = -(-max(model.least, 9) // model.multiple) * model.multiple
+    others = batch[source].new_zeros(2, batch[source].shape[1], side, side + model.multiple)
+    assert are_images(model.translate(others, column), others), "of another size"
 
 
 def plays(model: Any, batch: Batch) -> None:

@@ -32,7 +32,7 @@ class Everything(Still, Imitates):
     """It bears every name that a capability has, and imitates."""
 
     classes, density, latent_size, codebook_size, stage_hash = 3, "gaussian", 2, 8, "0123"
-    sources = {"a": "b"}  # noqa: RUF012
+    sources, multiple, least = {"a": "b"}, 1, 8
     reconstructed = ("image",)
 
     def __init__(self):
@@ -42,7 +42,7 @@ class Everything(Still, Imitates):
     def imitate(self, batch):
         return {"image": torch.zeros_like(batch["image"])}
 
-    reconstruct = classify = codes = code_nats = bound_terms = log_weights = latent_posterior = imitate
+    reconstruct = classify = codes = code_nats = bound_terms = log_weights = latent_posterior = translate = imitate
     held_out = scales = decode_latents = interpolate = decode = code_vectors = nearest_codes = fit = imitate
 
 

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 from torch import Tensor
 
-from gen.capabilities import Conditional, Decodes, Embeds, Encodes, Imitates, Interpolates, Reconstructs, has
+from gen.capabilities import (
+    Conditional,
+    Decodes,
+    Embeds,
+    Encodes,
+    Imitates,
+    Interpolates,
+    Reconstructs,
+    Translates,
+    has,
+)
 from gen.config import override
 from gen.data.dataset import Dataset
 from gen.data.stream import mixture, to_uint8
@@ -22,6 +32,7 @@ from gen.engine.build import build_model
 from gen.phase import Batch, Model, Phase, Shape
 from gen.pictures import KINDS, Scene, choose_kinds, grids, kinds, paint
 from gen.zoo import ZOO, tiny
+from tests.fixtures.still import Still
 
 CPU = torch.device("cpu")
 SIZE, CLASSES = 4, 3
@@ -142,6 +153,56 @@ def test_a_row_a_class_carries_its_label_and_shares_noise(dataset: Dataset, imag
             assert (fake[: SIZE // 2] == to_uint8(torch.tensor(label / CLASSES)).item()).all()
             assert np.array_equal(fake[SIZE // 2 :], above[SIZE // 2 :])
     assert len({cell(picture, 0, column, left)[-1, 0] for column in range(10)}) > 5
+
+
+class Translator(Still, Translates):
+    """Into b it darkens, into a it turns upside down."""
+
+    sources = {"a": "b", "b": "a"}  # noqa: RUF012
+
+    def imitate(self, batch: Batch) -> dict[str, Tensor]:
+        return {"a": batch["b"].flip(2), "b": batch["a"] * 0.5 - 0.5}
+
+
+class Cycler(Translator, Reconstructs):
+    """It translates back too, of b or of both."""
+
+    reconstructed = ("a", "b")
+
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        return {column: -batch[column] for column in self.reconstructed}
+
+
+class HalfCycler(Cycler):
+    reconstructed = ("b",)
+
+
+@pytest.fixture
+def unpaired(images: NDArray[np.uint8]) -> Dataset:
+    domains = ({"a": torch.from_numpy(images[:40, None])}, {"b": torch.from_numpy(images[40:, None])})
+    return Dataset("domains", Shape(1, SIZE, 0), "hash", dict.fromkeys(("train", "validation", "test"), domains))
+
+
+@pytest.mark.parametrize("kind", [Translator, Cycler, HalfCycler])
+def test_strips_have_sources_translations_and_what_comes_back(kind: type[Translator], unpaired: Dataset) -> None:
+    model, deep = kind(), 2 if kind is Translator else 3
+    (drawn,) = choose_kinds(model)
+    assert drawn.name == "translations"
+    assert drawn.shows(model) == "sources over translations" + (" over what comes back" if deep == 3 else "")
+    wide = 16 * CELL + 1
+    shape = (4 * deep * CELL + 1, 2 * wide + 4)
+    picture = small(Image.open(io.BytesIO(paint(drawn, model, Scene(unpaired, CPU)))), shape)
+    order = mixture(40)
+    for number in range(64):
+        row, column = divmod(number, 16)
+        for place, source in enumerate("ba"):  # b becomes a, then a becomes b
+            values = unpaired.column("test", source)
+            image = values[order[number % 40] % len(values), 0].numpy().astype(int)
+            made = image[::-1] if source == "b" else (image / 2)
+            back = 255 - image if source in getattr(model, "reconstructed", ()) else np.full_like(image, 255)
+            for below, expected in enumerate((image, made, back)[:deep]):
+                shown = cell(picture, deep * row + below, column, place * (wide + 4)).astype(int)
+                assert np.abs(shown - expected).max() <= 1, (number, source, below)
 
 
 class Plain(Toy):

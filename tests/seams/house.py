@@ -118,5 +118,5 @@ def stepper(config: RunConfig, dataset: Dataset, workers: Workers = ALONE, devic
     install(model, dataset)
     dtype = torch.float64 if config.train.precision == "float64" else torch.float32
     draw = config.train.batch * config.train.micro_batches
-    stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype)
+    stream = Stream(dataset.splits["train"], config.seed, draw, device, dtype, augment=config.data.augment)
     return Stepper(model, config.train, config.seed, stream, device, workers)

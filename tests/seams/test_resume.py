@@ -18,7 +18,8 @@ from tests.seams.house import CPU, EXPERIMENT, PLAYED, data_of, home, judge_of, 
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ({}, {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2, "train.precision": "bf16"})
+AVERAGED = {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2, "train.precision": "bf16"}
+SETTINGS = ({}, {**AVERAGED, "data.augment.flip": True, "data.augment.margin": 0.5})
 
 
 def weights(place: Path, entry: str, config: RunConfig) -> dict[str, Tensor]:

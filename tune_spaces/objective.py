@@ -48,8 +48,10 @@ def check_searchable(space: Space) -> None:
 
 
 def settings_of_scale(figure: str, varying: Sequence[str]) -> list[str]:
-    """Those of the settings `varying` that change the scale of a figure."""
-    return [key for key in varying if is_covered(key, metric(figure).scale)]
+    """Those of the settings `varying` that change the scale of a figure, or the images of which it tells."""
+    found = metric(figure)
+    scale = found.scale if found.held_out else ("data", *found.scale)
+    return [key for key in varying if is_covered(key, scale)]
 
 
 def varying_settings(configs: Sequence[RunConfig]) -> list[str]:

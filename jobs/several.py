@@ -12,6 +12,7 @@ from gen.data.dataset import Dataset, slug
 from gen.results.storage import check_name
 from jobs.options import split_names
 from jobs.plan import Plan, check_held_out, plan
+from tune_spaces import check_alike
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Plans:
         if len(set(steering.values())) > 1:
             shown = ", ".join(f"{entry} by {figure}" for entry, figure in steering.items())
             raise ValueError(f"the entries are not steered by the same figure: {shown}; name one by --metric")
+        check_alike(self.first.space.config.evaluate.metric, self.configs, "name another by --metric")
         return datasets
 
     def notes(self, hashes: Mapping[DataConfig, str]) -> Iterator[tuple[str, dict[str, Any]]]:

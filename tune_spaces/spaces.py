@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gen.config import RunConfig
-from tune_spaces import gan, prior, vae, vqvae
+from tune_spaces import gan, prior, semi_supervised, vae, vqvae
 from tune_spaces.space import Space
 
 SPACES: dict[str, Callable[[RunConfig], Space]] = {
@@ -14,6 +14,7 @@ SPACES: dict[str, Callable[[RunConfig], Space]] = {
     "prior_gmm": prior.mixture,
     "prior_pixelcnn": prior.pixelcnn,
     "prior_vae": prior.vae,
+    "semi_supervised": semi_supervised.space,
     "vae": vae.space,
     "vqvae": vqvae.space,
 }

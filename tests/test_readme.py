@@ -85,7 +85,7 @@ def test_entries_with_few_labels_are_compared_as_shown(
 ) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    settings = {"budget.epochs": 1, "evaluate.full_images": 100}
+    settings = {"budget.epochs": 1, "evaluate.full_images": 100, "evaluate.metric": "accuracy/images"}
     for config in TOYS.values():
         for labels, seed in ((20, 0), (20, 1), (50, 0)):
             few = {"data.labels": labels, "data.label_seed": seed, "seed": seed}

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from gen import results
-from gen.config import flat
+from gen.config import flat, identity
 from gen.on_ray.preflight import check_name
 from gen.record.names import write_note
 from gen.zoo import ZOO
@@ -159,23 +159,20 @@ def test_the_name_stands_for_its_entries_and_its_numbers_of_labels_and_may_grow(
 
 def test_a_search_of_labels_seeds_and_entries_is_one_query(ray_cluster: RayCluster, tmp_path: Path, cache: str):
     arguments = ["--entry", "alone,semi_supervised", *LABELS, "--seeds", 2, "--space", "none", "--max-concurrent", 2]
-    arguments += ["--set", "evaluate.full_images=100", "--set", "evaluate.images=60", "--storage", tmp_path, "--name", "labels", "--epochs", 2]
+    arguments += ["--set", "evaluate.full_images=100", "--set", "evaluate.images=60"]
+    arguments += ["--storage", tmp_path, "--name", "labels", "--epochs", 2]
 
-    def searched() -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.fixtures.classifying", *map(str, arguments)],
-            cwd=ROOT,
-            env={**os.environ, "RAY_ADDRESS": ray_cluster.address, "GENFLEET_CACHE": cache},
-            capture_output=True,
-            text=True,
-            timeout=GIVE_UP,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    told = searched()
-    assert "labels: 8 runs, 0 on record" in told
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fixtures.classifying", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": ray_cluster.address, "GENFLEET_CACHE": cache},
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "labels: 8 runs, 0 on record" in done.stdout
     table = results.compare(str(tmp_path), "labels")
     assert list(zip(table["entry"], table["data.labels"], table["n"], strict=True)) == [
         *(("alone", 20, 2), ("alone", 50, 2), ("semi_supervised", 20, 2), ("semi_supervised", 50, 2))
@@ -183,9 +180,11 @@ def test_a_search_of_labels_seeds_and_entries_is_one_query(ray_cluster: RayClust
     assert (table["low"] < table["mean"]).all()
     assert (table["mean"] < table["high"]).all()
     assert set(table["validation_images"]) == {60}
-    assert table.to_string() in told
+    assert table.to_string() in done.stdout
     begun = results.runs(str(tmp_path), "labels")
     assert begun["data_hash"].nunique() == 4
     assert begun["held_out"].nunique() == 1
     assert set(results.outcomes(str(tmp_path), "labels")["epochs"]) == {2.0}
-    assert "labels: 8 runs, 8 on record" in searched()
+    wanted = plans(options(*arguments[1:]))  # submitted again, it would find each of them
+    datasets = wanted.open()
+    assert set(begun["run"]) == {identity(one, datasets[one.data].hash) for one in wanted.configs}

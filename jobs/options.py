@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 import torch
 
-from gen.config import Config, RunConfig, flat, override, to_json
+from gen.config import Config, DataConfig, RunConfig, flat, override, to_json
 from gen.config.describe import WIDTH, kinds_text
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.sources import SOURCES
@@ -85,17 +85,23 @@ class Asked:
 
     def open(self) -> Dataset:
         """The data set. ValueError where it is missing or damaged, or where the entry or the features do not fit it."""
-        dataset, cpu = open_dataset(self.config.data, self.data_root, self.download), torch.device("cpu")
-        check_stage(self.config, dataset)
-        self.features().find(dataset)  # an error if its weights are missing, or the labels to learn from
-        model = build_model(self.config, dataset, cpu)
-        steering(self.config, self.naming_judge(dataset), model)
+        dataset = open_dataset(self.config.data, self.data_root, self.download)
+        self.check(dataset)
         return dataset
 
-    def submission(self, attempt: str, data_hash: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def check(self, dataset: Dataset) -> None:
+        """ValueError where the entry or the features do not fit the data set."""
+        check_stage(self.config, dataset)
+        self.features().find(dataset)  # an error if its weights are missing, or the labels to learn from
+        model = build_model(self.config, dataset, torch.device("cpu"))
+        steering(self.config, self.naming_judge(dataset), model)
+
+    def submission(
+        self, attempt: str, data_hashes: Mapping[DataConfig, str], facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """What every process of the job is sent: the fields of `gen.on_ray.submission.Submission`."""
         where = {"storage": self.storage, "experiment": self.name, "attempt": attempt, "facts": facts}
-        data = {"data_hash": data_hash, "data_root": self.data_root, "download": self.download}
+        data = {"data_hashes": data_hashes, "data_root": self.data_root, "download": self.download}
         return {**where, **data, "tensorboard": self.tensorboard}
 
     def features(self) -> Features:

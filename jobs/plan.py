@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +14,10 @@ import torch
 from ray.tune.search.sample import Categorical, Domain
 
 from gen.checks import at_least
-from gen.config import Machine, RunConfig, TwoStageConfig, override
-from gen.data.dataset import Dataset
+from gen.config import DataConfig, Machine, RunConfig, TwoStageConfig, override
+from gen.data.dataset import Dataset, open_dataset
 from gen.engine.build import build_model
+from gen.engine.stage_one import check_stage
 from gen.metrics.table import direction, is_known
 from gen.record import names
 from jobs.options import Asked, check_ticks, pair, resolve
@@ -29,19 +32,23 @@ class Plan:
 
     asked: Asked
     space: Space
-    configs: Sequence[RunConfig]  # each configuration with each seed, the seeds of one next to each other
+    configs: Sequence[RunConfig]  # each configuration under each condition with each seed, those of one next to each
+    # other
     seeds: int
     most: int  # runs at a time; 0: as many as fit
     seconds: float  # after which it ends; submitted again, it goes on
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
     named: str = ""  # name of the space; "": the family's own
+    whole: bool = False  # no run is stopped, for entries or conditions are to be compared
 
     def about(self) -> dict[str, Any]:
         """What the search is beside its settings: the rest of the note that says what its name stands for."""
         space = self.space
         keys = {key: words(domain) for key, domain in sorted(space.keys.items())}
-        about: dict[str, Any] = {"space": keys, "grace": space.grace, "reduction": space.reduction}
-        about |= {key: value for key, value in (("named", self.named), ("tied", dict(space.tied))) if value}
+        about: dict[str, Any] = {"space": keys}
+        about |= {} if self.whole else {"grace": space.grace, "reduction": space.reduction}
+        more = {"named": self.named, "tied": dict(space.tied), "each": dict(space.each)}
+        about |= {key: value for key, value in more.items() if value}
         return about | {"samples": space.samples, "seeds": self.seeds}
 
     def note(self, data_hash: str) -> dict[str, Any]:
@@ -50,11 +57,24 @@ class Plan:
         grows = {key: about.pop(key) for key in ("samples", "seeds")}
         return names.note(self.space.config, data_hash, job="tune", search=about, **grows)
 
+    @functools.cached_property
+    def datasets(self) -> Mapping[DataConfig, Dataset]:
+        """Settings of data -> data set, of all runs. ValueError where one is missing or damaged."""
+        return {
+            data: open_dataset(data, self.asked.data_root, self.asked.download)
+            for data in dict.fromkeys(one.data for one in self.configs)
+        }
+
     def open(self) -> Dataset:
-        """The data set. ValueError where it is missing or damaged, where a draw does not fit it, or where runs do not
-        compare by the figure that is to steer them."""
-        config = self.space.config
-        dataset = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""})).open()
+        """The data set of the first run. ValueError where one is missing or damaged, where a draw does not fit it, or
+        where runs do not compare by the figure that is to steer them."""
+        config = dataclasses.replace(self.space.config, data=self.configs[0].data)
+        blank = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""}))
+        for found in self.datasets.values():
+            check_stage(config, found)
+        check_held_out(self.datasets)
+        dataset = self.datasets[config.data]
+        blank.check(dataset)
         looks = isinstance(config.model, TwoStageConfig)  # to build a prior runs its first stage, on numbers
         with torch.device("cpu" if looks else "meta"):
             for one in {repr(one.model): one.model for one in self.configs}.values():
@@ -65,8 +85,9 @@ class Plan:
         return dataset
 
 
-def plan(options: dict[str, Any]) -> Plan:
-    """The options of jobs.tune as a plan. ValueError for whatever is wrong with them."""
+def plan(options: dict[str, Any], several: bool = False) -> Plan:
+    """The options of jobs.tune for one entry, which may be one of several, as a plan. ValueError for whatever is wrong
+    with them."""
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
     choices, named = dict(pair(text) for text in options.pop("choices")), options.pop("space") or ""
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
@@ -94,20 +115,51 @@ def plan(options: dict[str, Any]) -> Plan:
         config, {"evaluate.metric": metric, "evaluate.mode": ""} | ({} if full else {"evaluate.full": "leaders"})
     )
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
-    if changes["grace"] is None:
-        space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)
     space = extend(pin(space, asked.pinned), choices)
     check_searchable(space)
+    whole = several or bool(space.each)
+    if whole:
+        check_whole(changes["grace"], config.budget.epochs, [*space.each] or ["entry"])
+        if not full:
+            config = override(config, {"evaluate.full": "all"})
+        space = dataclasses.replace(space, config=config, grace=config.budget.epochs)
+    elif changes["grace"] is None:
+        space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)
     for name, value, low in (("samples", space.samples, 1), ("grace", space.grace, 1), ("seeds", seeds, 1)):
         at_least(name, value, low)
     at_least("reduction", space.reduction, 2)
     at_least("max-concurrent", most, 0)
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
-    drawn = [override(config, draw(space, config.seed, index)) for index in range(space.samples)]
-    configs = [override(one, {"seed": one.seed + more}).resolve() for one in drawn for more in range(seeds)]
+    drawn = {repr(one): one for one in (draw(space, config.seed, index) for index in range(space.samples))}
+    each = [dict(zip(space.each, values, strict=True)) for values in itertools.product(*space.each.values())]
+    wholes = [override(config, one | condition) for one in drawn.values() for condition in each]
+    configs = [with_seed(one, more) for one in wholes for more in range(seeds)]
     asked = dataclasses.replace(asked, config=config)
-    return Plan(asked, space, configs, seeds, most, seconds(time) if time else math.inf, gpus, named)
+    return Plan(asked, space, configs, seeds, most, seconds(time) if time else math.inf, gpus, named, whole)
+
+
+def with_seed(config: RunConfig, number: int) -> RunConfig:
+    """The run of a configuration with seed number `number`. Where few images keep their labels, the number also chooses
+    which: the runs of a number have the same labelled images, whatever their configuration and their entry."""
+    chosen = {"data.label_seed": config.data.label_seed + number} if config.data.labels else {}
+    return override(config, {"seed": config.seed + number, **chosen}).resolve()
+
+
+def check_whole(grace: int | None, epochs: int, beside: Sequence[str]) -> None:
+    """ValueError if halving is asked for among runs that are to be compared by `beside`: some would end early."""
+    if grace is not None and grace < epochs:
+        raise ValueError(
+            f"grace={grace} would stop runs for their {' and '.join(beside)}, by which they are to be compared; "
+            f"allowed: {epochs}, the epochs, or leave it out"
+        )
+
+
+def check_held_out(datasets: Mapping[DataConfig, Dataset]) -> None:
+    """ValueError unless all of the data sets have the same validation and test images, with the same labels."""
+    if len({one.held_out for one in datasets.values()}) > 1:
+        shown = "; ".join(f"{one.name}, labels={data.labels}: {one.held_out}" for data, one in datasets.items())
+        raise ValueError(f"the runs' validation and test images are not the same: hashes {shown}")
 
 
 def check_gpus(gpus: float | None, machine: Machine) -> None:

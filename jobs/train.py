@@ -54,7 +54,7 @@ def train(asked: Asked, data_hash: str) -> int:
     try:
         names.write_note(asked.storage, name, wanted)
         run = names.Names(asked.storage, name).of(config, data_hash)
-        order = Order(config=config, run=run, **asked.submission(lease.attempt, data_hash, facts()))
+        order = Order(config=config, run=run, **asked.submission(lease.attempt, {config.data: data_hash}, facts()))
         each = preflight.in_words(needed)
         print(
             f"{name}: run {run}, {config.machine.workers} workers, {each} each, results in {asked.storage}", flush=True

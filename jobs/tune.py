@@ -1,17 +1,20 @@
 """Searches the space of one entry, stopping losers early: python -m jobs.tune --entry vqvae --data mnist --samples 64
 
 Submitted again under the same name it finds what is done and goes on; --samples, --seeds and --epochs may grow.
+Several entries (--entry A,B) or numbers of labels (--search data.labels=20,100) are compared without stopping a run.
+With few labels, seed number k draws which images keep theirs by data.label_seed + k: the same ones for all entries.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from gen import results
-from gen.config import RunConfig
+from gen.config import DataConfig, RunConfig
 from gen.data.dataset import Dataset
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
@@ -19,8 +22,8 @@ from gen.metrics.table import direction
 from gen.record import history, names
 from jobs.cluster import connection, facts
 from jobs.options import Job, refusing, shared_options, show
-from jobs.plan import Plan, plan
 from jobs.progress import show_progress
+from jobs.several import Plans, plans
 from jobs.stored import missing
 
 
@@ -37,65 +40,72 @@ from jobs.stored import missing
 @click.option("--metric", help="Held-out figure to search by, NAME/SUBJECT; default: what suits the family.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large values of --metric are good.")
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
-@click.option("--space", help="A named space of the entry's family, such as wide; jobs.zoo ENTRY lists them.")
+@click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
 def main(**options: Any) -> int:
     """Checks everything that can be checked before anything starts, then searches."""
     with refusing():
-        wanted = plan(options)
-        if wanted.asked.dry_run:
-            show(wanted.space.config, search=wanted.about())
+        wanted = plans(options)
+        if wanted.first.asked.dry_run:
+            for part in wanted.parts:
+                show(part.space.config, search=part.about())
             return 0
-        dataset = wanted.open()
-        wanted.asked.storage.check_writable()
+        datasets = wanted.open()
+        wanted.first.asked.storage.check_writable()
     with connection():
-        return search(wanted, dataset)
+        return search(wanted, datasets)
 
 
-def search(wanted: Plan, dataset: Dataset) -> int:
+def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
     """Drives the trials and prints the leaderboard; 0 if no run broke, 1 if one did."""
     from gen.on_ray import preflight, search
     from gen.on_ray.replay import ends
     from gen.on_ray.submission import Search
 
-    asked, space = wanted.asked, wanted.space
-    config, name, storage = space.config, asked.name, asked.storage
-    lease = results.Lease(storage, name)
-    note = wanted.note(dataset.hash)
+    first = wanted.first
+    asked, config = first.asked, first.space.config
+    name, storage = asked.name, asked.storage
+    lease, hashes = results.Lease(storage, name), {data: dataset.hash for data, dataset in datasets.items()}
+    notes = dict(wanted.notes(hashes))
     with refusing():
-        needed = preflight.check_cluster(config.machine, wanted.gpus)
+        needed = preflight.check_cluster(config.machine, first.gpus)
         preflight.check_batchnorm(wanted.configs, needed)
         preflight.check_shared(storage)
-        preflight.check_name(storage, name, note)
+        for entry, note in notes.items():
+            preflight.check_name(storage, name, note, entry)
         lease.acquire()
     try:
         set_threads(config.machine.threads)
         with refusing():
             features, cpu = asked.features(), resolve_device("cpu")
-            extractor = features.open(dataset, cpu, storage=storage)  # before trials race for it, ...
-            features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
-        names.write_note(storage, name, note)
+            for dataset in datasets.values():
+                extractor = features.open(dataset, cpu, storage=storage)  # before trials race for it, ...
+                features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
+        for entry, note in notes.items():
+            names.write_note(storage, name, note, entry)
         named = names.Names(storage, name)
-        by_run = {named.of(one, dataset.hash): one for one in wanted.configs}  # equal draws are one run
+        by_run = {named.of(one, hashes[one.data]): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
         each = preflight.in_words(needed)
         print(f"{name}: {len(by_run)} runs, {done} on record; {each} each; results in {storage}", flush=True)
         with show_progress(len(by_run), done) as hear:
             found = search.search(
-                Search(runs=by_run, **asked.submission(lease.attempt, dataset.hash, facts())),
+                Search(runs=by_run, **asked.submission(lease.attempt, hashes, facts())),
                 lease,
                 needed,
                 hear,
                 mode=direction(config.evaluate.metric),
-                grace=space.grace,
-                reduction=space.reduction,
-                most=wanted.most,
-                seconds=wanted.seconds,
+                grace=max(part.space.grace for part in wanted.parts),
+                reduction=first.space.reduction,
+                most=first.most,
+                seconds=first.seconds,
             )
         found.errors.extend(measure(wanted, by_run, lease, needed))
         if len(results.outcomes(storage, name)):
             try:
                 print(results.leaderboard(storage, name).head(10).to_string())
+                if wanted.by:
+                    print(results.compare(storage, name, wanted.by).to_string())
             except ValueError as unlike:
                 print(f"no leaderboard: {unlike}", flush=True)
         for error in found.errors:
@@ -107,14 +117,14 @@ def search(wanted: Plan, dataset: Dataset) -> int:
         lease.release()
 
 
-def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
+def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
     """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong. The
     grids that ended runs had kept, in case they would be leaders, go."""
     from gen.on_ray.leaders import best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
 
-    asked, full = wanted.asked, wanted.space.config.evaluate.full
+    asked, full = wanted.first.asked, wanted.first.space.config.evaluate.full
     if full == "none":
         return []
     best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
@@ -127,7 +137,7 @@ def measure(wanted: Plan, runs: dict[str, RunConfig], lease: results.Lease, need
         lambda run, done, count: print(
             f"measured {done} of {count} {'leaders' if full == 'leaders' else 'runs'}: run {run}", flush=True
         ),
-        wanted.most,
+        wanted.first.most,
     )
     if not errors:
         history.forget_all(asked.storage, asked.name, ends(asked.storage, asked.name, runs).keys())

@@ -19,6 +19,7 @@ from gen.engine import Home, fit
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import evaluate, prepare, sample, train, tune
+from tests.fixtures.classifying import TOYS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -78,6 +79,27 @@ def test_losses_are_compared_as_shown(
     assert [row.split()[:3] for row in rows] == [["hinge", "none", "0"], ["least_squares", "none", "0"]]
 
 
+@pytest.mark.slow
+def test_entries_with_few_labels_are_compared_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    settings = {"budget.epochs": 1, "evaluate.full_images": 100, "evaluate.metric": "accuracy/images"}
+    for config in TOYS.values():
+        for labels, seed in ((20, 0), (20, 1), (50, 0)):
+            few = {"data.labels": labels, "data.label_seed": seed, "seed": seed}
+            one = override(config, settings | few)
+            home = Home(Storage("results"), "labels", "a")
+            list(fit(one, open_dataset(one.data), device=torch.device("cpu"), home=home))
+    exec(block('"labels"'), {})
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split()[:5] == ["entry", "data.labels", "configurations", "n", "mean"]
+    assert [row.split()[:4] for row in rows] == [
+        [entry, labels, "1", n] for entry in ("alone", "semi_supervised") for labels, n in (("20", "2"), ("50", "1"))
+    ]
+
+
 def test_the_model_in_one_file_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "readme_autoencoder.py").write_text(block("class Autoencoder"))
     monkeypatch.syspath_prepend(tmp_path)
@@ -115,4 +137,4 @@ def test_the_submitted_lines_are_understood(line: str, tmp_path: Path) -> None:
 
 def test_there_are_lines_to_check() -> None:
     assert len(SUBMITTED) == 6
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7

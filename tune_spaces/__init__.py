@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from tune_spaces.draws import draw
-from tune_spaces.objective import check_objective, check_searchable
+from tune_spaces.objective import check_alike, check_objective, check_searchable
 from tune_spaces.space import InTurn, Space, extend, pin
 from tune_spaces.spaces import space_for
 
-__all__ = ["InTurn", "Space", "check_objective", "check_searchable", "draw", "extend", "pin", "space_for"]
+__all__ = [
+    "InTurn",
+    "Space",
+    "check_alike",
+    "check_objective",
+    "check_searchable",
+    "draw",
+    "extend",
+    "pin",
+    "space_for",
+]

@@ -29,7 +29,12 @@ def check_objective(
             f"metric={figure!r} is no figure of {space.config.entry} to search by; allowed: {', '.join(measured)}; "
             f"{advice}"
         )
-    if scaling := settings_of_scale(figure, varying):
+    check_alike(figure, configs, advice)
+
+
+def check_alike(figure: str, configs: Sequence[RunConfig], advice: str) -> None:
+    """ValueError if the runs `configs` have the figure on several scales, or of both raw and averaged weights."""
+    if scaling := settings_of_scale(figure, varying_settings(configs)):
         raise ValueError(f"metric={figure!r} changes its scale with {', '.join(scaling)}, which vary; {advice}")
     if len({bool(config.train.ema) for config in configs}) > 1:
         raise ValueError(
@@ -48,8 +53,10 @@ def check_searchable(space: Space) -> None:
 
 
 def settings_of_scale(figure: str, varying: Sequence[str]) -> list[str]:
-    """Those of the settings `varying` that change the scale of a figure."""
-    return [key for key in varying if is_covered(key, metric(figure).scale)]
+    """Those of the settings `varying` that change the scale of a figure, or the images of which it tells."""
+    found = metric(figure)
+    scale = found.scale if found.held_out else ("data", *found.scale)
+    return [key for key in varying if is_covered(key, scale)]
 
 
 def varying_settings(configs: Sequence[RunConfig]) -> list[str]:

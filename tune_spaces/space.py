@@ -39,18 +39,26 @@ class Space:
     samples: int = 32  # configurations
     fixed: frozenset[str] = field(default=frozenset())  # keys ("model.codebook.update") that keep the config's values,
     # even where a dict that is drawn for their group ("model.codebook") has other values for them
+    each: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # key of `CONDITIONS` -> values with each of which
+    # every configuration is trained: none of them is to win
     tied: Mapping[str, str] = field(default_factory=dict)  # key -> another key that has the same domain, and the same
     # values: one rate for both players, say
 
 
+CONDITIONS = ("data.labels",)
+"""Settings under each of whose values a search compares the same configurations. They are settings of data that leave
+the held-out images as they are, so that there is a figure by which all runs compare."""
+
+
 def extend(space: Space, choices: Mapping[str, str]) -> Space:
-    """`space` in which each key of `choices` is drawn among the values given for it: {"train.batch": "32,64,128"}.
+    """`space` in which each key of `choices` is drawn among the values given for it: {"train.batch": "32,64,128"}. A
+    key of `CONDITIONS` is not drawn: every configuration gets each of its values.
 
     The key of a variant takes names of kinds; its fields are still searched if all of these kinds have them.
     ValueError for an unknown key (names the nearest valid ones), for a value of the wrong type or out of range, and for
     a field that one of the kinds does not have.
     """
-    keys: dict[str, Any] = {}
+    keys, each = dict[str, Any](), dict(space.each)
     configs = [space.config]
     forms = {
         name: [to_present(space.config.family, {name: value.strip()}) for value in values.split(",")]
@@ -64,10 +72,13 @@ def extend(space: Space, choices: Mapping[str, str]) -> Space:
             {leaf: flat(config)[leaf] for leaf in form} for form, config in zip(of_name, overridden, strict=True)
         ]
         key, found = as_choices(checked)
-        keys[key] = tune.choice(found)
+        if key in CONDITIONS:
+            each[key] = list(dict.fromkeys(found))
+        else:
+            keys[key] = tune.choice(found)
         configs += overridden
     space = _shut(space, keys, configs)
-    return replace(space, keys={**space.keys, **keys})
+    return replace(space, keys={**space.keys, **keys}, each=each)
 
 
 def check_kinds(config: RunConfig, name: str, forms: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

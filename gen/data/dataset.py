@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ from torch import Tensor
 from gen.config import DataConfig
 from gen.data import cache as filling
 from gen.data import labels
-from gen.data.columns import is_image
+from gen.data.columns import COLUMNS, is_image
 from gen.data.parts import Runner, here
 from gen.data.places import cache_folder, has_changed, title, without_secrets
 from gen.data.raw import Source
@@ -71,6 +72,21 @@ class Dataset:
     def length(self, split: str) -> int:
         """Rows of the longest table of a split; one pass over it is an epoch."""
         return max(len(next(iter(table.values()))) for table in self.splits[split])
+
+    @functools.cached_property
+    def held_out(self) -> str:
+        """A hash of the images and labels of validation and test: 16 hexadecimal digits. Sets that differ in their
+        training images alone, or in which of them keep their labels, have the same one: a column counts by its values,
+        and once if several tables of a split have it. Codes are not held-out images: a model makes them."""
+        found = {
+            f"{split} {column.dtype} {tuple(column.shape)} {hashlib.sha256(values.data).hexdigest()}"
+            for split in ("validation", "test")
+            for table in self.splits[split]
+            for name, column in table.items()
+            if COLUMNS.get(name) != "codes"
+            for values in [column.contiguous().numpy()]
+        }
+        return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16]
 
     @property
     def grey_columns(self) -> list[str]:

@@ -21,6 +21,8 @@ class Metric:
     needs: tuple[str, ...]  # one of these capabilities of a model, by the names of the classes in `gen.capabilities`
     cost: Literal["cheap", "features", "passes"]  # cheap: at each tick; by an extractor's features; by many passes
     scale: tuple[str, ...] = ()  # settings, or groups of them, under whose values figures do not compare
+    held_out: bool = False  # tells of a model and of held-out images alone: runs compare by it whichever images they
+    # were trained on, if the held-out ones are the same
 
 
 LIKELIHOOD, CODES, LATENT = "model.likelihood", "model.codebook.codes", "model.latent"
@@ -42,13 +44,13 @@ METRICS = {
         ),
         Metric("active_units", "max", "units", ("Encodes",), "cheap", (LATENT,)),
         Metric("unit_rate", "max", "nats an image", ("Encodes",), "passes", (LATENT,)),
-        Metric("mse", "min", "squared, on the scale [-0.5, 0.5]", ("Reconstructs",), "cheap"),
-        Metric("psnr", "max", "dB", ("Reconstructs",), "passes"),
-        Metric("ssim", "max", "of 1", ("Reconstructs",), "passes"),
+        Metric("mse", "min", "squared, on the scale [-0.5, 0.5]", ("Reconstructs",), "cheap", held_out=True),
+        Metric("psnr", "max", "dB", ("Reconstructs",), "passes", held_out=True),
+        Metric("ssim", "max", "of 1", ("Reconstructs",), "passes", held_out=True),
         Metric("perplexity", "max", "codes", ("Quantises",), "cheap", (CODES,)),
         Metric("used", "max", "share of the codes", ("Quantises",), "cheap", (CODES,)),
         Metric("code_nats", "min", "nats a code", ("PredictsCodes",), "cheap"),
-        Metric("accuracy", "max", "share of the images", ("Classifies",), "cheap"),
+        Metric("accuracy", "max", "share of the images", ("Classifies",), "cheap", held_out=True),
         Metric(FRECHET, "min", "squared, in features", MADE, "features"),
         Metric("fid", "min", "squared, in Inception's features", MADE, "features"),
         Metric("kid", "min", "squared, in features", ("Imitates",), "features"),

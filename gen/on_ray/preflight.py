@@ -131,9 +131,9 @@ def check_shared(storage: Storage) -> None:
         storage.delete(path)
 
 
-def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> None:
-    """ValueError if `experiment` is in use for something else. A larger budget is nothing else."""
-    found = read_note(storage, experiment)
+def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any], entry: str = "") -> None:
+    """ValueError if `experiment` is in use for something else. A larger budget is nothing else. `entry`: of several."""
+    found = read_note(storage, experiment, entry)
     if found is None:
         return
     recorded, asked = (leaves(json.loads(json.dumps(note))) for note in (found, wanted))  # lists for tuples

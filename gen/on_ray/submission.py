@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gen.config import RunConfig
+from gen.config import DataConfig, RunConfig
 from gen.data.dataset import Dataset
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.per_process import dataset_of, judge_of
@@ -27,7 +27,7 @@ class Submission:
     storage: Storage
     experiment: str
     attempt: str
-    data_hash: str  # of the driver's images
+    data_hashes: Mapping[DataConfig, str]  # settings of data -> hash of the driver's images
     data_root: str | None
     download: bool
     facts: Mapping[str, Any]  # columns of `runs` that the driver knows
@@ -36,11 +36,11 @@ class Submission:
     def dataset(self, config: RunConfig, device: torch.device) -> Dataset:
         """A run's data set, opened on this host, with codes that its first stage, if it has one, makes on `device`.
         ValueError if the images are not the driver's."""
-        dataset = dataset_of(config.data, self.data_root, self.download)
-        if dataset.hash != self.data_hash:
+        dataset, drivers = dataset_of(config.data, self.data_root, self.download), self.data_hashes[config.data]
+        if dataset.hash != drivers:
             raise ValueError(
                 f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "
-                f"{self.data_hash}; bring the same files to every host"
+                f"{drivers}; bring the same files to every host"
             )
         return with_codes(config, dataset, self.storage, device)
 

@@ -25,9 +25,14 @@ def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
     return {"version": VERSION, **about, "epochs": config.budget.epochs, **more}
 
 
-def read_note(storage: Storage, experiment: str) -> dict[str, Any] | None:
+def note_path(experiment: str, entry: str) -> str:
+    """Where a note lies. An experiment of several entries has one of each: "" is the first."""
+    return f"{experiment}/{NOTE.replace('.', f'-{entry}.') if entry else NOTE}"
+
+
+def read_note(storage: Storage, experiment: str, entry: str = "") -> dict[str, Any] | None:
     """The note of an experiment as `note` would write it now, whatever version wrote it; None where there is none."""
-    text = storage.get(f"{experiment}/{NOTE}")
+    text = storage.get(note_path(experiment, entry))
     if text is None:
         return None
     found: dict[str, Any] = json.loads(text)
@@ -45,9 +50,9 @@ def read_note(storage: Storage, experiment: str) -> dict[str, Any] | None:
     return found | {"version": VERSION}
 
 
-def write_note(storage: Storage, experiment: str, wanted: Mapping[str, Any]) -> None:
+def write_note(storage: Storage, experiment: str, wanted: Mapping[str, Any], entry: str = "") -> None:
     """Records what `experiment` stands for. The caller holds its lease."""
-    storage.put(f"{experiment}/{NOTE}", json.dumps(wanted, indent=1, sort_keys=True).encode())
+    storage.put(note_path(experiment, entry), json.dumps(wanted, indent=1, sort_keys=True).encode())
 
 
 class Names:

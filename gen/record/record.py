@@ -264,6 +264,7 @@ class Record:
                 "family": self.config.family,
                 "data": self.dataset.name,
                 "data_hash": self.dataset.hash,
+                "held_out": self.dataset.held_out,
                 "seed": self.config.seed,
                 "config": to_json(self.config),
                 "code_version": "",

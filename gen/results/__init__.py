@@ -1,5 +1,6 @@
 """Parquet tables of runs: `from gen import results; results.leaderboard("PLACE", "EXPERIMENT")`."""
 
+from gen.results.comparison import compare
 from gen.results.lease import Lease
 from gen.results.ledger import Ledger, Slot, last_ticks, new_attempt
 from gen.results.queries import curves, evals, events, metrics, outcomes, runs, samples, settings
@@ -15,6 +16,7 @@ __all__ = [
     "Ledger",
     "Slot",
     "Storage",
+    "compare",
     "curves",
     "evals",
     "events",

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from gen.metrics.table import FRECHET, direction
+from gen.metrics.table import FRECHET, direction, is_known
+from gen.metrics.table import metric as metric_of
 from gen.results.queries import Place, evals, last, metrics, outcomes, runs, settings
 from gen.results.schema import LATER_SECONDS, WORST
 from gen.results.storage import Storage
@@ -103,8 +104,18 @@ def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -
 
 
 def of_best_weights(figures: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
-    """The figures of the weights with which runs ended, and their data: a run that went on may have better weights."""
+    """The figures of the weights with which runs ended, and the hash of the data by which they compare: a run that went
+    on may have better weights.
+
+    Where runs were trained on several data sets, that is for metrics of held-out images alone the hash of these. What
+    an earlier version began does not tell it, and has it from a run on the same data that does, or else is apart."""
     figures = figures.merge(ends[["run", "best_epoch", *DATA]], on="run")
+    if figures["data_hash"].nunique() > 1:
+        told = ends.dropna(subset="held_out").set_index("data_hash")["held_out"].to_dict()
+        figures["data_hash"] = [
+            told.get(whole, whole) if is_known(name) and metric_of(name).held_out else whole
+            for name, whole in zip(figures["metric"], figures["data_hash"], strict=True)
+        ]
     return figures[figures["epoch"] == figures["best_epoch"]]
 
 

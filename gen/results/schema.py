@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = "1.3"  # within a major number columns are only added, nullable, and the minor number rises
+VERSION = "1.4"  # within a major number columns are only added, nullable, and the minor number rises
 
 WORST = 1e30  # size of the steering value of weights below the floor: finite, so that the run goes on, but last
 LATER_SECONDS = "evaluate/seconds"  # name in `metrics`: seconds of measuring a run after its end, beside its own
@@ -37,6 +37,7 @@ COLUMNS: dict[str, list[pa.Field]] = {
         *columns(INT32, "threads world_size"),
         *columns(INT64, "parameters"),
         *columns(TIME, "started"),
+        *columns(TEXT, "held_out*"),  # hash of the validation and test images, with their labels; since 1.4
     ],
     "settings": [*columns(TEXT, "key"), *columns(FLOAT, "number*"), *columns(TEXT, "text")],
     "metrics": [*WHEN, *columns(FLOAT, "seconds"), *columns(TEXT, "name"), *columns(FLOAT, "value*")],

@@ -101,7 +101,7 @@ def residents(series: Series, dataset: Dataset) -> None:
             storage=series.storage,
             experiment=series.experiment,
             attempt=lease.attempt,
-            data_hash=dataset.hash,
+            data_hashes={one.data: dataset.hash for one in series.configs},
             data_root=None,
             download=False,
             facts=facts(),

@@ -51,7 +51,7 @@ class Slot:
             storage=storage,
             experiment=experiment,
             attempt=results.new_attempt(),
-            data_hash=data_hash,
+            data_hashes={config.data: data_hash for config in runs},
             data_root=None,
             download=False,
             facts=facts,

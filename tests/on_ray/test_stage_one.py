@@ -83,7 +83,7 @@ def test_a_prior_s_run_on_two_workers_and_its_pictures(
         storage=storage,
         experiment="prior",
         attempt=results.new_attempt(),
-        data_hash=digits.hash,
+        data_hashes={config.data: digits.hash},
         data_root=None,
         download=False,
         facts=facts,

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gen import results
-from gen.capabilities import Imitates, Reconstructs, Translates, has
+from gen.capabilities import Classifies, Imitates, Reconstructs, Translates, has
 from gen.config import RunConfig, flat, identity
 from gen.engine import Tick, fit
 from gen.engine.build import build_model
@@ -95,7 +95,7 @@ def test_every_column_that_is_made_is_measured_on_both_splits(entry: str, ended:
     reconstructed = model.reconstructed if has(model, Reconstructs) else ()
     wanted = {(column, "translations" if has(model, Translates) else "fakes") for column in imitated}
     wanted |= {(column, "reconstructions") for column in reconstructed}
-    assert wanted
+    assert wanted or has(model, Classifies)  # which needs no image of its own
     for split in ("validation", "test"):
         best = run.best(split)
         assert best["value"].map(math.isfinite).all()
@@ -133,11 +133,11 @@ def test_a_translator_is_steered_by_its_other_column_if_that_is_asked_for(tmp_pa
 @pytest.mark.parametrize("entry", ALL)
 def test_each_tick_stores_the_pictures_that_fit(entry: str, ended: Callable[[str], Ended]) -> None:
     run = ended(entry)
-    pictures = rows(run.place, "samples")
-    assert set(pictures["kind"]) == {kind.name for kind in choose_kinds(run.model) if kind.cheap}
+    pictures, kinds = rows(run.place, "samples"), {kind.name for kind in choose_kinds(run.model) if kind.cheap}
+    assert set(pictures["kind"]) == kinds
     assert entry not in GAMES or set(pictures["kind"]) == KINDS[entry]
-    assert {Image.open(io.BytesIO(png)).format for png in pictures["png"]} == {"PNG"}
-    assert set(pictures["tick"]) == {tick.tick for tick in run.ticks}
+    assert {Image.open(io.BytesIO(png)).format for png in pictures["png"]} == ({"PNG"} if kinds else set())
+    assert set(pictures["tick"]) == ({tick.tick for tick in run.ticks} if kinds else set())
 
 
 @pytest.mark.parametrize("entry", ALL)
@@ -178,5 +178,7 @@ def test_it_runs_where_most_images_have_no_label(entry: str, tmp_path: Path) -> 
     assert last.ended == "finished"
     assert rows(tmp_path, "events").empty
     evals = rows(tmp_path, "evals")
-    assert set(evals["features"].dropna()) == {"classifier"}  # of the few labels
+    model = build_model(config, dataset, CPU)
+    makes = has(model, Imitates) or has(model, Reconstructs)
+    assert set(evals["features"].dropna()) == ({"classifier"} if makes else set())  # of the few labels
     assert evals["value"].map(math.isfinite).all()

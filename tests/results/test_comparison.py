@@ -1,0 +1,128 @@
+"""Runs of several seeds compared by one figure."""
+
+import numpy as np
+import pytest
+from example_rows import TIME, begin, eval_row, outcome_row, when
+
+from gen import results
+from gen.results import Ledger
+
+local = pytest.mark.parametrize("place", ["local"], indirect=True)
+
+
+def run(storage, name, entry, labels, value, *, experiment="e", best=0.5, seed=0, rate=0.1, tick=1, **changes):
+    """A run of a classifier with a full figure of test images; None: it was stopped and has none."""
+    ledger = Ledger(storage, experiment, name, "a1")
+    numbers = {"data.labels": labels, "data.label_seed": seed, "seed": seed, "model.rate": rate}
+    settings = [("entry", None, entry), ("family", None, "semi")]
+    settings += [(key, float(number), str(number)) for key, number in numbers.items()]
+    begin(ledger, seed, settings, **{"data_hash": f"d{labels}-{seed}", "held_out": "h1"} | changes)
+    about = {"metric": "accuracy", "subject": "images", "features": None, "features_hash": None, "n_fake": 300}
+    ledger.add("evals", tick, **eval_row(tick, best, **about, n_real=144))
+    ledger.add("evals", tick, **eval_row(tick, 0.1, **{**about, "metric": "mse"}, n_real=20))
+    if value is not None:
+        ledger.add("evals", tick, **eval_row(tick, value, "best", **about, n_real=300) | {"split": "test"})
+        ledger.add("evals", tick, **eval_row(tick, value + 1, "best") | {"split": "test"})
+    ledger.add("outcomes", tick, **outcome_row(tick, best=best, metric="accuracy/images"))
+    ledger.close(tick)
+
+
+def test_a_table_of_entries_and_labels(storage, place):
+    values = {"sgan": [0.8, 0.9, 0.7], "classifier": [0.6, 0.6, 0.9]}
+    for entry, found in values.items():
+        for labels in (20, 100):
+            for seed, value in enumerate(found):
+                run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
+    table = results.compare(place, "e")
+    assert list(table.columns) == [
+        *("entry", "data.labels", "configurations", "n", "mean", "low", "high", "validation_images")
+    ]
+    assert list(zip(table["entry"], table["data.labels"], strict=True)) == [
+        ("classifier", 20), ("classifier", 100), ("sgan", 20), ("sgan", 100)
+    ]  # fmt: skip
+    assert set(table["configurations"]) == {1}
+    assert set(table["n"]) == {3}
+    assert set(table["validation_images"]) == {144}
+    sgan = table.set_index(["entry", "data.labels"]).loc[("sgan", 100)]
+    # t of 97.5 % with two degrees of freedom is 4.302653, from a printed table; the deviation is 0.1
+    assert sgan["mean"] == pytest.approx(0.9)
+    assert (sgan["low"], sgan["high"]) == pytest.approx((0.9 - 0.248414, 0.9 + 0.248414), abs=1e-6)
+    assert table.attrs["protocol"]["metric"] == "accuracy"
+    assert table.attrs["protocol"]["n_real"] == 300
+    of_entries = results.compare(place, "e", ["entry"], confidence=0.5)
+    assert len(of_entries) == 2
+
+
+@local
+def test_validation_images_choose_among_configurations_and_test_images_do_not(storage, place):
+    for seed in (0, 1):
+        run(storage, f"a{seed}", "sgan", 20, 0.9 + seed / 100, best=0.5, seed=seed, rate=0.1)
+        run(storage, f"b{seed}", "sgan", 20, 0.6 + seed / 100, best=0.7, seed=seed, rate=0.2)
+    run(storage, "c0", "sgan", 20, 0.99, best=0.99, rate=0.3)  # of one seed alone
+    run(storage, "d0", "sgan", 20, None, best=0.99, rate=0.4)  # stopped early
+    (row,) = results.compare(place, "e").to_dict("records")
+    assert (row["configurations"], row["n"]) == (4, 2)
+    assert row["mean"] == pytest.approx(0.605)
+    by_rate = results.compare(place, "e", ["model.rate"])
+    assert by_rate["n"].to_list() == [2, 2, 1, 0]
+    assert np.isnan(by_rate["low"]).to_list() == [False, False, True, True]
+    assert np.isnan(by_rate["mean"]).to_list() == [False, False, False, True]
+
+
+@local
+def test_figures_compare_on_the_same_held_out_images_if_they_tell_of_nothing_else(storage, place):
+    run(storage, "r0", "sgan", 20, 0.8)
+    run(storage, "r1", "sgan", 100, 0.9)
+    assert results.compare(place, "e")["mean"].to_list() == [0.8, 0.9]
+    board = results.leaderboard(place, "e", split="test")
+    assert board["value"].to_list() == [0.9, 0.8]
+    assert board.attrs["protocol"]["data_hash"] == "h1"
+    for ask in (results.compare, results.leaderboard):
+        with pytest.raises(ValueError, match=r"not ranked together; data_hash: d20-0, d100-0"):
+            ask(place, "e", metric="frechet_classifier/reconstructions", split="test")
+    run(storage, "r2", "sgan", 50, 0.7, held_out="h2")
+    for ask in (results.compare, results.leaderboard):
+        with pytest.raises(ValueError, match=r"not ranked together; data_hash: h1, h2"):
+            ask(place, "e", split="test")
+
+
+@local
+def test_what_an_earlier_version_began_goes_with_its_own_data(storage, place):
+    run(storage, "old", "sgan", 20, 0.8, held_out=None)
+    run(storage, "new", "sgan", 20, 0.7)
+    assert results.leaderboard(place, "e", split="test")["run"].to_list() == ["old", "new"]
+    run(storage, "more", "sgan", 100, 0.9)
+    assert len(results.leaderboard(place, "e", split="test")) == 3
+    run(storage, "apart", "sgan", 50, 0.9, held_out=None)  # nobody tells which images it was measured on
+    with pytest.raises(ValueError, match=r"data_hash: .*d50-0"):
+        results.leaderboard(place, "e", split="test")
+
+
+@local
+def test_several_experiments_are_one_table(storage, place):
+    run(storage, "r0", "sgan", 20, 0.8, experiment="one")
+    run(storage, "r1", "classifier", 20, 0.7, experiment="two")
+    run(storage, "r0", "sgan", 20, 0.8, experiment="two")  # the same run, which counts once
+    table = results.compare(place, ["one", "two"])
+    assert table["n"].to_list() == [1, 1]
+    assert table["mean"].to_list() == [0.7, 0.8]
+
+
+@local
+def test_wrong_questions(storage, place):
+    run(storage, "r0", "sgan", 20, 0.8)
+    with pytest.raises(ValueError, match=r"^by='data.label' is no setting of these runs; nearest valid: data.labels"):
+        results.compare(place, "e", ["data.label"])
+    with pytest.raises(ValueError, match="names no setting"):
+        results.compare(place, "e", [])
+    with pytest.raises(ValueError, match=r"^fid/fakes was measured of no run of e .*; measured: frechet_classifier/re"):
+        results.compare(place, "e", metric="fid/fakes")
+    with pytest.raises(ValueError, match="protocol=none: the runs have no such figure; there are: best-p1"):
+        results.compare(place, "e", protocol="none")
+    ledger = Ledger(storage, "other", "r1", "a1")
+    begin(ledger, settings=[("entry", None, "sgan"), ("family", None, "semi")])
+    ledger.add("metrics", 0, **when(0), seconds=1.0, name="x", value=1.0)
+    ledger.add("outcomes", 0, **outcome_row(0, ended=TIME, metric="mse/reconstructions"))
+    ledger.close(0)
+    with pytest.raises(ValueError, match=r"more than one metric that selected them: accuracy/images, mse/recons"):
+        results.compare(place, ["e", "other"], ["entry"])

@@ -14,6 +14,7 @@ from gen.config import (
     StageOne,
     TrainConfig,
     TwoStageConfig,
+    WatchConfig,
     flat,
     on_stage,
     override,
@@ -107,6 +108,7 @@ CYCLEGAN = RunConfig(
     DataConfig(size=256),
     train=TrainConfig(batch=1),
     evaluate=EvaluateConfig(batch=10),  # images are large
+    watch=WatchConfig(exploding=1e4),  # the cycle's weight makes gradients of hundreds
     budget=Budget(epochs=200),
 )
 

@@ -26,6 +26,7 @@ from gen.models.prior_gmm import MixturePrior
 from gen.models.prior_pixelcnn import PixelCNNPrior
 from gen.models.prior_vae import VAEPrior
 from gen.models.sgan import SGAN
+from gen.models.sgan_vae import SGANVAE
 from gen.nets.adversarial import Perceptrons
 from gen.nets.codebook import Codebook
 from gen.nets.conditioning import OneHot
@@ -108,7 +109,7 @@ SEMI_SUPERVISED = tuple(
         evaluate=EvaluateConfig(metric="accuracy/images", images=5_000),  # a thousand tell 0.985 to 0.004 only
         budget=Budget(epochs=300),
     )
-    for name, model in (("classifier", Teller.Config()), ("sgan", SGAN.Config()))
+    for name, model in (("classifier", Teller.Config()), ("sgan", SGAN.Config()), ("sgan_vae", SGANVAE.Config()))
 )
 
 ENTRIES = (

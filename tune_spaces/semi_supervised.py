@@ -30,6 +30,9 @@ def space(config: RunConfig) -> Space:
         "model.supervised": tune.loguniform(0.1, 10.0),  # weight of the labels
         "model.unsupervised": tune.loguniform(0.1, 2.0),
         "model.generator_optimizer.rate": tune.loguniform(3e-4, 6e-3),
+        "model.autoencoder_optimizer.rate": tune.loguniform(2e-4, 5e-3),
+        "model.reconstruction": tune.loguniform(0.01, 10.0),
+        "model.beta": tune.loguniform(0.01, 10.0),
     }
     keys = {key: domain for key, domain in keys.items() if key in settings}
     if "model.classifier.hidden_noise" in settings:

@@ -3,9 +3,9 @@ classes that is the critic of a game too, and so learns from images without labe
 paper's MNIST, 6.1; `model.classifier=convolutional` with `model.generator=convolutional` has the networks of 6.2.
 
 Deviations from the paper:
-1. Weights begin with a length that keeps the scale of numbers, instead of one that is measured on a first batch; that
-   length is trained in all layers (in the authors' code in the last one alone).
-2. The generator's last layer is a tanh for images in [-1, 1], not a sigmoid for [0, 1]: a sigmoid of twice the slope.
+1. As in the authors' code, the lengths of the classifier's weights are measured on 500 images and stay, but for the
+   last layer's; biases begin at 0 beside a fixed shift that is measured with them.
+2. Images are in [-1, 1]; the fully connected networks take them to [0, 1] and back, where the paper's work.
    BatchNorm has a gain, which the authors' code leaves out.
 3. The generator moves on the unlabelled images and latents of the step's first draw, not on fresh ones, and the
    classifier, frozen meanwhile, has neither noise nor dropout then.
@@ -85,11 +85,14 @@ class ClassifierGame(Model, Imitates, Classifies, Plays, Fits):
         }
 
     def fooling_loss(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Logs]:
-        """What fakes lower: feature matching with the images `real`, the game's objective, or both."""
+        """What fakes lower: feature matching with the images `real`, the game's objective, or both. Fakes of several
+        kinds, as many of each as there are images, are matched kind by kind."""
         config, logs = self.config, Logs()
-        features = self.classifier.features(fake)  # (B, F)
+        features = self.classifier.features(fake)  # (B, F), or a multiple of it
         if config.matching:
-            logs["matching"] = feature_matching(self.classifier.features(real), features)
+            of_real = self.classifier.features(real)
+            parts = [feature_matching(of_real, of_kind) for of_kind in torch.split(features, len(real))]
+            logs["matching"] = torch.stack(parts).mean()
         if config.adversarial:
             logs["adversarial"] = config.objective.generator(real_logit(self.classifier.head(features)))
         weights = {"matching": config.matching, "adversarial": config.adversarial}

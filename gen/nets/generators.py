@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from gen.checks import at_least
 from gen.nets.weight_norm import weighted
 from gen.phase import Shape
+
+
+class FromGrey(nn.Module):
+    """Grey values in [0, 1] as those of images, in [-1, 1]."""
+
+    def forward(self, grey: Tensor) -> Tensor:
+        return 2 * grey - 1
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,9 @@ class Perceptron(GeneratorNetwork):
         for before, after in pairwise([latent, *[self.width] * self.depth]):
             layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.Softplus()]
         last = weighted(nn.Linear(self.width, shape.pixels, bias=False), 1.0, norm=True, learned=True)
-        return nn.Sequential(*layers, last, nn.Tanh(), nn.Unflatten(1, (shape.channels, shape.size, shape.size)))
+        return nn.Sequential(
+            *layers, last, nn.Sigmoid(), FromGrey(), nn.Unflatten(1, (shape.channels, shape.size, shape.size))
+        )
 
 
 @dataclass(frozen=True)

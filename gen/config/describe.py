@@ -188,6 +188,9 @@ def unusual(group: Any) -> Iterator[str]:
         yield unwrap(inspect.getdoc(value) or "") if is_variant(value) else told[key]
 
 
+NO_BREAK = "\N{NO-BREAK SPACE}"  # a key and what is told of it stay on one line
+
+
 def kinds_text(configs: Iterable[RunConfig], width: int = WIDTH) -> str:
     """The kinds that the variants of these entries can have, each with its fields and their defaults, as one text."""
     found: dict[tuple[str, int], tuple[Choice, dict[str, None]]] = {}  # with the families of the entries
@@ -197,8 +200,8 @@ def kinds_text(configs: Iterable[RunConfig], width: int = WIDTH) -> str:
             families[config.family] = None
     lines = list[str]()
     for group in alike(choice for choice, _ in found.values()):
-        keys = [f"{choice.key} ({', '.join(found[choice.key, id(choice.kinds)][1])})" for choice in group]
-        lines += fold(", ".join(keys), width, "  ")
+        keys = [f"{choice.key}{NO_BREAK}({', '.join(found[choice.key, id(choice.kinds)][1])})" for choice in group]
+        lines += [line.replace(NO_BREAK, " ") for line in fold(", ".join(keys), width, "  ")]
         for name in group[0].kinds:
             fields = " ".join(f"{field.key}={field.text}" for field in group[0].fields(name))
             lines += fold(fields, width, f"    {name:14}  ")

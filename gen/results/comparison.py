@@ -43,6 +43,8 @@ def compare(
     """
     storage = place if isinstance(place, Storage) else Storage(place)
     names = [experiments] if isinstance(experiments, str) else list(experiments)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence} is out of range; allowed: more than 0 and less than 1, such as 0.95")
 
     def of_all(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
         return pd.concat([read(name) for name in names], ignore_index=True)

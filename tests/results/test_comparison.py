@@ -113,6 +113,8 @@ def test_wrong_questions(storage, place):
     run(storage, "r0", "sgan", 20, 0.8)
     with pytest.raises(ValueError, match=r"^by='data.label' is no setting of these runs; nearest valid: data.labels"):
         results.compare(place, "e", ["data.label"])
+    with pytest.raises(ValueError, match=r"^confidence=95 is out of range; allowed: more than 0 and less than 1"):
+        results.compare(place, "e", confidence=95)
     with pytest.raises(ValueError, match="names no setting"):
         results.compare(place, "e", [])
     with pytest.raises(ValueError, match=r"^fid/fakes was measured of no run of e .*; measured: frechet_classifier/re"):

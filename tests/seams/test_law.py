@@ -21,7 +21,6 @@ pytestmark = pytest.mark.slow
 
 STILL = {  # rates of zero: only what `project` learns and what is counted moves, and no round-off is amplified
     "cycle": {"model.optimizer.rate": 0.0, "model.places": 7},
-    "semi_supervised": {"model.optimizer.rate": 0.0},
     "conditional_gan": {"model.optimizer.rate": 0.0},
     "denoiser": {"model.optimizer.rate": 0.0},
 }

@@ -18,7 +18,6 @@ from tests.seams.house import CPU, data_of, small
 
 ALLOWED = {
     "cycle": ["translations"],
-    "semi_supervised": ["fakes"],
     "conditional_gan": ["fakes", "classes"],
     "denoiser": ["reconstructions"],
 }

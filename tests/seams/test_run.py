@@ -31,13 +31,11 @@ pytestmark = pytest.mark.slow
 
 FIGURES = {  # game -> figures that a run of it must have; the first one steers it
     "cycle": ("frechet_rotation/translations/a", "frechet_rotation/translations/b", "kid/translations/b"),
-    "semi_supervised": ("frechet_classifier/fakes", "accuracy/images", "inception_score/fakes"),
     "conditional_gan": ("frechet_classifier/fakes", "recall/fakes"),
     "denoiser": ("mse/reconstructions", "frechet_rotation/reconstructions", "ssim/reconstructions"),
 }
 KINDS = {  # game -> the pictures that training stores of it
     "cycle": {"translations"},
-    "semi_supervised": {"fakes"},
     "conditional_gan": {"fakes"},
     "denoiser": {"reconstructions"},
 }

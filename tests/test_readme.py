@@ -19,7 +19,6 @@ from gen.engine import Home, fit
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import evaluate, prepare, sample, train, tune
-from tests.fixtures.classifying import TOYS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -86,7 +85,7 @@ def test_entries_with_few_labels_are_compared_as_shown(
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     settings = {"budget.epochs": 1, "evaluate.full_images": 100, "evaluate.metric": "accuracy/images"}
-    for config in TOYS.values():
+    for config in (ZOO["classifier"], ZOO["sgan"]):
         for labels, seed in ((20, 0), (20, 1), (50, 0)):
             few = {"data.labels": labels, "data.label_seed": seed, "seed": seed}
             one = override(config, settings | few)
@@ -96,7 +95,7 @@ def test_entries_with_few_labels_are_compared_as_shown(
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split()[:5] == ["entry", "data.labels", "configurations", "n", "mean"]
     assert [row.split()[:4] for row in rows] == [
-        [entry, labels, "1", n] for entry in ("alone", "semi_supervised") for labels, n in (("20", "2"), ("50", "1"))
+        [entry, labels, "1", n] for entry in ("classifier", "sgan") for labels, n in (("20", "2"), ("50", "1"))
     ]
 
 

@@ -7,8 +7,8 @@ Deviations from the paper:
    last layer's; biases begin at 0 beside a fixed shift that is measured with them.
 2. Images are in [-1, 1]; the fully connected networks take them to [0, 1] and back, where the paper's work.
    BatchNorm has a gain, which the authors' code leaves out.
-3. The generator moves on the unlabelled images and latents of the step's first draw, not on fresh ones, and the
-   classifier, frozen meanwhile, has neither noise nor dropout then.
+3. The generator moves on the unlabelled images and latents of the step's first draw, not on fresh ones. The classifier,
+   frozen meanwhile, has its noise and dropout then too.
 4. Feature matching is the mean over features, not their sum: the paper's, times a constant.
 5. The weights of the last step are evaluated, and the rate does not fall: both are settings (`train.ema`,
    `model.classifier_optimizer.decay`), and the authors' code does both.
@@ -44,7 +44,7 @@ class GameConfig:
     classifier: ClassifierNetwork = field(default_factory=Perceptron)
     objective: Objective = field(default_factory=NonSaturating)  # of the game between real images and fakes
     supervised: float = 1.0  # weight of the labels' cross-entropy (1)
-    unsupervised: float = 1.0  # weight of the game in the classifier's loss (1; the authors' code: 0.5)
+    unsupervised: float = 0.5  # weight of the game in the classifier's loss (the authors' code: 0.5)
     matching: float = 1.0  # weight of feature matching in the loss of what makes fakes (1)
     adversarial: float = 0.0  # weight of the objective there (0: feature matching in its place)
     classifier_optimizer: Optimizer = field(default_factory=lambda: Adam(rate=3e-3, beta1=0.5))  # (3e-3, 0.5)
@@ -88,11 +88,12 @@ class ClassifierGame(Model, Imitates, Classifies, Plays, Fits):
         """What fakes lower: feature matching with the images `real`, the game's objective, or both. Fakes of several
         kinds, as many of each as there are images, are matched kind by kind."""
         config, logs = self.config, Logs()
-        features = self.classifier.features(fake)  # (B, F), or a multiple of it
-        if config.matching:
-            of_real = self.classifier.features(real)
-            parts = [feature_matching(of_real, of_kind) for of_kind in torch.split(features, len(real))]
-            logs["matching"] = torch.stack(parts).mean()
+        with self.classifier.noisy(self.micro_batch is not None):
+            features = self.classifier.features(fake)  # (B, F), or a multiple of it
+            if config.matching:
+                of_real = self.classifier.features(real)
+                parts = [feature_matching(of_real, of_kind) for of_kind in torch.split(features, len(real))]
+                logs["matching"] = torch.stack(parts).mean()
         if config.adversarial:
             logs["adversarial"] = config.objective.generator(real_logit(self.classifier.head(features)))
         weights = {"matching": config.matching, "adversarial": config.adversarial}

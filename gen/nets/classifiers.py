@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -54,6 +55,19 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.features(image))
         return logits
 
+    @contextmanager
+    def noisy(self, noisy: bool) -> Iterator[None]:
+        """Inside, noise and dropout are those of training if `noisy`, though the classifier is frozen."""
+        parts = [part for part in self.body if isinstance(part, (Noise, nn.Dropout))]
+        before = [part.training for part in parts]
+        for part in parts:
+            part.training = noisy or part.training
+        try:
+            yield
+        finally:
+            for part, flag in zip(parts, before, strict=True):
+                part.training = flag
+
     def fit(self, draw: Callable[[int], Tensor]) -> None:
         """Begins the lengths of its weights by 500 training images or more, which `draw(0)`, `draw(1)`, ... give, with
         the noise of training. Without weight normalisation it asks for none."""
@@ -61,10 +75,8 @@ class Classifier(nn.Module):
             return
         images = [draw(0)]
         images += [draw(number) for number in range(1, -(-TO_FIT // len(images[0])))]
-        training = self.training
-        self.train()
-        standardise(nn.Sequential(*self.body, self.head), torch.cat(images))
-        self.train(training)
+        with self.noisy(True):
+            standardise(nn.Sequential(*self.body, self.head), torch.cat(images))
 
 
 @dataclass(frozen=True)

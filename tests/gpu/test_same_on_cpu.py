@@ -17,7 +17,7 @@ from tests.seams.house import ALL, CPU, data_of, small, stepper
 
 pytestmark = pytest.mark.slow
 
-SOME = ["cyclegan", "semi_supervised", "gan_mlp", "vqvae", "vqvae_gmm"]  # with noise of every kind
+SOME = ["cyclegan", "sgan", "sgan_vae", "gan_mlp", "vqvae", "vqvae_gmm"]  # with noise of every kind
 
 
 class Watched(bodies.SameNoise):

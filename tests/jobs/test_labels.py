@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,19 +18,13 @@ from gen.zoo import ZOO
 from jobs import tune
 from jobs.plan import Plan, plan
 from jobs.several import Plans, plans
-from tests.conftest import GIVE_UP, ROOT, RayCluster
-from tests.fixtures.classifying import FAMILY, TOYS, space
-from tune_spaces.spaces import SPACES
 
 LABELS = ["--search", "data.labels=20,50"]
 
 
 @pytest.fixture(autouse=True)
-def toys(monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
+def digits_once(monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", cache)
-    for name, config in TOYS.items():
-        monkeypatch.setitem(ZOO, name, config)
-    monkeypatch.setitem(SPACES, FAMILY, space)
 
 
 def options(entry: str, *arguments: object) -> dict[str, object]:
@@ -44,37 +36,37 @@ def planned(entry: str, *arguments: object) -> Plan:
 
 
 def together(*arguments: object) -> Plans:
-    return plans(options("alone,semi_supervised", *arguments))
+    return plans(options("classifier,sgan", *arguments))
 
 
 def test_each_configuration_is_trained_with_each_number_of_labels_and_each_seed():
-    wanted = planned("alone", *LABELS, "--samples", 3, "--seeds", 2, "--seed", 7, "--set", "data.label_seed=4")
+    wanted = planned("classifier", *LABELS, "--samples", 3, "--seeds", 2, "--seed", 7, "--set", "data.label_seed=4")
     data = [(one.data.labels, one.seed, one.data.label_seed) for one in wanted.configs]
     assert data == [(20, 7, 4), (20, 8, 5), (50, 7, 4), (50, 8, 5)] * 3
-    rates = [flat(one)["model.optimizer.rate"] for one in wanted.configs]
+    rates = [flat(one)["model.classifier_optimizer.rate"] for one in wanted.configs]
     assert [len(set(rates[start : start + 4])) for start in (0, 4, 8)] == [1, 1, 1]
     assert len(set(rates)) == 3
     assert {one.evaluate.full for one in wanted.configs} == {"all"}
-    assert wanted.space.grace == wanted.space.config.budget.epochs == 2
+    assert wanted.space.grace == wanted.space.config.budget.epochs
     assert wanted.about()["each"] == {"data.labels": [20, 50]}
 
 
 def test_the_seeds_of_any_search_of_few_labels_draw_them_anew():
-    few = planned("alone", "--labels", 20, "--samples", 1, "--seeds", 3)
+    few = planned("classifier", "--labels", 20, "--samples", 1, "--seeds", 3)
     assert [(one.seed, one.data.label_seed) for one in few.configs] == [(0, 0), (1, 1), (2, 2)]
-    assert few.space.grace == 1  # they may be stopped
-    whole = planned("alone", "--samples", 1, "--seeds", 3)
+    assert few.space.grace < few.space.config.budget.epochs  # they may be stopped
+    whole = planned("classifier", "--labels", 0, "--samples", 1, "--seeds", 3)
     assert [(one.seed, one.data.label_seed) for one in whole.configs] == [(0, 0), (1, 0), (2, 0)]
 
 
 def test_a_space_that_draws_nothing_is_the_entry_as_it_is():
-    wanted = planned("alone", *LABELS, "--space", "none")
+    wanted = planned("classifier", *LABELS, "--space", "none")
     assert [one.data.labels for one in wanted.configs] == [20, 50]
-    assert {one.model for one in wanted.configs} == {ZOO["alone"].model}
+    assert {one.model for one in wanted.configs} == {ZOO["classifier"].model}
 
 
 def test_each_run_has_a_data_set_of_its_own_and_all_the_same_held_out_images():
-    wanted = planned("semi_supervised", *LABELS, "--space", "none", "--seeds", 2)
+    wanted = planned("sgan", *LABELS, "--space", "none", "--seeds", 2)
     wanted.open()
     assert len(wanted.datasets) == 4
     assert len({dataset.hash for dataset in wanted.datasets.values()}) == 4
@@ -93,7 +85,7 @@ def test_the_labelled_images_of_a_seed_are_the_same_for_all_entries():
         assert torch.equal(own, other)
     assert not torch.equal(labelled[20, 0][0], labelled[20, 1][0])
     assert wanted.by == ["entry", "data.labels"]
-    assert {part.asked.name for part in wanted.parts} == {"alone-semi_supervised-digits"}
+    assert {part.asked.name for part in wanted.parts} == {"classifier-sgan-digits"}
     assert together("--name", "own").first.asked.name == "own"
 
 
@@ -101,27 +93,35 @@ def test_the_labelled_images_of_a_seed_are_the_same_for_all_entries():
     ("entry", "arguments", "expected"),
     [
         (
-            "semi_supervised",
+            "sgan",
             [*LABELS, "--metric", "frechet/fakes"],
             "with data.labels, which vary; use accuracy/images",
         ),
         (
-            "semi_supervised",
+            "sgan",
             ["--labels", "20", "--seeds", "2", "--metric", "frechet/fakes"],
             "with data.label_seed, which vary; use accuracy/images",
         ),
         ("dcgan_28", LABELS, "with data.labels, which vary"),
         ("vae_mlp", LABELS, "with data.labels, which vary; use"),
-        ("alone", [*LABELS, "--grace", "1"], "grace=1 would stop runs for their data.labels, by which they are to be"),
-        ("alone,semi_supervised", ["--labels", "20", "--grace", "1"], "grace=1 would stop runs for their entry"),
-        ("alone", ["--search", "data.labels=20,soon"], "data.labels"),
-        ("alone", ["--search", "data.labels=5"], "labels=5 is not allowed: of 1"),
-        ("alone", ["--search", "data.label_seed=1,2"], "data.label_seed cannot be searched"),
-        ("alone", ["--search", "data.validation=0.1,0.2"], "data.validation cannot be searched"),
-        ("alone,vqvae", ["--labels", "20"], "not steered by the same figure: alone by accuracy/images, vqvae by mse"),
+        (
+            "classifier",
+            [*LABELS, "--grace", "1"],
+            "grace=1 would stop runs for their data.labels, by which they are to be",
+        ),
+        ("classifier,sgan", ["--labels", "20", "--grace", "1"], "grace=1 would stop runs for their entry"),
+        ("classifier", ["--search", "data.labels=20,soon"], "data.labels"),
+        ("classifier", ["--search", "data.labels=5"], "labels=5 is not allowed: of 1"),
+        ("classifier", ["--search", "data.label_seed=1,2"], "data.label_seed cannot be searched"),
+        ("classifier", ["--search", "data.validation=0.1,0.2"], "data.validation cannot be searched"),
+        (
+            "classifier,vqvae",
+            ["--labels", "20"],
+            "not steered by the same figure: classifier by accuracy/images, vqvae by mse",
+        ),
         ("gan_mlp,dcgan_28", [], "the runs' validation and test images are not the same: hashes digits, labels=0: "),
         ("vae_mlp,cvae", [], "metric='bound/images' changes its scale with model."),
-        ("alone,beauty", [], "unknown entry 'beauty'"),
+        ("classifier,beauty", [], "unknown entry 'beauty'"),
         (",", [], "entry=',' names none"),
     ],
 )
@@ -137,45 +137,46 @@ def test_what_does_not_compare_is_refused(entry: str, arguments: list[str], expe
 def test_the_name_stands_for_its_entries_and_its_numbers_of_labels_and_may_grow(tmp_path: Path):
     storage = results.Storage(str(tmp_path))
 
-    def notes(*arguments: object, entries: str = "alone,semi_supervised") -> dict[str, dict[str, object]]:
-        wanted = plans(options(entries, *LABELS, *arguments))
+    def notes(*arguments: object, entries: str = "classifier,sgan") -> dict[str, dict[str, object]]:
+        wanted = plans(options(entries, *LABELS, "--samples", 4, "--epochs", 4, *arguments))
         return dict(wanted.notes({data: dataset.hash for data, dataset in wanted.open().items()}))
 
     for entry, note in notes().items():
         write_note(storage, "name", note, entry)
     for grown in (notes("--seeds", 3), notes("--epochs", 5), notes("--samples", 9)):
-        assert list(grown) == ["", "semi_supervised"]
+        assert list(grown) == ["", "sgan"]
         for entry, note in grown.items():
             check_name(storage, "name", note, entry)
-    other = notes(entries="alone")[""]
+    other = notes(entries="classifier")[""]
     with pytest.raises(ValueError, match="in use with other settings: entries was"):
         check_name(storage, "name", other)
     other = notes("--search", "data.labels=20,100")[""]
     with pytest.raises(ValueError, match=r"search.each was .*20, 50.*, now .*20, 100"):
         check_name(storage, "name", other)
     with pytest.raises(ValueError, match=r"search.named was absent, now"):
-        check_name(storage, "name", notes("--space", "none")["semi_supervised"], "semi_supervised")
+        check_name(storage, "name", notes("--space", "none")["sgan"], "sgan")
 
 
-def test_a_search_of_labels_seeds_and_entries_is_one_query(ray_cluster: RayCluster, tmp_path: Path, cache: str):
-    arguments = ["--entry", "alone,semi_supervised", *LABELS, "--seeds", 2, "--space", "none", "--max-concurrent", 2]
-    arguments += ["--set", "evaluate.full_images=100", "--set", "evaluate.images=60"]
+def test_a_search_of_labels_seeds_and_entries_is_one_query(run_job: Callable, tmp_path: Path):
+    arguments = ["--entry", "classifier,sgan", *LABELS, "--seeds", 2, "--space", "none", "--max-concurrent", 2]
+    arguments += [
+        "--set",
+        "evaluate.full_images=100",
+        "--set",
+        "evaluate.images=60",
+        "--set",
+        "model.classifier.width=8",
+    ]
     arguments += ["--storage", tmp_path, "--name", "labels", "--epochs", 2]
-
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fixtures.classifying", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "RAY_ADDRESS": ray_cluster.address, "GENFLEET_CACHE": cache},
-        capture_output=True,
-        text=True,
-        timeout=GIVE_UP,
-        check=False,
-    )
+    done = run_job("tune", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "labels: 8 runs, 0 on record" in done.stdout
     table = results.compare(str(tmp_path), "labels")
     assert list(zip(table["entry"], table["data.labels"], table["n"], strict=True)) == [
-        *(("alone", 20, 2), ("alone", 50, 2), ("semi_supervised", 20, 2), ("semi_supervised", 50, 2))
+        ("classifier", 20, 2),
+        ("classifier", 50, 2),
+        ("sgan", 20, 2),
+        ("sgan", 50, 2),
     ]
     assert (table["low"] < table["mean"]).all()
     assert (table["mean"] < table["high"]).all()

@@ -6,7 +6,7 @@ from torch import nn
 from gen.capabilities import Plays, has
 from gen.config import override
 from gen.objectives.kl import rates
-from gen.phase import Shape
+from gen.phase import MicroBatch, Shape
 from gen.zoo import ZOO, tiny
 
 SHAPE = Shape(1, 8, 10)
@@ -20,10 +20,6 @@ def build(name, **settings):
 
 def softplus(x):
     return np.logaddexp(0, x)
-
-
-def by_name(model):
-    return {phase.name: phase for phase in model.phases()}
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -93,7 +89,7 @@ def test_the_autoencoder_matches_both_kinds_of_fakes_and_lowers_the_bound(play):
 
 
 def test_the_classifier_alone_has_the_network_and_the_supervised_loss_of_the_game(play):
-    alone, game = build("classifier"), build("sgan")
+    alone, game = build("classifier").eval(), build("sgan")
     alone.load_state_dict({key: value for key, value in game.state_dict().items() if key.startswith("classifier.")})
     batch = play.batch(game)
     loss, logs = alone.loss(batch)
@@ -138,3 +134,23 @@ def test_the_generator_s_fully_connected_networks_end_in_a_sigmoid():
     fakes = build("sgan").imitate({"image": torch.zeros(50, 1, 8, 8).double()})["image"]
     assert -1 <= fakes.min() < -0.1
     assert 0.1 < fakes.max() <= 1
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_fakes_learn_from_a_classifier_with_noise_and_are_measured_without(name, play):
+    model = build(name, **{"model.adversarial": 1.0})
+    batch = play.batch(model)
+    fake = batch["fake"][:8]
+
+    def losses(training):
+        for seed in range(2):
+            torch.manual_seed(seed)
+            model.micro_batch = MicroBatch(0, 1) if training else None
+            with torch.no_grad():
+                logs = model.fooling_loss(fake, batch["unlabelled"])[1]
+            yield from logs.values()
+
+    assert len(set(map(float, losses(True)))) == 4
+    assert len(set(map(float, losses(False)))) == 2
+    model.micro_batch = None
+    assert not any(part.training for part in model.modules())

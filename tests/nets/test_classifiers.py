@@ -136,3 +136,15 @@ def test_a_classifier_asks_for_500_images_to_begin_with_and_none_without_weight_
     asked.clear()
     classifiers.Perceptron(width=16, weight_norm=False).build(Shape(1, 8, 10)).fit(draw)
     assert not asked
+
+
+def test_a_frozen_classifier_is_noisy_where_that_is_asked_for():
+    torch.manual_seed(0)
+    for network in (classifiers.Perceptron(width=16), classifiers.Convolutional(width=4)):
+        classifier, image = network.build(Shape(1, 12, 10)).eval(), torch.rand(4, 1, 12, 12)
+        with classifier.noisy(False):
+            assert torch.equal(classifier(image), classifier(image))
+        with classifier.noisy(True):
+            assert not torch.equal(classifier(image), classifier(image))
+        assert torch.equal(classifier(image), classifier(image))
+        assert not any(part.training for part in classifier.modules())

@@ -17,7 +17,6 @@ from tests.fixtures.games import GAMES
 from tests.seams.house import CPU, data_of, small
 
 ALLOWED = {
-    "semi_supervised": ["fakes"],
     "conditional_gan": ["fakes", "classes"],
     "denoiser": ["reconstructions"],
 }

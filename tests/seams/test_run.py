@@ -31,12 +31,10 @@ from tests.seams.house import ALL, CPU, EXPERIMENT, data_of, home, judge_of, nee
 pytestmark = pytest.mark.slow
 
 FIGURES = {  # game -> figures that a run of it must have; the first one steers it
-    "semi_supervised": ("frechet_classifier/fakes", "accuracy/images", "inception_score/fakes"),
     "conditional_gan": ("frechet_classifier/fakes", "recall/fakes"),
     "denoiser": ("mse/reconstructions", "frechet_rotation/reconstructions", "ssim/reconstructions"),
 }
 KINDS = {  # game -> the pictures that training stores of it
-    "semi_supervised": {"fakes"},
     "conditional_gan": {"fakes"},
     "denoiser": {"reconstructions"},
 }

@@ -108,7 +108,7 @@ def test_what_a_user_gets_wrong_of_a_game_is_one_clear_line(settings: dict[str, 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["semi_supervised", "conditional_gan"])
+@pytest.mark.parametrize("name", ["conditional_gan"])
 def test_a_shared_family_is_chosen_in_a_game_too(name: str) -> None:
     config = override(entry(name), {"model.objective": "wasserstein", "model.optimizer": "rmsprop"})
     assert config.model.objective == Wasserstein()  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 from gen.config import (
+    AugmentConfig,
     Budget,
     DataConfig,
     EvaluateConfig,
@@ -105,7 +106,7 @@ CYCLEGAN = RunConfig(
     "cyclegan",
     "cyclegan",
     CycleGAN.Config(generator_optimizer=CYCLEGAN_ADAM, critic_optimizer=CYCLEGAN_ADAM),
-    DataConfig(size=256),
+    DataConfig(size=256, augment=AugmentConfig(flip=True, margin=30 / 256)),  # windows of 256 pixels of 286
     train=TrainConfig(batch=1),
     evaluate=EvaluateConfig(batch=10),  # images are large
     watch=WatchConfig(exploding=1e4),  # the cycle's weight makes gradients of hundreds
@@ -242,6 +243,7 @@ TINY = {
     "pca": 5,
     "points": 40,
     "pool": 12,
+    "blocks": 2,
 }  # the names of settings of size, and their values in tests
 TINY_SIZES = {
     "vae_conv_bn": 32,

@@ -73,10 +73,10 @@ class CycleGAN(Model, Translates, Reconstructs, Plays):
         self.critics = nn.ModuleDict({column: config.critic.build(shape) for column in self.sources})
         self.pools = nn.ModuleDict({column: Pool(config.pool, shape) for column in self.sources})
         self.unmoved = dict.fromkeys(idle_biases(self), CANCELS)
-        if idle := config.objective.idle_bias:
+        if config.objective.shift_free:  # the hinge's bias is idle within its margins only, and patches lie beyond them
             biases = [name for name, _ in self.critics.named_parameters(prefix="critics") if name.endswith("bias")]
             ends = {name.split(".")[1]: name for name in biases}  # the last bias of each critic
-            self.unmoved |= dict.fromkeys(ends.values(), idle)
+            self.unmoved |= dict.fromkeys(ends.values(), config.objective.idle_bias)
 
     def phases(self) -> Sequence[Phase]:
         config, critics = self.config, nn.ModuleList([self.critics, self.pools])
@@ -146,6 +146,10 @@ class CycleGAN(Model, Translates, Reconstructs, Plays):
 
     def imitate(self, batch: Batch) -> dict[str, Tensor]:
         return {column: self.generators[column](batch[source]) for column, source in self.sources.items()}
+
+    def translate(self, images: Tensor, column: str) -> Tensor:
+        made: Tensor = self.generators[column](images)
+        return made
 
     @property
     def reconstructed(self) -> tuple[str, ...]:

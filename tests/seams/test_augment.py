@@ -9,9 +9,8 @@ from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.distributed.workers import ALONE, Workers
 from gen.phase import Batch
-from tests.fixtures.games import GAMES
 from tests.fixtures.pair import Pair
-from tests.seams.house import data_of, exact, stepper
+from tests.seams.house import PLAYED, data_of, exact, stepper
 
 AUGMENTED = {"data.augment.flip": True, "data.augment.margin": 0.5}
 
@@ -21,7 +20,7 @@ def drawn(workers: Workers, config: RunConfig, dataset: Dataset) -> list[Batch]:
     return [dict(batch) for batch in stepper(config, dataset, workers)._draw(9)]
 
 
-@pytest.mark.parametrize("entry", GAMES)
+@pytest.mark.parametrize("entry", PLAYED)
 def test_two_workers_crop_and_mirror_as_one(entry: str, pair: Pair) -> None:
     config, dataset = exact(entry, 4, **AUGMENTED), data_of(entry)
     alone, together = drawn(ALONE, config, dataset), pair.run(drawn, config, dataset)

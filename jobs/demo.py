@@ -12,17 +12,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 import click
 
 from gen.on_ray.version import ROOT, VARIABLE, code_version
+from jobs.address import token
 
-DASHBOARD = "http://127.0.0.1:8265"
+DASHBOARD = 8265  # port of the dashboard of Ray, which takes jobs
 GIVE_UP = 600.0  # seconds: a Ray head that takes longer hangs, for on a busy machine one may take a minute
 NAME = "demo"
 SEARCH = "--entry vqvae --data digits --size 16 --epochs 18 --grace 2 --samples 16 --set model.networks.hidden=32"
@@ -68,14 +69,23 @@ def ray_head() -> Iterator[str]:
     """The address of a Ray head, for the block: one that runs already, or one that is started here and then stopped."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ["RAY_LOGGER_LEVEL"] = "error"
-    found = os.environ.get("RAY_API_SERVER_ADDRESS", DASHBOARD)
-    if answers(found):
+    pass_by_proxies()
+    said = os.environ.get("RAY_API_SERVER_ADDRESS")
+    if is_ray(found := said or f"http://127.0.0.1:{DASHBOARD}"):
+        if token() is not None:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         say(f"# Ray runs at {found}")
         yield found
         return
+    if said:
+        sys.exit(
+            f"error: no Ray takes jobs at RAY_API_SERVER_ADDRESS={said} from this shell; unset it for one of its own"
+        )
+    address = f"http://127.0.0.1:{DASHBOARD if is_free(DASHBOARD) else free_port()}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     start = "ray start --head --block --node-ip-address 127.0.0.1 --port 0 --dashboard-host 127.0.0.1"
-    start += f" --num-cpus {cores} --dashboard-agent-listen-port {free_port()} --disable-usage-stats"
+    start += f" --dashboard-port {address.rpartition(':')[2]} --num-cpus {cores}"
+    start += f" --dashboard-agent-listen-port {free_port()} --disable-usage-stats"
     own = {
         "RAY_AUTH_MODE": "token",  # set for `ray start` and `ray job submit` alike, else the latter is refused
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # of this head alone, and in no file
@@ -92,25 +102,44 @@ def ray_head() -> Iterator[str]:
             )
         try:
             deadline = time.monotonic() + GIVE_UP
-            while not answers(DASHBOARD):
+            while not is_ray(address):
                 if head.poll() is not None or time.monotonic() > deadline:
                     sys.exit(f"error: the Ray head did not start\n{log.read_text()}")
                 time.sleep(0.5)
-            yield DASHBOARD
+            yield address
         finally:
             head.terminate()
             head.wait()
 
 
-def answers(address: str) -> bool:
-    """Whether a Ray dashboard answers, even if it only refuses the token."""
+def pass_by_proxies() -> None:
+    """Lets this process, and those that it starts, reach this host without a proxy."""
+    for name in ("no_proxy", "NO_PROXY"):
+        known = [part for part in os.environ.get(name, "").split(",") if part]
+        os.environ[name] = ",".join(dict.fromkeys([*known, "127.0.0.1", "localhost"]))
+
+
+def is_ray(address: str) -> bool:
+    """Whether a Ray dashboard answers, and takes the token of this shell if it asks for one."""
+    known = token()
+    request = urllib.request.Request(
+        f"{address}/api/version", headers={"Authorization": f"Bearer {known}"} if known else {}
+    )
     try:
-        with urllib.request.urlopen(f"{address}/api/version", timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return "ray_version" in json.load(answer)
+    except (OSError, ValueError, HTTPException):  # nothing, or something else: what it answers is no JSON, or no HTTP
         return False
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port of loopback."""
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:

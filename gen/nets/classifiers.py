@@ -117,7 +117,7 @@ class Perceptron(ClassifierNetwork):
 
     def __post_init__(self) -> None:
         at_least("width", self.width, 1)
-        at_least("depth", self.depth, 1, 8)
+        at_least("depth", self.depth, 1, 16)
         at_least("noise", self.noise, 0)
         at_least("hidden_noise", self.hidden_noise, 0)
 

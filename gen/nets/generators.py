@@ -43,7 +43,7 @@ class Perceptron(GeneratorNetwork):
 
     def __post_init__(self) -> None:
         at_least("width", self.width, 1)
-        at_least("depth", self.depth, 1, 8)
+        at_least("depth", self.depth, 1, 16)
 
     def build(self, shape: Shape, latent: int) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -65,7 +65,7 @@ class Convolutional(GeneratorNetwork):
 
     def __post_init__(self) -> None:
         at_least("width", self.width, 1)
-        at_least("depth", self.depth, 1, 5)
+        at_least("depth", self.depth, 1, 8)
 
     def build(self, shape: Shape, latent: int) -> nn.Sequential:
         parts, widths = 2**self.depth, [self.width << half for half in reversed(range(self.depth))]

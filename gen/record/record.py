@@ -279,7 +279,7 @@ class Record:
             },
         )
         for key, value in flat(self.config).items():
-            number = float(value) if isinstance(value, (int, float)) else None
+            number = float(value) if isinstance(value, (int, float)) and float(value) == value else None
             self.ledger.add("settings", tick=0, key=key, number=number, text=_text(value))
         if self.board:
             lines = [f"    {key} = {_text(value)}" for key, value in flat(self.config).items()]

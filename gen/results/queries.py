@@ -7,6 +7,7 @@ files of older versions the present columns, whichever file lies first in the fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,19 +74,26 @@ def present_keys(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def widen(rows: pd.DataFrame) -> pd.DataFrame:
-    """One column for each key of `rows` (experiment, run, key, number, text), typed by what its values are."""
+    """One column for each key of `rows` (experiment, run, key, number, text), typed by what its values are: truth
+    values, whole numbers of 64 bits, other numbers, else texts. It is read from the texts: `number` rounds."""
     index = ["experiment", "run"]
     columns: dict[str, Any] = {}
     for key, of_key in rows.groupby("key"):
         values = of_key.set_index(index)
-        if values["number"].isna().any():
-            columns[str(key)] = values["text"]
-        elif values["text"].str.fullmatch(r"[+-]?\d+").all():
-            columns[str(key)] = values["number"].astype("int64[pyarrow]")
+        texts = values["text"]
+        if texts.isin(["true", "false"]).all():
+            columns[str(key)] = (texts == "true").astype("bool[pyarrow]")
+        elif texts.str.fullmatch(r"[+-]?\d{1,18}").all() or all(map(is_whole, texts)):
+            columns[str(key)] = texts.astype("int64[pyarrow]")
         else:
-            columns[str(key)] = values["number"]
+            columns[str(key)] = texts if values["number"].isna().any() else values["number"]
     wide = pd.DataFrame(columns, index=pd.MultiIndex.from_frame(rows[index].drop_duplicates()))
     return wide.sort_index().reset_index()
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number of 64 bits."""
+    return bool(re.fullmatch(r"[+-]?\d+", text)) and -(2**63) <= int(text) < 2**63
 
 
 def metrics(

@@ -108,7 +108,7 @@ def test_bodies_about_one_thing(tmp_path: Path) -> None:
     bodies.what_is_not_finite_is_named(CPU, tmp_path)
 
 
-@pytest.mark.parametrize("entry", ["cyclegan", "vqvae_vae"])
+@pytest.mark.parametrize("entry", ["sgan", "vqvae_vae"])  # cyclegan at its usual size takes minutes on a CPU
 def test_bodies_about_time(entry: str) -> None:
     dataset = rates.usual_data(entry, 300)
     config = bodies.usual(entry, dataset, **{"train.batch": 4})

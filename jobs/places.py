@@ -33,9 +33,11 @@ def data_at(option: str, name: str) -> str:
 
 
 def check_lasts(option: str, place: str) -> None:
-    """ValueError for a relative path inside a submitted job: it would lie in the job's copy of the code, which Ray
-    deletes with all that is in it."""
-    if INSIDE in os.environ and place and not URI.match(place) and not place.startswith(("/", "~")):
+    """ValueError for no place at all, or for a relative path inside a submitted job: it would lie in the job's copy of
+    the code, which Ray deletes with all that is in it."""
+    if not place.strip():
+        raise ValueError(f"{option}={place!r} names no place; give a path or a URI like s3://bucket/prefix")
+    if INSIDE in os.environ and not URI.match(place) and not place.startswith(("/", "~")):
         raise ValueError(
             f"{option}={place} is relative, and a submitted job runs in a copy of the code that goes with it; give "
             f"an absolute path that all hosts reach, or a URI like s3://bucket/prefix"

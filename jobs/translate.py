@@ -24,8 +24,6 @@ def translate(trained: Trained, place: str, to: str | None, out: Path) -> Iterat
     then tells in lines what was written and what was not. ValueError, before anything is written, if the model does not
     translate so, if the place has no images, or if files would be written among them."""
     ways = trained.ways(to)
-    if not place:
-        raise ValueError("translate='' names no place; name a folder, a zip archive of images, or a URI of one")
     place = normal(place)
     names = [file.name for file in images_of(place)[0]]
     paths = [out.absolute() / path for path in png_names(names)]

@@ -45,13 +45,13 @@ def test_every_kind_that_a_game_allows_is_drawn_alike_every_time(entry: str) -> 
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_a_translator_s_grid_has_the_sources_of_each_column_over_what_they_became() -> None:
+def test_a_translator_s_grid_has_the_sources_over_what_they_became_and_what_came_back() -> None:
     """Of two columns of unlike lengths, side by side; the shorter one repeats."""
     dataset = data_of("cyclegan")
     model = build_model(small("cyclegan"), dataset, CPU).eval()
     png = dict(grids(model, dataset, CPU))["translations"]
     cell = dataset.shape.size + 1
-    height, width = 8 * cell + 1, 16 * cell + 1
+    height, width = 12 * cell + 1, 16 * cell + 1
     picture = pixels(png, height)
     assert picture.shape == (height, 2 * width + GAP, dataset.shape.channels)
     assert (picture[:, width : width + GAP] == 255).all()
@@ -60,11 +60,12 @@ def test_a_translator_s_grid_has_the_sources_of_each_column_over_what_they_becam
         images = dataset.column("test", source)
         images = images[numbers % len(images)]
         with torch.no_grad():
-            made = to_uint8(model.generators[column](from_uint8(images, CPU, torch.float32)))  # type: ignore[attr-defined]
+            made = model.generators[column](from_uint8(images, CPU, torch.float32))  # type: ignore[attr-defined]
+            back = to_uint8(model.generators[source](made))  # type: ignore[attr-defined]
         for number in range(64):
             row, place = divmod(number, 16)
             left = part * (width + GAP) + 1 + place * cell
-            for below, expected in enumerate((images[number], made[number])):
-                top = 1 + (2 * row + below) * cell
+            for below, expected in enumerate((images[number], to_uint8(made[number]), back[number])):
+                top = 1 + (3 * row + below) * cell
                 shown = picture[top : top + cell - 1, left : left + cell - 1].astype(int)
                 assert np.abs(shown - expected.permute(1, 2, 0).numpy().astype(int)).max() <= below  # round-off

@@ -73,7 +73,7 @@ class CycleGAN(Model, Translates, Reconstructs, Plays):
         self.critics = nn.ModuleDict({column: config.critic.build(shape) for column in self.sources})
         self.pools = nn.ModuleDict({column: Pool(config.pool, shape) for column in self.sources})
         self.unmoved = dict.fromkeys(idle_biases(self), CANCELS)
-        if config.objective.shift_free:  # the hinge's bias is idle within its margins only, and patches lie beyond them
+        if config.objective.idle_bias:
             biases = [name for name, _ in self.critics.named_parameters(prefix="critics") if name.endswith("bias")]
             ends = {name.split(".")[1]: name for name in biases}  # the last bias of each critic
             self.unmoved |= dict.fromkeys(ends.values(), config.objective.idle_bias)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from gen.metrics.table import direction
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
@@ -124,5 +123,7 @@ def interval(values: pd.Series[float], confidence: float) -> tuple[float, float]
     count, mean = values.count(), values.mean()
     if count < 2:
         return np.nan, np.nan
+    from scipy import stats  # so late that no process which trains, and imports the tables too, waits for it
+
     reach = stats.t.ppf((1 + confidence) / 2, count - 1) * values.std() / np.sqrt(count)
     return mean - reach, mean + reach

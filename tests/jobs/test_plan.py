@@ -68,7 +68,8 @@ def test_a_prior_takes_the_images_of_its_first_stage_as_they_are(name: str, trai
 @pytest.mark.parametrize("name", [name for name in SEARCHED if name not in STAGED])
 def test_the_search_of_every_entry_opens(name: str, tmp_path: Path):
     arguments = ["--entry", name, "--storage", str(tmp_path / "results"), "--samples", "4"]
-    unpaired = "a" in tiny(ZOO[name]).model.build(Shape(1, 64, 10)).needs
+    config = tiny(ZOO[name])
+    unpaired = "a" in config.model.build(Shape(1, config.data.size or 8, 10)).needs
     if unpaired:
         for domain in ("trainA", "trainB"):
             write(tmp_path / "pictures" / domain, files(60))

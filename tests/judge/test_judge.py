@@ -60,8 +60,8 @@ def test_what_is_logged_by_the_name_of_a_figure_is_that_figure(
     """So training stands beside validation on one scale."""
     dataset = fitting(entry)
     judge, model = judging(dataset), built(entry, dataset)
-    figures = {one.metric: one.value for one in judge.figures(model, "validation", 60, "raw")}
-    batch = model.prepare(rows_of(dataset, "validation", torch.arange(60), CPU, torch.float32, mix=True))
+    figures = {one.metric: one.value for one in judge.figures(model, "validation", 40, "raw")}
+    batch = model.prepare(rows_of(dataset, "validation", torch.arange(40), CPU, torch.float32, mix=True))
     for phase in model.phases():
         seed(CPU, NOISE, 0, 0)  # what the bound's first batch draws
         _, logs = phase.loss(batch)

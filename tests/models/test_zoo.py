@@ -127,7 +127,10 @@ def test_every_kind_of_every_variant_trains_or_says_what_does(name, settings, pl
         gradients = play.gradients(model, phase, batch)
         zero = 1e-13 * largest(gradients)
         moved = {key for key, gradient in gradients.items() if gradient is not None and gradient.abs().max() > zero}
-        assert moved == play.names(model, phase.player) - set(model.unmoved)
+        own, unmoved = play.names(model, phase.player), set(model.unmoved)
+        assert own - moved <= unmoved
+        if settings.get("model.objective") != "hinge":  # a critic's last bias moves once an output is beyond the margins
+            assert moved == own - unmoved
         play.step(model, phase, phase.optimizer.build(phase.player.parameters()), batch)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 

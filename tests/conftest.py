@@ -94,6 +94,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
         port = free_port()
         quiet = {"include_log_monitor": False}  # no process that collects the workers' output
         head = {"num_cpus": 2, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
+        head["dashboard_agent_listen_port"] = free_port()  # a Ray without the port it asks for takes no job
         # a folder a node, as on two hosts: each removes and unpacks the upload of a job when it first needs it
         folder = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
         places = [Path(folder.name, name) for name in ("a", "b")]  # short: sockets lie there

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -103,3 +105,13 @@ def test_the_engine_alone_differentiates() -> None:
             if name == "backward" or (name == "grad" and of_autograd):
                 found.add((module_of(path), name))
     assert {(module, name) for module, name in found if not inside(module, (BENCHES,))} == DIFFERENTIATES
+
+
+def test_workers_import_nothing_that_only_some_jobs_need() -> None:
+    """Each of these takes a second or more, and each process of a search would wait for it."""
+    some = ("scipy.stats", "scipy.linalg", "matplotlib.pyplot", "torchvision", "pytorch_fid", "torch.utils.tensorboard")
+    program = (
+        f"import sys, gen.on_ray.trainable, gen.on_ray.group\nprint([name for name in {some} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -129,7 +129,7 @@ def test_every_kind_of_every_variant_trains_or_says_what_does(name, settings, pl
         moved = {key for key, gradient in gradients.items() if gradient is not None and gradient.abs().max() > zero}
         own, unmoved = play.names(model, phase.player), set(model.unmoved)
         assert own - moved <= unmoved
-        if settings.get("model.objective") != "hinge":  # a critic's last bias moves once an output is beyond the margins
+        if settings.get("model.objective") != "hinge":  # whose last bias moves once an output is beyond the margins
             assert moved == own - unmoved
         play.step(model, phase, phase.optimizer.build(phase.player.parameters()), batch)
     assert all(parameter.isfinite().all() for parameter in model.parameters())

@@ -58,14 +58,19 @@ class Translates(Imitates):
         return tuple(self.sources)
 
 
-class Plays(ABC):
+class Plays:
     """Has players, each of which lowers a loss at the expense of the others. None of these losses tells alone how the
     game goes, so the engine watches them at each tick, and the fakes of a model that imitates."""
 
-    @abstractmethod
     def held_out(self, batch: Batch) -> Logs:
         """The players' losses on held-out images, and what else they log, as scalars by "phase/held_out_NAME": what
         training logs as "phase/NAME". It moves nothing; all noise comes from torch's default generator."""
+        assert isinstance(self, Model)
+        found, batch = Logs(), self.prepare(batch)
+        for phase in self.phases():
+            loss, logs = phase.loss(batch)
+            found |= {f"{phase.name}/held_out_{name}": value for name, value in {"loss": loss, **logs}.items()}
+        return found
 
     @property
     def scales(self) -> Mapping[str, tuple[float, float]]:

@@ -92,7 +92,7 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
                 pictures = [(f"{run}-{end}", draw, text) for end, draw, text in drawn]
     for end, draw, text in pictures:
         write(out / f"{name}-{end}", draw(), text)
-    with writing(out):
+    with refusing(), writing(out):
         for line in lines:
             print(line)
 

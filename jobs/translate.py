@@ -22,7 +22,7 @@ from gen.results.storage import Storage, one_line, put_local
 def translate(trained: Trained, place: str, to: str | None, out: Path) -> Iterator[str]:
     """Writes the translation of each image of a place, at the image's own size, as a PNG file of its name below `out`;
     then tells in lines what was written and what was not. ValueError, before anything is written, if the model does not
-    translate so, if the place has no images, or if files would be written among them."""
+    translate so, if the place has no images, or if files would be written among them; and if none can be translated."""
     ways = trained.ways(to)
     place = normal(place)
     names = [file.name for file in images_of(place)[0]]
@@ -52,7 +52,11 @@ def write_all(
         counts["replaced"] += path.exists()
         counts["written"] += 1
         put_local(path, png(made[0], grey_after))
-    where, by = without_secrets(place), f"by {trained.config.entry}, run {trained.run}, epoch {trained.epoch:g}"
+    where = without_secrets(place)
+    if not counts["written"]:
+        name, why = next(iter(left_out.items()))
+        raise ValueError(f"none of the {len(names):,} images of {where} can be translated, such as {name!a}: {why}")
+    by = f"by {trained.config.entry}, run {trained.run}, epoch {trained.epoch:g}"
     yield f"{out}  {counts['written']:,} of {len(names):,} images of {where} translated to {ways[1]} {by}"
     if counts["turned grey"]:
         yield f"{counts['turned grey']:,} of them in colour became grey first, as the run's images are"

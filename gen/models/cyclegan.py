@@ -130,13 +130,6 @@ class CycleGAN(Model, Translates, Reconstructs, Plays):
             logs[f"accuracy_{column}"] = objective.accuracy(of_real, of_fake)
         return logs["game_a"] + logs["game_b"], logs
 
-    def held_out(self, batch: Batch) -> Logs:
-        batch, found = self.prepare(batch), Logs()
-        for phase in self.phases():
-            loss, logs = phase.loss(batch)
-            found |= {f"{phase.name}/held_out_{name}": value for name, value in {"loss": loss, **logs}.items()}
-        return found
-
     @property
     def scales(self) -> Mapping[str, tuple[float, float]]:
         objective = self.config.objective

@@ -99,13 +99,6 @@ class ClassifierGame(Model, Imitates, Classifies, Plays, Fits):
         weights = {"matching": config.matching, "adversarial": config.adversarial}
         return torch.stack([weights[name] * value for name, value in logs.items()]).sum(), logs
 
-    def held_out(self, batch: Batch) -> Logs:
-        found, batch = Logs(), self.prepare(batch)
-        for phase in self.phases():
-            loss, logs = phase.loss(batch)
-            found |= {f"{phase.name}/held_out_{name}": value for name, value in {"loss": loss, **logs}.items()}
-        return found
-
     @property
     def scales(self) -> Mapping[str, tuple[float, float]]:
         objective = self.config.objective

@@ -157,17 +157,6 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
         loss = objective.on_real(real) + objective.on_fake(reconstruction) + objective.on_fake(fake)  # eq. 10
         return loss + objective.on_real(real) if objective.shift_free else loss
 
-    def held_out(self, batch: Batch) -> Logs:
-        batch, told = self.prepare(batch), dict[str, Tensor]()
-        for name, loss in (
-            ("encoder", self.encoder_loss),
-            ("decoder", self.decoder_loss),
-            ("critic", self.critic_loss),
-        ):
-            value, logs = loss(batch)
-            told |= {f"{name}/held_out_{log}": number for log, number in {"loss": value, **logs}.items()}
-        return told
-
     @property
     def scales(self) -> Mapping[str, tuple[float, float]]:
         objective, output = self.config.objective, torch.zeros(1, 1)

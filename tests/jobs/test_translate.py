@@ -177,6 +177,15 @@ def test_nothing_is_left_out_in_silence(run: Callable[..., Result], tmp_path: Pa
     assert len(written(tmp_path / "out")) == 3
 
 
+def test_no_image_that_can_be_read_is_bad_input(run: Callable[..., Result], tmp_path: Path) -> None:
+    folder = write(tmp_path / "pictures", {"bad.jpg": b"no picture", "worse.png": b""})
+    done = run("colour", "--translate", folder, "--to", "a")
+    assert done.exit_code == 2
+    assert f"none of the 2 images of {folder} can be translated, such as 'bad.jpg': cannot identify" in done.output
+    assert not done.stdout
+    assert not (tmp_path / "out").exists()
+
+
 def test_images_of_object_storage(s3: str, run: Callable[..., Result], tmp_path: Path) -> None:
     query = f"?endpoint_override={s3}&scheme=http"
     storage = Storage(f"s3://key:secret@bucket/{tmp_path.name}{query}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gen.config import DataConfig
 from gen.data.columns import is_image
-from gen.data.decode import resize
+from gen.data.decode import Look, resize
 from gen.data.parts import Part, PartNote, Runner, array_of, cut, digest, note_of, refuse_damaged, refuse_unlike
 from gen.data.places import OUT_OF_REACH, without_secrets
 from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
@@ -27,6 +27,7 @@ from gen.results.storage import Storage
 
 SPLIT_SEED = 0  # of the validation split: the same for all runs, so that their figures compare
 CHUNK = 1024  # rows in memory at a time
+LEAST_UPPER = 64  # the largest of the upper 8 bits of 16 below which images use at most 14
 
 Written: TypeAlias = Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]
 """Split -> tables; a table is its memory-mapped arrays by column."""
@@ -47,14 +48,14 @@ Picks: TypeAlias = Mapping[str, Sequence[Pick]]
 def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Storage, runner: Runner) -> dict[str, Any]:
     """Writes the arrays of `raw` into the folder; gives the manifest. `runner` decodes images that are files, in parts,
     onto `shelf`. ValueError for bad images or a bad layout."""
-    check(config.name, raw)
+    check(config, raw)
     picks = split_up(raw, config.validation)
-    orders = order_parts(picks, config, shelf)
-    notes = finish_parts(orders, runner)
+    orders, notes = decode_alike(order_parts(picks, config, shelf), runner)
+    where = without_secrets(source.place) if source.place else config.name
     skipped = faults(orders, notes)
     if skipped and not config.skip_bad:
-        where = without_secrets(source.place) if source.place else config.name
         raise refuse_damaged(where, [name for name, _ in skipped], [why for _, why in skipped])
+    done = count_done(where, notes)
     channels, side = common_shape(config, picks, orders, notes)
     written: dict[str, list[dict[str, NDArray[Any]]]] = {}
     for split, tables in picks.items():
@@ -78,6 +79,7 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
         "listing": listing(raw),
         "skipped": [{"image": name, "why": why} for name, why in skipped],
         "coloured": count_coloured(picks, orders, notes) if channels == 3 else {},
+        "pixels": done,
     } | describe_arrays(written)
 
 
@@ -105,17 +107,20 @@ def describe_arrays(written: Written) -> dict[str, Any]:
     }
 
 
-def check(name: str, raw: Raw) -> None:
-    """ValueError unless columns are of equal length, arrays of images square and of one shape, and labels in range."""
+def check(config: DataConfig, raw: Raw) -> None:
+    """ValueError unless columns are of equal length, arrays of images of one shape, which is square unless they are to
+    be resized, and labels in range."""
+    name = config.name
     shapes = {
         column.shape[1:]
         for _, _, name, column in walk(raw.splits)
         if is_image(name) and not isinstance(column, Pictures)
     }
-    if len(shapes) > 1 or any(len(shape) != 3 or shape[1] != shape[2] for shape in shapes):
-        raise ValueError(
-            f"data set {name} is damaged: images must be square and of one shape, they are {sorted(shapes)}"
-        )
+    if len(shapes) > 1 or any(len(shape) != 3 for shape in shapes):
+        raise ValueError(f"data set {name} is damaged: images must be of one shape, they are {sorted(shapes)}")
+    for shape in shapes:
+        if shape[1] != shape[2] and not config.size:
+            raise ValueError(f"data set {name} has images of {shape[2]}x{shape[1]}, not square; give --size")
     for split, tables in raw.splits.items():
         for table in tables:
             lengths = {column: len(array) for column, array in table.items()}
@@ -156,12 +161,54 @@ Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]
 def order_parts(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
     """The parts of every table whose images are files; nothing is decoded yet."""
     return {
-        (split, index): cut(column, pick.rows, config.size, config.filter, shelf, f"{split}-{index}-{name}")
+        (split, index): cut(column, pick.rows, look_of(config), shelf, f"{split}-{index}-{name}")
         for split, tables in picks.items()
         for index, pick in enumerate(tables)
         for name, column in pick.columns.items()
         if isinstance(column, Pictures)
     }
+
+
+def look_of(config: DataConfig) -> Look:
+    """How the images of a set become pixels."""
+    return Look(config.size, config.filter, config.fit, config.background, config.white)
+
+
+def decode_alike(orders: Orders, runner: Runner) -> tuple[Orders, dict[str, PartNote]]:
+    """The parts and their notes by path, with one value that is white in all deep images. Each image is read as if as
+    few bits as hold its own values were all; where the images of a set differ in that, those of fewer bits are read
+    again as the deepest are."""
+    notes = finish_parts(orders, runner)
+    whites = frozenset[float]().union(*(note.whites for note in notes.values()))
+    if len(whites) < 2:
+        return orders, notes
+    white = max(whites)
+
+    def again(part: Part) -> Part:
+        if not notes[part.path].whites - {white}:
+            return part
+        return dataclasses.replace(
+            part, look=dataclasses.replace(part.look, white=white), path=f"{part.path}-white-{white:g}"
+        )
+
+    orders = {key: [again(part) for part in parts] for key, parts in orders.items()}
+    return orders, finish_parts(orders, runner)
+
+
+def count_done(where: str, notes: Mapping[str, PartNote]) -> dict[str, float]:
+    """What was done to pixels -> of how many images; and "white", the value that became white in deep ones. ValueError
+    if 16 bits a colour, of which the upper 8 are read, hold less than that."""
+    found = sum((Counter(note.counts) for note in notes.values()), Counter[str]())
+    upper = max((note.upper for note in notes.values()), default=-1)
+    if 0 <= upper < LEAST_UPPER:
+        raise ValueError(
+            f"{found['wide']} images of {where} have 16 bits a colour, and no value above {256 * upper + 255}; of such "
+            f"images the upper 8 bits are read, which would make them all but black: save them with 8 bits a colour"
+        )
+    whites = [white for note in notes.values() for white in note.whites]
+    return {name: count for name, count in sorted(found.items()) if name != "grey"} | (
+        {"white": max(whites)} if whites else {}
+    )
 
 
 def finish_parts(orders: Orders, runner: Runner) -> dict[str, PartNote]:
@@ -225,7 +272,7 @@ def count_coloured(picks: Picks, orders: Orders, notes: Mapping[str, PartNote]) 
     found = Counter[str]()
     for (split, index), parts in orders.items():
         name = next(name for name, column in picks[split][index].columns.items() if isinstance(column, Pictures))
-        found[name] += sum(notes[part.path].grey for part in parts)
+        found[name] += sum(notes[part.path].counts.get("grey", 0) for part in parts)
     return {name: count for name, count in sorted(found.items()) if count}
 
 
@@ -259,7 +306,7 @@ def copy_rows(path: Path, name: str, column: Any, rows: Rows, config: DataConfig
     array = create_array(path, column.dtype, shape)
     for start in range(0, len(rows), CHUNK):
         chunk = column[rows[start : start + CHUNK]]
-        array[start : start + CHUNK] = resize(chunk, config.size, config.filter) if images else chunk
+        array[start : start + CHUNK] = resize(chunk, look_of(config)) if images else chunk
     return array
 
 

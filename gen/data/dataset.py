@@ -37,7 +37,7 @@ from gen.results.storage import Storage, local_path
 Table: TypeAlias = Mapping[str, Tensor]
 """Columns of equal length: images as uint8 (N, C, H, W), labels as int64 (N,)."""
 
-FORMAT = 2  # version of the cache's layout: another one makes new folders
+FORMAT = 3  # version of the cache's layout: another one makes new folders
 MANIFEST = "manifest.json"
 PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
 

@@ -1,0 +1,44 @@
+"""What was done to the images of a set, or left out of it, in words: nothing is dropped without a line for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gen.data.dataset import Dataset
+
+LISTED = 10  # most images left out that are named
+
+
+def notices(dataset: Dataset) -> list[str]:
+    """A line for each thing that was done to images on the way, or for which files were left out."""
+    return [*tell_pixels(dataset), *tell_grey(dataset), *tell_damaged(dataset)]
+
+
+def tell_pixels(dataset: Dataset) -> Iterator[str]:
+    """Lines about pixels that are not what the files hold."""
+    manifest = dataset.manifest
+    done, settings = manifest.get("pixels", {}), manifest.get("settings", {})
+    lines = {
+        "transparent": f"images had transparent pixels, which became {settings.get('background')} (data.background)",
+        "several": "files hold several pictures, such as frames or pages, of which the first was taken",
+        "deep": f"images of more than 8 bits were scaled so that {done.get('white', 0):.10g} is white (data.white)",
+        "wide": "images of 16 bits a colour were read by their upper 8 bits",
+    }
+    for name, line in lines.items():
+        if done.get(name):
+            yield f"{name}: {done[name]:,} {line}"
+
+
+def tell_grey(dataset: Dataset) -> Iterator[str]:
+    """Lines about grey images among those in colour."""
+    for column, count in dataset.manifest.get("coloured", {}).items():
+        yield f"grey: {count:,} images of column {column} became three equal channels, for others are in colour"
+
+
+def tell_damaged(dataset: Dataset) -> Iterator[str]:
+    """Lines about images that `skip_bad` left out."""
+    skipped = dataset.manifest.get("skipped", [])
+    for image in skipped[:LISTED]:
+        yield f"left out: {image['image']!a}: {image['why']}"
+    if len(skipped) > LISTED:
+        yield f"left out: {len(skipped) - LISTED} more, all in the manifest"

@@ -48,7 +48,7 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
         config = configure(DataConfig(), keys, said, "data.")
         config = override(config, {"name": data_at("data", config.name)}, "data.")
         root, shelf = absolute("data-root", data_root), absolute("parts", parts)
-        dataset = open_dataset(config, root, download, verify=True, parts=shelf, runner=reporting(over_cluster))
+        dataset = open_dataset(config, root, download, parts=shelf, runner=reporting(over_cluster))
     print(describe(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
     for line in notices(dataset):
         print(line)

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from gen.data.decode import DamagedError, Look, examine, pixels
-from gen.data.folders import images_of, is_hidden, is_picture
+from gen.data.folders import COPIES, HIDDEN, Found, images_of, is_picture
 from gen.data.parts import COUNTED
-from gen.data.places import is_archive, list_files, normal, reader, without_secrets
+from gen.data.places import is_archive, normal, reader, without_secrets
 from gen.data.stream import from_uint8, to_uint8
 from gen.engine.load import Trained
 from gen.results.storage import Storage, one_line, put_local
@@ -33,23 +33,25 @@ def translate(trained: Trained, place: str, to: str | None, out: Path) -> Iterat
     translate so, if the place has no images, or if files would be written among them."""
     ways = trained.ways(to)
     place = normal(place)
-    names = [file.name for file in images_of(place)[0]]
+    found = images_of(place)
+    names = [file.name for file in found.pictures]
     paths = [out.absolute() / path for path in png_names(names)]
     check_apart(place, names, paths, out)
-    return write_all(trained, ways, place, names, paths, out)
+    return write_all(trained, ways, place, found, paths, out)
 
 
 def write_all(
-    trained: Trained, ways: tuple[str, str], place: str, names: Sequence[str], paths: Sequence[Path], out: Path
+    trained: Trained, ways: tuple[str, str], place: str, found: Found, paths: Sequence[Path], out: Path
 ) -> Iterator[str]:
     """As `translate`, which has checked everything."""
     read, counts, left_out = reader(place), Counter[str](), dict[str, str]()
     look = Look(background=trained.config.data.background, white=trained.config.data.white)
+    names = [file.name for file in found.pictures]
     grey_before, grey_after = (trained.shape.channels == 1 or column in trained.grey for column in ways)
     for name, path in zip(names, paths, strict=True):
         try:
-            found = examine(read(name), look)
-            image = found.image
+            looked = examine(read(name), look)
+            image = looked.image
             made = trained.translate(as_batch(image.convert("L") if grey_before else image, trained), ways[1])
         except torch.OutOfMemoryError:
             left_out[name] = "too large for the device's memory"
@@ -59,7 +61,7 @@ def write_all(
             continue
         counts["turned grey"] += grey_before and image.mode == "RGB"
         counts["coloured"] += not grey_before and image.mode == "L"
-        counts.update(kind for kind, holds in COUNTED.items() if holds(found))
+        counts.update(kind for kind, holds in COUNTED.items() if holds(looked))
         counts["replaced"] += path.exists()
         counts["written"] += 1
         put_local(path, png(made[0], grey_after))
@@ -74,9 +76,12 @@ def write_all(
             yield f"{counts[kind]:,} of them {line}"
     if counts["replaced"]:
         yield f"{counts['replaced']:,} took the places of files that were in {out}"
-    others = [file.name for file in list_files(place)[0] if not is_hidden(file.name) and not is_picture(file.name)]
+    others = [file.name for file in found.others if not is_picture(file.name)]
     if others:
         yield f"{len(others):,} other files are no images by their names, such as {others[0]!a}"
+    for why, (count, such_as) in found.aside().items():
+        if why in (HIDDEN, COPIES):
+            yield f"aside: {count:,} {why}, such as {such_as!a}"
     for name, why in left_out.items():
         yield f"left out: {name!a}: {why}"
 

@@ -8,7 +8,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 from gen.config import DataConfig
 from gen.data.columns import is_image
 from gen.data.decode import Look, resize
-from gen.data.parts import Part, PartNote, Runner, array_of, cut, digest, note_of, refuse_damaged, refuse_unlike
+from gen.data.parts import Part, PartNote, Runner, array_of, cut, note_of, refuse_damaged, refuse_unlike
 from gen.data.places import OUT_OF_REACH, without_secrets
-from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
+from gen.data.raw import Pictures, Raw, Rows, Source
+from gen.data.splits import Picks, choose_images, classes_without, split_up
 from gen.phase import Shape
 from gen.results.storage import Storage
 
-SPLIT_SEED = 0  # of the validation split: the same for all runs, so that their figures compare
 CHUNK = 1024  # rows in memory at a time
 LEAST_UPPER = 64  # the largest of the upper 8 bits of 16 below which images use at most 14
 
@@ -33,23 +32,12 @@ Written: TypeAlias = Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]
 """Split -> tables; a table is its memory-mapped arrays by column."""
 
 
-@dataclass(frozen=True)
-class Pick:
-    """Those rows of a raw table that belong to one split."""
-
-    columns: Columns
-    rows: Rows
-
-
-Picks: TypeAlias = Mapping[str, Sequence[Pick]]
-"""Split -> one pick for each of its tables."""
-
-
 def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Storage, runner: Runner) -> dict[str, Any]:
     """Writes the arrays of `raw` into the folder; gives the manifest. `runner` decodes images that are files, in parts,
     onto `shelf`. ValueError for bad images or a bad layout."""
-    check(config, raw)
-    picks = split_up(raw, config.validation)
+    check(config.name, raw, config.size)
+    whole = split_up(raw, config.validation, config.stratified)
+    picks = choose_images(config, raw, whole)
     orders, notes = decode_alike(order_parts(picks, config, shelf), runner)
     where = without_secrets(source.place) if source.place else config.name
     skipped = faults(orders, notes)
@@ -76,7 +64,11 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
     return {
         "shape": dataclasses.asdict(Shape(channels, side, raw.classes)),
         "classes": list(raw.names),
-        "listing": listing(raw),
+        "listing": raw.listing,
+        "aside": {why: list(files) for why, files in raw.aside.items()},
+        "told": raw.told,
+        "chosen_of": [len(pick.rows) for pick in whole["train"]] if config.images else [],
+        "without": classes_without(written, raw.classes),
         "skipped": [{"image": name, "why": why} for name, why in skipped],
         "coloured": count_coloured(picks, orders, notes) if channels == 3 else {},
         "pixels": done,
@@ -107,10 +99,9 @@ def describe_arrays(written: Written) -> dict[str, Any]:
     }
 
 
-def check(config: DataConfig, raw: Raw) -> None:
+def check(name: str, raw: Raw, size: int = 0) -> None:
     """ValueError unless columns are of equal length, arrays of images of one shape, which is square unless they are to
     be resized, and labels in range."""
-    name = config.name
     shapes = {
         column.shape[1:]
         for _, _, name, column in walk(raw.splits)
@@ -119,7 +110,7 @@ def check(config: DataConfig, raw: Raw) -> None:
     if len(shapes) > 1 or any(len(shape) != 3 for shape in shapes):
         raise ValueError(f"data set {name} is damaged: images must be of one shape, they are {sorted(shapes)}")
     for shape in shapes:
-        if shape[1] != shape[2] and not config.size:
+        if shape[1] != shape[2] and not size:
             raise ValueError(f"data set {name} has images of {shape[2]}x{shape[1]}, not square; give --size")
     for split, tables in raw.splits.items():
         for table in tables:
@@ -131,27 +122,6 @@ def check(config: DataConfig, raw: Raw) -> None:
             label = table.get("label")
             if isinstance(label, np.ndarray) and not 0 <= label.min() <= label.max() < raw.classes:
                 raise ValueError(f"data set {name} is damaged: {split} has labels that are not 0 to {raw.classes - 1}")
-
-
-def split_up(raw: Raw, share: float) -> Picks:
-    """The rows of each split. A "validation" or "test" that the source lacks takes a seeded `share` of each training
-    table. Rows keep the order of the source."""
-    lacking = [split for split in ("validation", "test") if split not in raw.splits]
-    parts: dict[str, list[Pick]] = {"train": [], **{split: [] for split in lacking}}
-    for index, columns in enumerate(raw.splits["train"]):
-        count = len(next(iter(columns.values())))
-        order = np.random.default_rng([SPLIT_SEED, index]).permutation(count)
-        share_rows = max(1, round(count * share))
-        for split in lacking:
-            parts[split].append(Pick(columns, np.sort(order[:share_rows])))
-            order = order[share_rows:]
-        parts["train"].append(Pick(columns, np.sort(order)))
-    own = {
-        split: [Pick(columns, np.arange(len(next(iter(columns.values()))))) for columns in tables]
-        for split, tables in raw.splits.items()
-        if split != "train"
-    }
-    return {split: (parts | own)[split] for split in ("train", "validation", "test")}
 
 
 Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]
@@ -256,7 +226,7 @@ def common_shape(config: DataConfig, picks: Picks, orders: Orders, notes: Mappin
     parts = [(part, shape) for part, shape in parts if shape[0]]
     for part, shape in parts:
         if shape[2] != parts[0][1][2]:
-            raise refuse_unlike(part.place, part.names[0], (shape[3], shape[2]))
+            raise refuse_unlike(part.shown or part.place, part.names[0], (shape[3], shape[2]))
     if parts:
         return max(shape[1] for _, shape in parts), parts[0][1][2]
     for pick in (pick for tables in picks.values() for pick in tables):
@@ -308,15 +278,6 @@ def copy_rows(path: Path, name: str, column: Any, rows: Rows, config: DataConfig
         chunk = column[rows[start : start + CHUNK]]
         array[start : start + CHUNK] = resize(chunk, look_of(config)) if images else chunk
     return array
-
-
-def listing(raw: Raw) -> str:
-    """A digest of all image files that the set is made of; "" where its images are arrays."""
-    files: list[File] = []
-    for *_, column in walk(raw.splits):
-        if isinstance(column, Pictures):
-            files += column.files
-    return digest(files) if files else ""
 
 
 def walk(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, int, str, Any]]:

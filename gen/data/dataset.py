@@ -27,10 +27,12 @@ from gen.config import DataConfig
 from gen.data import cache as filling
 from gen.data import labels
 from gen.data.columns import COLUMNS, is_image
+from gen.data.folders import digest_visible
 from gen.data.parts import Runner, here
-from gen.data.places import cache_folder, has_changed, title, without_secrets
+from gen.data.places import cache_folder, has_changed, is_archive, list_files, title, without_secrets
 from gen.data.raw import Source
 from gen.data.sources import find_source
+from gen.data.splits import SPLIT_SEED
 from gen.phase import Shape
 from gen.results.storage import Storage, local_path
 
@@ -39,6 +41,7 @@ Table: TypeAlias = Mapping[str, Tensor]
 
 FORMAT = 3  # version of the cache's layout: another one makes new folders
 MANIFEST = "manifest.json"
+LONGEST = 180  # characters of a set's name in names of files, which have more behind it; most disks allow 255
 PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
 
 
@@ -115,7 +118,7 @@ def open_dataset(
     download: bool = False,
     cache: str | None = None,
     *,
-    verify: bool = False,
+    verify: bool = True,
     parts: str | None = None,
     runner: Runner = here,
 ) -> Dataset:
@@ -124,11 +127,11 @@ def open_dataset(
     `root`: folder of the originals, in the layout of torchvision; `download` fetches those that it lacks. With a root,
     the cache is built anew if the originals changed; without one, a cache that exists is used, and downloads go into
     the folder of caches. For a set that is named by its place ("images:PATH"), every call notices files that came or
-    went in a local folder; `verify` compares the size and date of every file too, in buckets as well, and takes a whole
-    listing of the place. `cache`: the folder of caches; by default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: a
-    folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS, else they lie beside the cache
-    until it is whole. `runner` makes the parts. ValueError for an unknown name, bad originals, or a cache that cannot
-    be written.
+    went in a local folder; unless `verify` is false it takes a whole listing of the place, in buckets as well, and
+    notices files that were overwritten. `cache`: the folder of caches; by default $GENFLEET_CACHE or
+    ~/.cache/genfleet. `parts`: a folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS,
+    else they lie beside the cache until it is whole. `runner` makes the parts. ValueError for an unknown name, bad
+    originals, or a cache that cannot be written.
     """
     place = cache_folder(cache)
     if config.labels:
@@ -144,7 +147,7 @@ def open_dataset(
         recorded = manifest["originals"]
         if not source.place:
             return root is None or bool(recorded == fingerprint(source, originals))
-        return not has_changed(source.place, recorded) and not (verify and digest_place(source) != manifest["listing"])
+        return not has_changed(source.place, recorded) and not (verify and was_overwritten(source.place, manifest))
 
     shelves: list[str] = []  # of the parts that this call made
 
@@ -226,12 +229,12 @@ def display(name: str) -> str:
 def slug(name: str) -> str:
     """A data set's name as part of a file's: "images:/there/cifar10-jpeg.zip" -> "cifar10-jpeg"."""
     kind, colon, place = name.partition(":")
-    return re.sub(r"[^A-Za-z0-9]+", "-", title(place)).strip("-") or kind if colon else name
+    return re.sub(r"[^A-Za-z0-9]+", "-", title(place)).strip("-")[:LONGEST] or kind if colon else name
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
     """12 hexadecimal digits that name settings."""
-    text = json.dumps([FORMAT, filling.SPLIT_SEED, settings], sort_keys=True)
+    text = json.dumps([FORMAT, SPLIT_SEED, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -246,9 +249,13 @@ def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storag
     return Storage(f"{head.rstrip('/')}/{name}{question}{query}"), True
 
 
-def digest_place(source: Source) -> str:
-    """The digest of all files that a place holds now."""
-    return filling.listing(source.load(Path(), False, Path()))
+def was_overwritten(place: str, manifest: Mapping[str, Any]) -> bool:
+    """Whether files of a folder are others than those that the manifest knows, by their names, sizes and dates. An
+    archive's own mark tells of it; a folder that is out of reach counts as it was."""
+    try:
+        return not is_archive(place) and digest_visible(list_files(place).files) != manifest["listing"]
+    except ValueError:
+        return False
 
 
 def fingerprint(source: Source, root: Path) -> dict[str, list[int]]:

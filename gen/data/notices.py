@@ -11,7 +11,22 @@ LISTED = 10  # most images left out that are named
 
 def notices(dataset: Dataset) -> list[str]:
     """A line for each thing that was done to images on the way, or for which files were left out."""
-    return [*tell_pixels(dataset), *tell_grey(dataset), *tell_damaged(dataset)]
+    return [
+        *tell_aside(dataset),
+        *tell_pixels(dataset),
+        *tell_grey(dataset),
+        *tell_damaged(dataset),
+        *tell_splits(dataset),
+    ]
+
+
+def tell_aside(dataset: Dataset) -> Iterator[str]:
+    """Lines about files that are no part of the set, and about what tells its classes."""
+    if told := dataset.manifest.get("told"):
+        count = len(dataset.manifest["classes"])
+        yield f"classes: {told!a} tells {f'the {count} of them' if count else 'that there are none'}; folders do not"
+    for why, (count, such_as) in dataset.manifest.get("aside", {}).items():
+        yield f"aside: {count:,} {why}, such as {such_as!a}"
 
 
 def tell_pixels(dataset: Dataset) -> Iterator[str]:
@@ -42,3 +57,16 @@ def tell_damaged(dataset: Dataset) -> Iterator[str]:
         yield f"left out: {image['image']!a}: {image['why']}"
     if len(skipped) > LISTED:
         yield f"left out: {len(skipped) - LISTED} more, all in the manifest"
+
+
+def tell_splits(dataset: Dataset) -> Iterator[str]:
+    """Lines about training images that are not used, and about classes that a split has no image of."""
+    manifest = dataset.manifest
+    if chosen_of := manifest.get("chosen_of"):
+        whole = "+".join(f"{count:,}" for count in chosen_of)
+        used = f"{manifest['settings']['images']:,}"
+        over = f", balanced over {dataset.shape.classes} classes" if dataset.shape.classes else ""
+        yield f"images: {used} of {whole} training images are used{over} (data.images)"
+    for split, count in manifest.get("without", {}).items():
+        advice = "; data.stratified=true holds out some of each" if not manifest["settings"].get("stratified") else ""
+        yield f"{split}: no images of {count:,} of {dataset.shape.classes:,} classes{advice}"

@@ -46,6 +46,7 @@ class Part:
     shelf: Storage  # where its array and its note go ...
     path: str  # ... as PATH.npy and PATH.json
     bytes: int  # of the files
+    shown: str = ""  # the place for messages, if another
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def make(part: Part) -> int:
             continue
         image = fit_square(found.image, part.look)
         if image.width != image.height or (images and image.size != images[0].size):
-            raise refuse_unlike(part.place, name, image.size)
+            raise refuse_unlike(part.shown or part.place, name, image.size)
         images.append(image)
         counts.update(name for name, holds in COUNTED.items() if holds(found))
         whites |= {found.white} - {0.0}
@@ -140,6 +141,7 @@ def cut(pictures: Pictures, rows: NDArray[np.int64], look: Look, shelf: Storage,
             shelf,
             f"{path}-{number:05d}-{digest(piece)}",
             sum(file.size for file in piece),
+            pictures.shown,
         )
         for number, piece in enumerate(slice_files(files, most))
     ]

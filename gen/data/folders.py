@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -61,13 +63,15 @@ def images_of(place: str) -> Found:
     """The image files of a place, and what else there is. Where a folder has none, those in its tar archives or Parquet
     tables, the shards of a set. ValueError if it has no images."""
     files, marks, folders = list_files(place)
-    pictures = [file for file in files if not why_aside(file.name)]
-    shards = [] if pictures else [file.name for file in files if is_shard(file.name)]
-    inside = [file for shard in shards for file in list_shard(place, shard)]
-    pictures += [file for file in inside if not why_aside(file.name)]
-    rest = [file for file in [*files, *inside] if file.name not in shards and why_aside(file.name)]
+    shards = {file.name for file in files if is_shard(file.name)}
+    if any(not why_aside(file.name) for file in files):
+        shards = set()
+    inside = [file for shard in sorted(shards) for file in list_shard(place, shard)]
+    reasons = [(file, why_aside(file.name)) for file in [*files, *inside] if file.name not in shards]
+    pictures = [file for file, why in reasons if not why]
+    rest = [file for file, why in reasons if why]
     empty = [("folders have no images, and make no classes", name) for name in folders_without(pictures, folders)]
-    left = [(why_aside(file.name), file.name) for file in rest] + empty
+    left = [(why, file.name) for file, why in reasons if why] + empty
     others = [file for file in rest if not is_hidden(file.name)]
     found = Found(pictures, others, marks, left, digest_visible(files), bool(shards))
     if not pictures:
@@ -100,9 +104,13 @@ def why_aside(name: str) -> str:
 
 def folders_without(pictures: Iterable[File], folders: Iterable[str]) -> list[str]:
     """The folders that hold no images, at any depth, and lie beside some that do."""
-    full = {str(above) for file in pictures for above in PurePosixPath(file.name).parents}
+    full = {""}
+    for folder in {file.name.rpartition("/")[0] for file in pictures}:
+        while folder not in full:
+            full.add(folder)
+            folder = folder.rpartition("/")[0]
     found = [name for name in sorted(folders) if name not in full and not why_aside(f"{name}/x{SUFFIXES[0]}")]
-    return [name for name in found if str(PurePosixPath(name).parent) in full]
+    return [name for name in found if name.rpartition("/")[0] in full]
 
 
 def is_picture(name: str) -> bool:
@@ -149,12 +157,11 @@ def load_images(place: str, scratch: Path) -> Raw:
     kind = kind_of(Storage(place)) if is_archive(place) else ""
     if kind in ARRAYS and (raw := load_arrays(place, kind, scratch)):
         return raw
-    shown, marks = place, None
     if kind in PACKED:
-        marks, place = {"": mark(place)}, unpack_tar(Storage(place), kind, scratch)
+        return of_unpacked(load_images, place, kind, scratch)
     found = images_of(place)
     told = told_classes(place, found.pictures, found.others)
-    by_split = classes_by_split(shown, found, told)
+    by_split = classes_by_split(place, found, told)
     order = list(told.order) if told else []
     names = order or in_order(name for classes in by_split.values() for name in classes)
     if len(names) < 2:
@@ -163,14 +170,35 @@ def load_images(place: str, scratch: Path) -> Raw:
         if names and (strange := classes.keys() - {*by_split["train"], *order}):
             what = f"the class {min(strange)!r}" if min(strange) else "images without a class"
             raise ValueError(
-                f"{without_secrets(shown)} has {what} in its {split}, which train/ has not; move them away"
+                f"{without_secrets(place)} has {what} in its {split}, which train/ has not; move them away"
             )
-    splits = {split: (table(place, classes, names, shown),) for split, classes in by_split.items()}
+    splits = {split: (table(place, classes, names),) for split, classes in by_split.items()}
     aside = found.aside(told.used if told else ())
     if told and told.absent:
         aside[f"names that {told.by!r} has are no images here"] = Aside(len(told.absent), told.absent[0])
     printed = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]  # a name may be no UTF-8
-    return Raw(splits, len(names), printed, marks or found.marks, found.listing, aside, told.by if told else "")
+    return Raw(splits, len(names), printed, found.marks, found.listing, aside, told.by if told else "")
+
+
+def of_unpacked(load: Callable[[str, Path], Raw], place: str, kind: str, scratch: Path) -> Raw:
+    """What `load` makes of a compressed tar archive, which is unpacked into a plain one with the same date."""
+    marks = mark(place)
+    plain = unpack_tar(Storage(place), kind, scratch)
+    os.utime(plain, ns=(marks[-1], marks[-1]))
+    try:
+        raw = load(plain, scratch)
+    except ValueError as error:
+        raise ValueError(str(error).replace(plain, without_secrets(place))) from None
+    splits = {
+        split: tuple({name: show_as(column, place) for name, column in columns.items()} for columns in tables)
+        for split, tables in raw.splits.items()
+    }
+    return dataclasses.replace(raw, splits=splits, marks={"": marks})
+
+
+def show_as(column: Any, place: str) -> Any:
+    """A column whose images are called by another place in messages."""
+    return dataclasses.replace(column, shown=place) if isinstance(column, Pictures) else column
 
 
 def classes_by_split(place: str, found: Found, told: Told | None) -> dict[str, dict[str, list[File]]]:
@@ -252,11 +280,11 @@ def by_class(place: str, files: list[File], start: int) -> dict[str, list[File]]
     return named
 
 
-def table(place: str, classes: Mapping[str, list[File]], names: Sequence[str], shown: str = "") -> Columns:
+def table(place: str, classes: Mapping[str, list[File]], names: Sequence[str]) -> Columns:
     """Images in order of name and, where there are `names` of classes, their labels."""
     numbers = {name: number for number, name in enumerate(names)}
     rows = sorted((file, numbers.get(name, 0)) for name, files in classes.items() for file in files)
-    columns: Columns = {"image": Pictures(place, [file for file, _ in rows], shown)}
+    columns: Columns = {"image": Pictures(place, [file for file, _ in rows])}
     return {**columns, "label": np.array([label for _, label in rows], np.int64)} if names else columns
 
 
@@ -265,9 +293,8 @@ def load_unpaired(place: str, scratch: Path) -> Raw:
 
     Zhu et al. 2017, https://arxiv.org/abs/1703.10593. ValueError if a domain of a split is missing.
     """
-    shown, marks = place, None
     if is_archive(place) and (kind := kind_of(Storage(place))) in PACKED:
-        marks, place = {"": mark(place)}, unpack_tar(Storage(place), kind, scratch)
+        return of_unpacked(load_unpaired, place, kind, scratch)
     found = images_of(place)
     files = found.pictures
     start = skip_outer_folders(files, stop=("trainA", "trainB"))
@@ -275,7 +302,7 @@ def load_unpaired(place: str, scratch: Path) -> Raw:
     missing = [name for name in ("trainA", "trainB") if name not in groups]
     if missing:
         raise ValueError(
-            f"{without_secrets(shown)} has no {' and no '.join(missing)}; unpaired sets are trainA trainB testA testB"
+            f"{without_secrets(place)} has no {' and no '.join(missing)}; unpaired sets are trainA trainB testA testB"
         )
     splits: dict[str, tuple[Columns, ...]] = {}
     used = set[str]()
@@ -284,15 +311,15 @@ def load_unpaired(place: str, scratch: Path) -> Raw:
             present = [f"{head}{domain}" for domain in DOMAINS if f"{head}{domain}" in groups]
             if len(present) == 1:
                 raise ValueError(
-                    f"{without_secrets(shown)} has {present[0]} alone; bring its other domain too, or move it away"
+                    f"{without_secrets(place)} has {present[0]} alone; bring its other domain too, or move it away"
                 )
             if present and split not in splits:
                 used |= {*present}
                 splits[split] = tuple(
-                    {column: Pictures(place, groups[f"{head}{domain}"], shown)} for domain, column in DOMAINS.items()
+                    {column: Pictures(place, groups[f"{head}{domain}"])} for domain, column in DOMAINS.items()
                 )
     unused = [file.name for head, group in groups.items() if head not in used for file in group]
     aside = found.aside()
     if unused:
         aside["images lie in no folder of a domain"] = Aside(len(unused), unused[0])
-    return Raw(splits, 0, marks=marks or found.marks, listing=found.listing, aside=aside)
+    return Raw(splits, 0, marks=found.marks, listing=found.listing, aside=aside)

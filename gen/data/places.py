@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pyarrow import fs
 
-from gen.data.archives import UNREADABLE, check_names, kind_of, list_tar, list_zip, read_tar, read_zip
+from gen.data.archives import PACKED, UNREADABLE, check_names, kind_of, list_tar, list_zip, read_tar, read_zip
 from gen.data.decode import DamagedError
 from gen.data.raw import File
 from gen.data.sheets import list_sheet, read_sheet
@@ -109,6 +109,8 @@ def list_archive(place: str) -> tuple[list[File], list[str]]:
     kind = kind_of(storage)
     if kind == "parquet":
         return list_sheet(place, stamp), []
+    if kind in PACKED:
+        raise ValueError(f"{without_secrets(place)} is compressed by {kind}, and cannot be read here; unpack it")
     if kind not in ("zip", "tar"):
         what = f"is of the kind {kind}" if kind else "is no archive"
         raise ValueError(

@@ -7,6 +7,7 @@ import functools
 import gzip
 import io
 import lzma
+import posixpath
 import shutil
 import tarfile
 import zipfile
@@ -76,13 +77,21 @@ def open_zip(place: str, stamp: Stamp) -> zipfile.ZipFile:
 
 @functools.lru_cache(maxsize=OPEN)
 def open_tar(place: str, stamp: Stamp) -> tuple[tarfile.TarFile, Mapping[str, tarfile.TarInfo]]:
-    """A tar archive and its files by their names. ValueError if it is none or is damaged."""
+    """A tar archive and its files by their names, those that links lead to by the links' names too. ValueError if it is
+    none or is damaged."""
     storage = Storage(place)
     try:
         archive = tarfile.TarFile(fileobj=open_stream(storage))
-        return archive, {info.name.removeprefix("./"): info for info in archive if info.isreg()}
+        entries = {
+            info.name.removeprefix("./"): info for info in archive if info.isreg() or info.islnk() or info.issym()
+        }
     except UNREADABLE as error:
         raise refuse_torn(storage, "tar archive", error) from None
+    for name, info in entries.items():
+        if not info.isreg():
+            folder = posixpath.dirname(name) if info.issym() else ""
+            entries[name] = entries.get(posixpath.normpath(posixpath.join(folder, info.linkname)), info)
+    return archive, entries
 
 
 def list_zip(place: str, stamp: Stamp) -> tuple[list[File], list[str]]:
@@ -109,7 +118,7 @@ def read_tar(place: str, stamp: Stamp) -> Callable[[str], bytes]:
     archive, entries = open_tar(place, stamp)
 
     def read(name: str) -> bytes:
-        if name not in entries:
+        if name not in entries or not entries[name].isreg():  # a link to nothing
             raise FileNotFoundError(name)
         found = archive.extractfile(entries[name])
         data = found.read() if found else b""

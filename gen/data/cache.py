@@ -64,7 +64,6 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
     return {
         "shape": dataclasses.asdict(Shape(channels, side, raw.classes)),
         "classes": list(raw.names),
-        "listing": raw.listing,
         "aside": {why: list(files) for why, files in raw.aside.items()},
         "told": raw.told,
         "chosen_of": [len(pick.rows) for pick in whole["train"]] if config.images else [],

@@ -30,7 +30,7 @@ from gen.data.columns import COLUMNS, is_image
 from gen.data.folders import digest_visible
 from gen.data.parts import Runner, here
 from gen.data.places import cache_folder, has_changed, is_archive, list_files, title, without_secrets
-from gen.data.raw import Source
+from gen.data.raw import Pictures, Raw, Source
 from gen.data.sources import find_source
 from gen.data.splits import SPLIT_SEED
 from gen.phase import Shape
@@ -127,8 +127,8 @@ def open_dataset(
     `root`: folder of the originals, in the layout of torchvision; `download` fetches those that it lacks. With a root,
     the cache is built anew if the originals changed; without one, a cache that exists is used, and downloads go into
     the folder of caches. For a set that is named by its place ("images:PATH"), every call notices files that came or
-    went in a local folder; unless `verify` is false it takes a whole listing of the place, in buckets as well, and
-    notices files that were overwritten. `cache`: the folder of caches; by default $GENFLEET_CACHE or
+    went in a local folder. Unless `verify` is false, a whole listing of the folders that images are read from, buckets
+    as well, tells of files that were overwritten. `cache`: the folder of caches; by default $GENFLEET_CACHE or
     ~/.cache/genfleet. `parts`: a folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS,
     else they lie beside the cache until it is whole. `runner` makes the parts. ValueError for an unknown name, bad
     originals, or a cache that cannot be written.
@@ -145,9 +145,10 @@ def open_dataset(
     def is_current(manifest: Mapping[str, Any]) -> bool:
         """Whether the originals are still those that the manifest records."""
         recorded = manifest["originals"]
-        if not source.place:
-            return root is None or bool(recorded == fingerprint(source, originals))
-        return not has_changed(source.place, recorded) and not (verify and was_overwritten(source.place, manifest))
+        if not source.place and root is None:
+            return True
+        changed = has_changed(source.place, recorded) if source.place else recorded != fingerprint(source, originals)
+        return not changed and not (verify and was_overwritten(source, manifest["listings"]))
 
     shelves: list[str] = []  # of the parts that this call made
 
@@ -155,12 +156,13 @@ def open_dataset(
         with FileLock(place / "originals.lock") if download else contextlib.nullcontext():
             raw = source.load(originals, download, scratch)
         marks = raw.marks if raw.marks is not None else fingerprint(source, originals)
+        listings = list_originals(source, raw, scratch)
         shelf, _ = shelf_of(place, config, parts)
         shelves.append(shelf.place)
         inside = any(getattr(column, "place", "").startswith(str(scratch)) for *_, column in filling.walk(raw.splits))
         makes = here if inside else runner  # no other host has the scratch folder
         manifest = filling.fill(fresh, config, source, raw, shelf, makes)
-        return {"originals": marks} | manifest
+        return {"originals": marks, "listings": listings} | manifest
 
     dataset = read_or_fill(place, config, is_current, fill)
     if not shelf_of(place, config, parts)[1]:  # the cache is whole: nobody needs its parts
@@ -249,11 +251,21 @@ def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storag
     return Storage(f"{head.rstrip('/')}/{name}{question}{query}"), True
 
 
-def was_overwritten(place: str, manifest: Mapping[str, Any]) -> bool:
-    """Whether files of a folder are others than those that the manifest knows, by their names, sizes and dates. An
-    archive's own mark tells of it; a folder that is out of reach counts as it was."""
+def list_originals(source: Source, raw: Raw, scratch: Path) -> dict[str, str]:
+    """Folder -> a digest of its files, by names, sizes and dates, of each folder that images are read from; "" is the
+    source's own place, which may hold secrets. The mark of an archive tells by itself whether it is another."""
+    if source.place:
+        return {} if is_archive(source.place) else {"": raw.listing}
+    places = {column.place for *_, column in filling.walk(raw.splits) if isinstance(column, Pictures)}
+    found = sorted(place for place in places if not place.startswith(str(scratch)) and not is_archive(place))
+    return {place: digest_visible(list_files(place).files) for place in found}
+
+
+def was_overwritten(source: Source, listings: Mapping[str, str]) -> bool:
+    """Whether files of these folders are others than they were; a folder that is out of reach counts as it was."""
+    now = ((digest_visible(list_files(place or source.place).files), listing) for place, listing in listings.items())
     try:
-        return not is_archive(place) and digest_visible(list_files(place).files) != manifest["listing"]
+        return any(found != listing for found, listing in now)
     except ValueError:
         return False
 

@@ -22,7 +22,20 @@ from gen.data.told import Told, in_order, normal_form, told_classes
 from gen.results.storage import Storage
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-OTHER_IMAGES = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef", ".exr")
+ADVICE = {  # suffixes of files that may hold images and are not read -> what to do
+    **dict.fromkeys(
+        (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef", ".exr", ".dcm"),
+        "which is not read: convert them, to PNG for example",
+    ),
+    **dict.fromkeys(
+        (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".parquet", ".npz", ".npy"),
+        "and are read only where a set is nothing else, or if one is named itself",
+    ),
+    **dict.fromkeys(
+        (".arrow", ".h5", ".hdf5", ".mat", ".tfrecord", ".tfrecords", ".mdb", ".lmdb", ".pt", ".pkl", ".rar", ".7z"),
+        "which is not read: bring image files, a Parquet table of them, or an .npz",
+    ),
+}
 THUMBNAILS = ("@eaDir", "#recycle")  # folders in which file servers keep small or old copies
 HIDDEN = "files are hidden"
 COPIES = f"files are thumbnails or old copies of a file server ({' or '.join(THUMBNAILS)})"
@@ -97,8 +110,8 @@ def why_aside(name: str) -> str:
     if is_picture(name):
         return ""
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix in OTHER_IMAGES:
-        return f"files end in {suffix}, which is not read: convert them, to PNG for example"
+    if suffix in ADVICE:
+        return f"files end in {suffix}, {ADVICE[suffix]}"
     return f"files end in {suffix} and are no images by their names" if suffix else "files have names without a suffix"
 
 
@@ -176,6 +189,8 @@ def load_images(place: str, scratch: Path) -> Raw:
     aside = found.aside(told.used if told else ())
     if told and told.absent:
         aside[f"names that {told.by!r} has are no images here"] = Aside(len(told.absent), told.absent[0])
+    if told and told.columns:
+        aside[f"columns of {told.by!r} are not used"] = Aside(len(told.columns), told.columns[0])
     printed = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]  # a name may be no UTF-8
     return Raw(splits, len(names), printed, found.marks, found.listing, aside, told.by if told else "")
 

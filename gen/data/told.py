@@ -9,7 +9,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,7 +31,8 @@ class Told:
     by: str  # the file that tells, or the first of them
     used: frozenset[str] = frozenset()  # names of the files that tell
     order: Sequence[str] = ()  # of the classes, where it is told too
-    absent: Sequence[str] = field(default_factory=tuple)  # names of images that are told of and are not there
+    absent: Sequence[str] = ()  # names of images that are told of and are not there
+    columns: Sequence[str] = ()  # of tables, which tell neither names nor classes
 
 
 Source = tuple[Mapping[str, Any], frozenset[str]]
@@ -102,13 +103,13 @@ def of_json(place: str, pictures: Sequence[File], others: Sequence[File]) -> Tol
 def of_tables(place: str, pictures: Sequence[File], others: Sequence[File]) -> Told | None:
     """Classes that tables beside the images tell, such as labels.csv or metadata.csv. One column names images, by their
     paths from the table's folder, or without folder or suffix; one is called label, class ... or is the only other."""
-    found, used, absent = dict[str, str](), set[str](), list[str]()
+    found, used, absent, columns = dict[str, str](), set[str](), list[str](), dict[str, None]()
     read = open_texts(place)
     for file in others:
         if not file.name.lower().endswith(TABLES):
             continue
         table = rows_of(file.name, read(file.name))
-        pairs = pick_columns(table, finder(file.name, pictures))
+        pairs, more = pick_columns(table, finder(file.name, pictures))
         if pairs:
             one = match(place, file.name, pairs, pictures, frozenset({file.name}))
             clash = next((name for name in one.classes.keys() & found.keys() if one.classes[name] != found[name]), None)
@@ -117,7 +118,8 @@ def of_tables(place: str, pictures: Sequence[File], others: Sequence[File]) -> T
             found |= one.classes
             used.add(file.name)
             absent += one.absent
-    return Told(found, min(used), frozenset(used), absent=absent) if used else None
+            columns |= dict.fromkeys(more)
+    return Told(found, min(used), frozenset(used), absent=absent, columns=[*columns]) if used else None
 
 
 def rows_of(name: str, data: bytes) -> list[list[str]]:
@@ -136,23 +138,28 @@ def rows_of(name: str, data: bytes) -> list[list[str]]:
         return []
 
 
-def pick_columns(table: Sequence[Sequence[str]], find: Callable[[str], str]) -> list[tuple[str, str]]:
-    """(image, class) of each row of a table; [] if no column names images, or none tells classes."""
+def pick_columns(table: Sequence[Sequence[str]], find: Callable[[str], str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """(image, class) of each row of a table that has both, and the names of its other columns; nothing if no column
+    names images, or none tells classes."""
     if not table:
-        return []
+        return [], []
     width, tried = len(table[0]), table[: TRIED + 1]
-    hits = [sum(bool(len(row) > column and find(row[column])) for row in tried) for column in range(width)]
-    best = max(range(width), key=hits.__getitem__)
+    cells = [[row[column] for row in tried if len(row) > column] for column in range(width)]
+    hits = [sum(bool(find(cell)) for cell in column) for column in cells]
+    best = max(range(width), key=lambda column: (hits[column], sum("." in cell for cell in cells[column])))
     if 2 * hits[best] < len(tried) - 1 or not hits[best]:
-        return []
+        return [], []
     headless = bool(find(table[0][best]))
     head = [] if headless else [cell.strip().lower() for cell in table[0]]
     label = next((head.index(name) for name in LABELS if name in head), -1)
     if label in (-1, best):
         label = 1 - best if width == 2 and (headless or head[1 - best] not in WORDS) else -1
     if label < 0:
-        return []
-    return [(row[best], row[label].strip()) for row in table[not headless :] if len(row) > max(best, label)]
+        return [], []
+    rows = [row for row in table[not headless :] if len(row) > max(best, label) and row[label].strip()]
+    return [(row[best], row[label].strip()) for row in rows], [
+        name for column, name in enumerate(head) if column not in (best, label)
+    ]
 
 
 def finder(table: str, pictures: Sequence[File]) -> Callable[[str], str]:

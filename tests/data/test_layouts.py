@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,20 @@ def test_tables_in_each_split_and_names_that_are_not_there(opened: Callable[...,
     dataset = opened(place)
     assert dataset.manifest["counts"] == {"train": [11], "validation": [1], "test": [12]}
     assert "aside: 2 names that 'test/metadata.csv' has are no images here, such as 'gone.png'" in notices(dataset)
+
+
+def test_columns_that_are_not_used_are_counted(opened: Callable[..., Dataset], tmp_path: Path) -> None:
+    """One of them counts rows, and so has the names of images too, without suffix."""
+    held = {f"{number}.png": data for number, data in enumerate(FLAT.values())}
+    classes = dict(zip(held, KINDS.values(), strict=True))
+    dataset = opened(
+        write(tmp_path / "set", {**held, "l.csv": csv_of("id,file,split,label", "{stem},{name},x,{value}", classes)})
+    )
+    assert pairs(dataset) == expected(held, classes)
+    assert "aside: 2 columns of 'l.csv' are not used, such as 'id'" in notices(dataset)
+    some = csv_of("file,label", "{name},{value}", {**classes, "3.png": ""})
+    with pytest.raises(ValueError, match=r"'l\.csv' tells no class of 1 of 12 images, such as '3\.png'; add them"):
+        opened(write(tmp_path / "set", {"l.csv": some}))
 
 
 def test_a_table_that_tells_no_classes_is_left_out_and_counted(opened: Callable[..., Dataset], tmp_path: Path) -> None:
@@ -263,6 +278,21 @@ def test_a_cut_tar_is_refused(name: str, opened: Callable[..., Dataset], tmp_pat
     place = write(tmp_path / name, files(40))
     place.write_bytes(place.read_bytes()[:10_000])
     with pytest.raises(ValueError, match=rf"^[^\n]*{name} is not a whole (tar archive|gzip file) [^\n]*make it again$"):
+        opened(place)
+
+
+def test_links_in_a_tar_are_followed(opened: Callable[..., Dataset], tmp_path: Path) -> None:
+    place = tmp_path / "set.tar"
+    folder = write(tmp_path / "set", files(10, "a/"))
+    (folder / "a" / "soft.png").symlink_to("003.png")
+    (folder / "a" / "hard.png").hardlink_to(folder / "a" / "004.png")
+    with tarfile.open(place, "w") as archive:
+        archive.add(folder, "set")
+    assert opened(place).hash == opened(folder).hash
+    (folder / "a" / "gone.png").symlink_to("nowhere.png")
+    with tarfile.open(place, "w") as archive:
+        archive.add(folder, "set")
+    with pytest.raises(ValueError, match=r"'set/a/gone\.png': it is not there"):
         opened(place)
 
 

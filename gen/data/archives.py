@@ -22,6 +22,7 @@ from gen.results.storage import Storage, one_line
 
 BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entries lie one behind the other
 OPEN = 8  # archives that a process keeps open: the shards of a set are read one behind the other
+BLOCK = 512  # bytes of a tar's blocks; empty ones are its end
 HEAD = 512  # bytes that tell what a file is
 MAGIC = {  # how a file begins -> what it is
     b"PK\x03\x04": "zip",
@@ -87,6 +88,9 @@ def open_tar(place: str, stamp: Stamp) -> tuple[tarfile.TarFile, Mapping[str, ta
         }
     except UNREADABLE as error:
         raise refuse_torn(storage, "tar archive", error) from None
+    end = max((info.offset_data + info.size for info in archive if info.isreg() and not info.sparse), default=0)
+    if end + BLOCK > stamp[0]:  # cut between two files, it would look whole
+        raise refuse_torn(storage, "tar archive", EOFError("it has no end mark"))
     for name, info in entries.items():
         if not info.isreg():
             folder = posixpath.dirname(name) if info.issym() else ""

@@ -276,7 +276,7 @@ def test_files_that_are_no_sets(
 @pytest.mark.parametrize("name", ["set.tar", "set.tar.gz"])
 def test_a_cut_tar_is_refused(name: str, opened: Callable[..., Dataset], tmp_path: Path) -> None:
     place = write(tmp_path / name, files(40))
-    place.write_bytes(place.read_bytes()[:10_000])
+    place.write_bytes(place.read_bytes()[: 20 * 512 if name == "set.tar" else -400])  # of the tar, between two files
     with pytest.raises(ValueError, match=rf"^[^\n]*{name} is not a whole (tar archive|gzip file) [^\n]*make it again$"):
         opened(place)
 
@@ -304,7 +304,7 @@ def test_what_is_left_out_is_counted_by_reason(opened: Callable[..., Dataset], t
     (place / "c" / "deeper").mkdir(parents=True)
     dataset = opened(place)
     assert sum(count for (count,) in dataset.manifest["counts"].values()) == 21, "a .jfif is a JPEG"
-    assert notices(dataset) == [
+    assert [line for line in notices(dataset) if "aside" in line] == [
         "aside: 2 files are hidden, such as '.cache/1.png'",
         (
             "aside: 1 files are thumbnails or old copies of a file server (@eaDir or #recycle), such as "

@@ -39,7 +39,8 @@ from gen.results.storage import Storage, local_path
 Table: TypeAlias = Mapping[str, Tensor]
 """Columns of equal length: images as uint8 (N, C, H, W), labels as int64 (N,)."""
 
-FORMAT = 3  # version of the cache's layout: another one makes new folders
+FORMAT = 2  # version of the cache's layout: another one makes new folders
+LATER = ("fit", "background", "white", "stratified", "images")  # settings that the first caches of this format had not
 MANIFEST = "manifest.json"
 LONGEST = 180  # characters of a set's name in names of files, which have more behind it; most disks allow 255
 PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
@@ -147,6 +148,8 @@ def open_dataset(
         recorded = manifest["originals"]
         if not source.place and root is None:
             return True
+        if "listings" not in manifest:  # of an earlier version, which took some pixels for others and lost classes
+            return False
         changed = has_changed(source.place, recorded) if source.place else recorded != fingerprint(source, originals)
         return not changed and not (verify and was_overwritten(source, manifest["listings"]))
 
@@ -216,10 +219,11 @@ def read_or_fill(
 
 def settings_of(config: DataConfig) -> dict[str, Any]:
     """The settings that name a cache folder: those that decide what is stored. A place in them is absolute, and without
-    secrets."""
+    secrets. Later ones than the first caches' are left out at their defaults, so that these caches are found."""
+    defaults = dataclasses.asdict(DataConfig())
     settings = dataclasses.asdict(config) | {"name": display(config.name)}
     del settings["augment"]
-    return settings
+    return {key: value for key, value in settings.items() if key not in LATER or value != defaults[key]}
 
 
 def display(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gen.config import DataConfig
 from gen.data.dataset import Dataset
 
 LISTED = 10  # most images left out that are named
@@ -31,10 +32,10 @@ def tell_aside(dataset: Dataset) -> Iterator[str]:
 
 def tell_pixels(dataset: Dataset) -> Iterator[str]:
     """Lines about pixels that are not what the files hold."""
-    manifest = dataset.manifest
-    done, settings = manifest.get("pixels", {}), manifest.get("settings", {})
+    done = dataset.manifest.get("pixels", {})
+    shade = dataset.manifest.get("settings", {}).get("background", DataConfig.background)
     lines = {
-        "transparent": f"images had transparent pixels, which became {settings.get('background')} (data.background)",
+        "transparent": f"images had transparent pixels, which became {shade} (data.background)",
         "several": "files hold several pictures, such as frames or pages, of which the first was taken",
         "deep": f"images of more than 8 bits were scaled so that {done.get('white', 0):.10g} is white (data.white)",
         "wide": "images of 16 bits a colour were read by their upper 8 bits",

@@ -178,6 +178,8 @@ def note_of(part: Part) -> PartNote | None:
     if text is None:
         return None
     note = json.loads(text)
+    if "counts" not in note:  # of an earlier version, which took some pixels for others
+        return None
     shape, damaged = tuple(note["shape"]), {int(key): why for key, why in note["damaged"].items()}
     found = PartNote(part.path, shape, damaged, note["counts"], frozenset(note["whites"]), note["upper"])
     return found if shape[0] + len(damaged) == len(part.names) else None

@@ -17,6 +17,7 @@ from pyarrow import fs
 from gen.config import DataConfig
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.notices import notices
+from gen.engine.per_process import dataset_of
 from tests.fixtures.pictures import encoded, files, noise, write
 
 FOLDED = {f"0000{number % 2}/img{number:08}.png": data for number, data in enumerate(files(12).values())}
@@ -327,6 +328,20 @@ def test_images_overwritten_in_place_are_noticed(opened: Callable[..., Dataset],
     same.write_bytes(encoded(noise(99)))
     os.utime(place / "a", ns=(status.st_atime_ns, status.st_mtime_ns))  # no folder tells of it
     assert opened(place).hash != before.hash
+
+
+def test_a_host_whose_cache_is_older_than_the_files_looks_at_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver on another host has made its own from the files as they are now."""
+    place = write(tmp_path / "set", files(12))
+    config = DataConfig(f"images:{place}")
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "worker"))
+    before = dataset_of(config, None, False)
+    (place / "003.png").write_bytes(encoded(noise(99)))
+    now = open_dataset(config, cache=str(tmp_path / "driver"))
+    assert dataset_of(config, None, False).hash == before.hash != now.hash
+    assert dataset_of(config, None, False, now.hash).hash == now.hash
 
 
 def test_names_work_the_second_time_as_the_first(opened: Callable[..., Dataset], tmp_path: Path) -> None:

@@ -119,11 +119,13 @@ class Asked:
 DATA_OPTIONS: Sequence[Callable[..., Any]] = (
     click.option(
         "--data",
-        help=f"{', '.join(SOURCES)}; images:PATH, unpaired:PATH (a folder, a zip or a URI). Default: digits.",
+        help=f"{', '.join(SOURCES)}; images:PATH, unpaired:PATH (a folder, an archive or a URI). Default: digits.",
     ),
     click.option("--data-root", type=click.Path(), help="Folder of a named set's originals, in torchvision's layout."),
     click.option("--download", is_flag=True, help="Fetch the originals if they are missing."),
-    click.option("--size", type=int, help="Pixels a side after centre crop and resizing; default: as they are."),
+    click.option(
+        "--size", type=int, help="Pixels a side after a centre crop (or data.fit) and resizing; default: as they are."
+    ),
     click.option("--labels", type=int, help="Training images that keep their labels, balanced over the classes."),
     click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
 )

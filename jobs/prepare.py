@@ -14,6 +14,7 @@ import click
 
 from gen.config import DataConfig, override
 from gen.data.dataset import Dataset, open_dataset
+from gen.data.notices import notices
 from gen.data.parts import Part, Runner
 from jobs.cluster import connection
 from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pair, refusing
@@ -21,7 +22,6 @@ from jobs.places import absolute, data_at
 from jobs.progress import duration
 
 SECONDS = 1.0  # between two lines that tell how far it is
-LISTED = 10  # most images left out that are named
 
 
 def options(command: Any) -> Any:
@@ -48,15 +48,10 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
         config = configure(DataConfig(), keys, said, "data.")
         config = override(config, {"name": data_at("data", config.name)}, "data.")
         root, shelf = absolute("data-root", data_root), absolute("parts", parts)
-        dataset = open_dataset(config, root, download, verify=True, parts=shelf, runner=reporting(over_cluster))
+        dataset = open_dataset(config, root, download, parts=shelf, runner=reporting(over_cluster))
     print(describe(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
-    for column, count in dataset.manifest.get("coloured", {}).items():
-        print(f"grey: {count:,} images of column {column} became three equal channels, for others are in colour")
-    skipped = dataset.manifest["skipped"]
-    for image in skipped[:LISTED]:
-        print(f"left out: {image['image']!a}: {image['why']}")
-    if len(skipped) > LISTED:
-        print(f"left out: {len(skipped) - LISTED} more, all in the manifest")
+    for line in notices(dataset):
+        print(line)
 
 
 def over_cluster(parts: Sequence[Part]) -> Iterator[int]:

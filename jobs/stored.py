@@ -12,6 +12,7 @@ from gen import capabilities, results
 from gen.capabilities import has
 from gen.checks import at_least
 from gen.config import DataConfig, EvaluateConfig, RunConfig, override
+from gen.data.dataset import open_dataset
 from gen.engine.build import build_model
 from gen.judge import Features, Figure, Judge, judge_by
 from gen.judge.features import MODES
@@ -79,6 +80,8 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
     """Run and figure, for each wanted figure that the tables lack. ValueError for a metric that no run has."""
     known, had, able = on_record(wanted.storage, wanted.experiment), set[str](), set[str]()
     judges: dict[tuple[DataConfig, EvaluateConfig], Judge] = {}
+    for data in dict.fromkeys(one.config.data for one in wanted.stored):
+        open_dataset(data, wanted.data_root, wanted.download)  # which looks whether files were overwritten
     for one in wanted.stored:
         config, dataset = one.config, wanted.dataset(one)
         if (key := (config.data, config.evaluate)) not in judges:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from gen.config import override
+from gen.data.notices import notices
 from gen.engine.fit import Tick
 from gen.record import names
 from gen.results import Lease
@@ -32,6 +33,8 @@ def main(**options: Any) -> int:
             return 0
         dataset = asked.open()
         asked.storage.check_writable()
+    for line in notices(dataset):
+        print(line, flush=True)
     with connection():
         return train(asked, dataset.hash)
 

@@ -11,12 +11,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gen.data.decode import DamagedError, decode, pixels
-from gen.data.folders import images_of, is_hidden, is_picture
-from gen.data.places import is_archive, list_files, normal, reader, without_secrets
+from gen.data.decode import DamagedError, Look, examine, pixels
+from gen.data.folders import COPIES, HIDDEN, Found, images_of, is_picture
+from gen.data.parts import COUNTED
+from gen.data.places import is_archive, normal, reader, without_secrets
 from gen.data.stream import from_uint8, to_uint8
 from gen.engine.load import Trained
 from gen.results.storage import Storage, one_line, put_local
+
+DONE = {  # what was done to pixels, as `gen.data.notices` tells of a set
+    "transparent": "had transparent pixels, which became the run's data.background",
+    "several": "hold several pictures, such as frames or pages, of which the first was taken",
+    "deep": "are deeper than 8 bits; of each the largest value of as few bits as hold it, or data.white, is white",
+    "wide": "have 16 bits a colour, of which the upper 8 were read",
+}
 
 
 def translate(trained: Trained, place: str, to: str | None, out: Path) -> Iterator[str]:
@@ -25,21 +33,25 @@ def translate(trained: Trained, place: str, to: str | None, out: Path) -> Iterat
     translate so, if the place has no images, or if files would be written among them; and if none can be translated."""
     ways = trained.ways(to)
     place = normal(place)
-    names = [file.name for file in images_of(place)[0]]
+    found = images_of(place)
+    names = [file.name for file in found.pictures]
     paths = [out.absolute() / path for path in png_names(names)]
     check_apart(place, names, paths, out)
-    return write_all(trained, ways, place, names, paths, out)
+    return write_all(trained, ways, place, found, paths, out)
 
 
 def write_all(
-    trained: Trained, ways: tuple[str, str], place: str, names: Sequence[str], paths: Sequence[Path], out: Path
+    trained: Trained, ways: tuple[str, str], place: str, found: Found, paths: Sequence[Path], out: Path
 ) -> Iterator[str]:
     """As `translate`, which has checked everything."""
     read, counts, left_out = reader(place), Counter[str](), dict[str, str]()
+    look = Look(background=trained.config.data.background, white=trained.config.data.white)
+    names = [file.name for file in found.pictures]
     grey_before, grey_after = (trained.shape.channels == 1 or column in trained.grey for column in ways)
     for name, path in zip(names, paths, strict=True):
         try:
-            image = decode(read(name))
+            looked = examine(read(name), look)
+            image = looked.image
             made = trained.translate(as_batch(image.convert("L") if grey_before else image, trained), ways[1])
         except torch.OutOfMemoryError:
             left_out[name] = "too large for the device's memory"
@@ -49,6 +61,7 @@ def write_all(
             continue
         counts["turned grey"] += grey_before and image.mode == "RGB"
         counts["coloured"] += not grey_before and image.mode == "L"
+        counts.update(kind for kind, holds in COUNTED.items() if holds(looked))
         counts["replaced"] += path.exists()
         counts["written"] += 1
         put_local(path, png(made[0], grey_after))
@@ -62,11 +75,17 @@ def write_all(
         yield f"{counts['turned grey']:,} of them in colour became grey first, as the run's images are"
     if counts["coloured"]:
         yield f"{counts['coloured']:,} of them, grey, became three equal channels first"
+    for kind, line in DONE.items():
+        if counts[kind]:
+            yield f"{counts[kind]:,} of them {line}"
     if counts["replaced"]:
         yield f"{counts['replaced']:,} took the places of files that were in {out}"
-    others = [file.name for file in list_files(place)[0] if not is_hidden(file.name) and not is_picture(file.name)]
+    others = [file.name for file in found.others if not is_picture(file.name)]
     if others:
         yield f"{len(others):,} other files are no images by their names, such as {others[0]!a}"
+    for why, (count, such_as) in found.aside().items():
+        if why in (HIDDEN, COPIES):
+            yield f"aside: {count:,} {why}, such as {such_as!a}"
     for name, why in left_out.items():
         yield f"left out: {name!a}: {why}"
 

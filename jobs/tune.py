@@ -16,6 +16,7 @@ import click
 from gen import results
 from gen.config import DataConfig, RunConfig
 from gen.data.dataset import Dataset
+from gen.data.notices import notices
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
@@ -52,6 +53,8 @@ def main(**options: Any) -> int:
             return 0
         datasets = wanted.open()
         wanted.first.asked.storage.check_writable()
+    for line in dict.fromkeys(line for dataset in datasets.values() for line in notices(dataset)):
+        print(line, flush=True)
     with connection():
         return search(wanted, datasets)
 

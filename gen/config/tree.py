@@ -34,10 +34,15 @@ class DataConfig:
     """Which images a run trains on."""
 
     name: str = "digits"  # a source's name, or images:PATH, unpaired:PATH
-    size: int = 0  # pixels a side after a centre crop to a square and resizing; 0: as the source has them
+    size: int = 0  # pixels a side after a crop to a square (see fit) and resizing; 0: as the source has them
     filter: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"  # of resizing; all filters are antialiased
+    fit: Literal["crop", "pad", "stretch"] = "crop"  # how images that are not square become so; needs a size
+    background: Literal["white", "grey", "black"] = "white"  # behind transparent pixels, and beside padded images
+    white: float = 0.0  # value that is white, of pixels deeper than 8 bits; 0: the largest of as few bits as hold all
     skip_bad: bool = False  # leave images out that cannot be read; else they are an error
     validation: float = 0.1  # share of the training images held out to select and stop by; as many for a missing test
+    stratified: bool = False  # those images are of all classes alike, and not drawn without a look at their labels
+    images: int = 0  # training images, balanced over the classes, of which fewer than there are are used; 0: all
     labels: int = 0  # training images that keep their labels, balanced over the classes; 0: all
     label_seed: int = 0  # chooses which images keep their labels
     augment: AugmentConfig = field(default_factory=AugmentConfig)  # of training images
@@ -45,7 +50,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         at_least("size", self.size, 0, 1024)
         one_of("filter", self.filter, ("bilinear", "bicubic", "lanczos", "box"))
+        one_of("fit", self.fit, ("crop", "pad", "stretch"))
+        one_of("background", self.background, ("white", "grey", "black"))
+        at_least("white", self.white, 0, 2**53)
         at_least("validation", self.validation, 0.01, 0.45)
+        at_least("images", self.images, 0)
         at_least("labels", self.labels, 0)
         at_least("label_seed", self.label_seed, 0)
 

@@ -8,7 +8,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,43 +17,33 @@ from numpy.typing import NDArray
 
 from gen.config import DataConfig
 from gen.data.columns import is_image
-from gen.data.decode import resize
-from gen.data.parts import Part, PartNote, Runner, array_of, cut, digest, note_of, refuse_damaged, refuse_unlike
+from gen.data.decode import Look, resize
+from gen.data.parts import Part, PartNote, Runner, array_of, cut, note_of, refuse_damaged, refuse_unlike
 from gen.data.places import OUT_OF_REACH, without_secrets
-from gen.data.raw import Columns, File, Pictures, Raw, Rows, Source
+from gen.data.raw import Pictures, Raw, Rows, Source
+from gen.data.splits import Picks, choose_images, classes_without, split_up
 from gen.phase import Shape
 from gen.results.storage import Storage
 
-SPLIT_SEED = 0  # of the validation split: the same for all runs, so that their figures compare
 CHUNK = 1024  # rows in memory at a time
+LEAST_UPPER = 64  # the largest of the upper 8 bits of 16 below which images use at most 14
 
 Written: TypeAlias = Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]
 """Split -> tables; a table is its memory-mapped arrays by column."""
 
 
-@dataclass(frozen=True)
-class Pick:
-    """Those rows of a raw table that belong to one split."""
-
-    columns: Columns
-    rows: Rows
-
-
-Picks: TypeAlias = Mapping[str, Sequence[Pick]]
-"""Split -> one pick for each of its tables."""
-
-
 def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Storage, runner: Runner) -> dict[str, Any]:
     """Writes the arrays of `raw` into the folder; gives the manifest. `runner` decodes images that are files, in parts,
     onto `shelf`. ValueError for bad images or a bad layout."""
-    check(config.name, raw)
-    picks = split_up(raw, config.validation)
-    orders = order_parts(picks, config, shelf)
-    notes = finish_parts(orders, runner)
+    check(config.name, raw, config.size)
+    whole = split_up(raw, config.validation, config.stratified)
+    picks = choose_images(config, raw, whole)
+    orders, notes = decode_alike(order_parts(picks, config, shelf), runner)
+    where = without_secrets(source.place) if source.place else config.name
     skipped = faults(orders, notes)
     if skipped and not config.skip_bad:
-        where = without_secrets(source.place) if source.place else config.name
         raise refuse_damaged(where, [name for name, _ in skipped], [why for _, why in skipped])
+    done = count_done(where, notes)
     channels, side = common_shape(config, picks, orders, notes)
     written: dict[str, list[dict[str, NDArray[Any]]]] = {}
     for split, tables in picks.items():
@@ -75,9 +64,13 @@ def fill(folder: Path, config: DataConfig, source: Source, raw: Raw, shelf: Stor
     return {
         "shape": dataclasses.asdict(Shape(channels, side, raw.classes)),
         "classes": list(raw.names),
-        "listing": listing(raw),
+        "aside": {why: list(files) for why, files in raw.aside.items()},
+        "told": raw.told,
+        "chosen_of": [len(pick.rows) for pick in whole["train"]] if config.images else [],
+        "without": classes_without(written, raw.classes),
         "skipped": [{"image": name, "why": why} for name, why in skipped],
         "coloured": count_coloured(picks, orders, notes) if channels == 3 else {},
+        "pixels": done,
     } | describe_arrays(written)
 
 
@@ -105,17 +98,19 @@ def describe_arrays(written: Written) -> dict[str, Any]:
     }
 
 
-def check(name: str, raw: Raw) -> None:
-    """ValueError unless columns are of equal length, arrays of images square and of one shape, and labels in range."""
+def check(name: str, raw: Raw, size: int = 0) -> None:
+    """ValueError unless columns are of equal length, arrays of images of one shape, which is square unless they are to
+    be resized, and labels in range."""
     shapes = {
         column.shape[1:]
         for _, _, name, column in walk(raw.splits)
         if is_image(name) and not isinstance(column, Pictures)
     }
-    if len(shapes) > 1 or any(len(shape) != 3 or shape[1] != shape[2] for shape in shapes):
-        raise ValueError(
-            f"data set {name} is damaged: images must be square and of one shape, they are {sorted(shapes)}"
-        )
+    if len(shapes) > 1 or any(len(shape) != 3 for shape in shapes):
+        raise ValueError(f"data set {name} is damaged: images must be of one shape, they are {sorted(shapes)}")
+    for shape in shapes:
+        if shape[1] != shape[2] and not size:
+            raise ValueError(f"data set {name} has images of {shape[2]}x{shape[1]}, not square; give --size")
     for split, tables in raw.splits.items():
         for table in tables:
             lengths = {column: len(array) for column, array in table.items()}
@@ -128,27 +123,6 @@ def check(name: str, raw: Raw) -> None:
                 raise ValueError(f"data set {name} is damaged: {split} has labels that are not 0 to {raw.classes - 1}")
 
 
-def split_up(raw: Raw, share: float) -> Picks:
-    """The rows of each split. A "validation" or "test" that the source lacks takes a seeded `share` of each training
-    table. Rows keep the order of the source."""
-    lacking = [split for split in ("validation", "test") if split not in raw.splits]
-    parts: dict[str, list[Pick]] = {"train": [], **{split: [] for split in lacking}}
-    for index, columns in enumerate(raw.splits["train"]):
-        count = len(next(iter(columns.values())))
-        order = np.random.default_rng([SPLIT_SEED, index]).permutation(count)
-        share_rows = max(1, round(count * share))
-        for split in lacking:
-            parts[split].append(Pick(columns, np.sort(order[:share_rows])))
-            order = order[share_rows:]
-        parts["train"].append(Pick(columns, np.sort(order)))
-    own = {
-        split: [Pick(columns, np.arange(len(next(iter(columns.values()))))) for columns in tables]
-        for split, tables in raw.splits.items()
-        if split != "train"
-    }
-    return {split: (parts | own)[split] for split in ("train", "validation", "test")}
-
-
 Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]
 """(split, table index) -> the parts in which the images of that table are decoded."""
 
@@ -156,12 +130,54 @@ Orders: TypeAlias = Mapping[tuple[str, int], list[Part]]
 def order_parts(picks: Picks, config: DataConfig, shelf: Storage) -> Orders:
     """The parts of every table whose images are files; nothing is decoded yet."""
     return {
-        (split, index): cut(column, pick.rows, config.size, config.filter, shelf, f"{split}-{index}-{name}")
+        (split, index): cut(column, pick.rows, look_of(config), shelf, f"{split}-{index}-{name}")
         for split, tables in picks.items()
         for index, pick in enumerate(tables)
         for name, column in pick.columns.items()
         if isinstance(column, Pictures)
     }
+
+
+def look_of(config: DataConfig) -> Look:
+    """How the images of a set become pixels."""
+    return Look(config.size, config.filter, config.fit, config.background, config.white)
+
+
+def decode_alike(orders: Orders, runner: Runner) -> tuple[Orders, dict[str, PartNote]]:
+    """The parts and their notes by path, with one value that is white in all deep images. Each image is read as if as
+    few bits as hold its own values were all; where the images of a set differ in that, those of fewer bits are read
+    again as the deepest are."""
+    notes = finish_parts(orders, runner)
+    whites = frozenset[float]().union(*(note.whites for note in notes.values()))
+    if len(whites) < 2:
+        return orders, notes
+    white = max(whites)
+
+    def again(part: Part) -> Part:
+        if not notes[part.path].whites - {white}:
+            return part
+        return dataclasses.replace(
+            part, look=dataclasses.replace(part.look, white=white), path=f"{part.path}-white-{white:g}"
+        )
+
+    orders = {key: [again(part) for part in parts] for key, parts in orders.items()}
+    return orders, finish_parts(orders, runner)
+
+
+def count_done(where: str, notes: Mapping[str, PartNote]) -> dict[str, float]:
+    """What was done to pixels -> of how many images; and "white", the value that became white in deep ones. ValueError
+    if 16 bits a colour, of which the upper 8 are read, hold less than that."""
+    found = sum((Counter(note.counts) for note in notes.values()), Counter[str]())
+    upper = max((note.upper for note in notes.values()), default=-1)
+    if 0 <= upper < LEAST_UPPER:
+        raise ValueError(
+            f"{found['wide']} images of {where} have 16 bits a colour, and no value above {256 * upper + 255}; of such "
+            f"images the upper 8 bits are read, which would make them all but black: save them with 8 bits a colour"
+        )
+    whites = [white for note in notes.values() for white in note.whites]
+    return {name: count for name, count in sorted(found.items()) if name != "grey"} | (
+        {"white": max(whites)} if whites else {}
+    )
 
 
 def finish_parts(orders: Orders, runner: Runner) -> dict[str, PartNote]:
@@ -209,7 +225,7 @@ def common_shape(config: DataConfig, picks: Picks, orders: Orders, notes: Mappin
     parts = [(part, shape) for part, shape in parts if shape[0]]
     for part, shape in parts:
         if shape[2] != parts[0][1][2]:
-            raise refuse_unlike(part.place, part.names[0], (shape[3], shape[2]))
+            raise refuse_unlike(part.shown or part.place, part.names[0], (shape[3], shape[2]))
     if parts:
         return max(shape[1] for _, shape in parts), parts[0][1][2]
     for pick in (pick for tables in picks.values() for pick in tables):
@@ -225,7 +241,7 @@ def count_coloured(picks: Picks, orders: Orders, notes: Mapping[str, PartNote]) 
     found = Counter[str]()
     for (split, index), parts in orders.items():
         name = next(name for name, column in picks[split][index].columns.items() if isinstance(column, Pictures))
-        found[name] += sum(notes[part.path].grey for part in parts)
+        found[name] += sum(notes[part.path].counts.get("grey", 0) for part in parts)
     return {name: count for name, count in sorted(found.items()) if count}
 
 
@@ -259,17 +275,8 @@ def copy_rows(path: Path, name: str, column: Any, rows: Rows, config: DataConfig
     array = create_array(path, column.dtype, shape)
     for start in range(0, len(rows), CHUNK):
         chunk = column[rows[start : start + CHUNK]]
-        array[start : start + CHUNK] = resize(chunk, config.size, config.filter) if images else chunk
+        array[start : start + CHUNK] = resize(chunk, look_of(config)) if images else chunk
     return array
-
-
-def listing(raw: Raw) -> str:
-    """A digest of all image files that the set is made of; "" where its images are arrays."""
-    files: list[File] = []
-    for *_, column in walk(raw.splits):
-        if isinstance(column, Pictures):
-            files += column.files
-    return digest(files) if files else ""
 
 
 def walk(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, int, str, Any]]:

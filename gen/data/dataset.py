@@ -27,10 +27,12 @@ from gen.config import DataConfig
 from gen.data import cache as filling
 from gen.data import labels
 from gen.data.columns import COLUMNS, is_image
+from gen.data.folders import digest_visible
 from gen.data.parts import Runner, here
-from gen.data.places import cache_folder, has_changed, title, without_secrets
-from gen.data.raw import Source
+from gen.data.places import cache_folder, has_changed, is_archive, list_files, title, without_secrets
+from gen.data.raw import Pictures, Raw, Source
 from gen.data.sources import find_source
+from gen.data.splits import SPLIT_SEED
 from gen.phase import Shape
 from gen.results.storage import Storage, local_path
 
@@ -38,7 +40,9 @@ Table: TypeAlias = Mapping[str, Tensor]
 """Columns of equal length: images as uint8 (N, C, H, W), labels as int64 (N,)."""
 
 FORMAT = 2  # version of the cache's layout: another one makes new folders
+LATER = ("fit", "background", "white", "stratified", "images")  # settings that the first caches of this format had not
 MANIFEST = "manifest.json"
+LONGEST = 180  # characters of a set's name in names of files, which have more behind it; most disks allow 255
 PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
 
 
@@ -115,7 +119,7 @@ def open_dataset(
     download: bool = False,
     cache: str | None = None,
     *,
-    verify: bool = False,
+    verify: bool = True,
     parts: str | None = None,
     runner: Runner = here,
 ) -> Dataset:
@@ -124,11 +128,11 @@ def open_dataset(
     `root`: folder of the originals, in the layout of torchvision; `download` fetches those that it lacks. With a root,
     the cache is built anew if the originals changed; without one, a cache that exists is used, and downloads go into
     the folder of caches. For a set that is named by its place ("images:PATH"), every call notices files that came or
-    went in a local folder; `verify` compares the size and date of every file too, in buckets as well, and takes a whole
-    listing of the place. `cache`: the folder of caches; by default $GENFLEET_CACHE or ~/.cache/genfleet. `parts`: a
-    folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS, else they lie beside the cache
-    until it is whole. `runner` makes the parts. ValueError for an unknown name, bad originals, or a cache that cannot
-    be written.
+    went in a local folder. Unless `verify` is false, a whole listing of the folders that images are read from, buckets
+    as well, tells of files that were overwritten. `cache`: the folder of caches; by default $GENFLEET_CACHE or
+    ~/.cache/genfleet. `parts`: a folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS,
+    else they lie beside the cache until it is whole. `runner` makes the parts. ValueError for an unknown name, bad
+    originals, or a cache that cannot be written.
     """
     place = cache_folder(cache)
     if config.labels:
@@ -142,9 +146,12 @@ def open_dataset(
     def is_current(manifest: Mapping[str, Any]) -> bool:
         """Whether the originals are still those that the manifest records."""
         recorded = manifest["originals"]
-        if not source.place:
-            return root is None or bool(recorded == fingerprint(source, originals))
-        return not has_changed(source.place, recorded) and not (verify and digest_place(source) != manifest["listing"])
+        if not source.place and root is None:
+            return True
+        if "listings" not in manifest:  # of an earlier version, which took some pixels for others and lost classes
+            return False
+        changed = has_changed(source.place, recorded) if source.place else recorded != fingerprint(source, originals)
+        return not changed and not (verify and was_overwritten(source, manifest["listings"]))
 
     shelves: list[str] = []  # of the parts that this call made
 
@@ -152,12 +159,13 @@ def open_dataset(
         with FileLock(place / "originals.lock") if download else contextlib.nullcontext():
             raw = source.load(originals, download, scratch)
         marks = raw.marks if raw.marks is not None else fingerprint(source, originals)
+        listings = list_originals(source, raw, scratch)
         shelf, _ = shelf_of(place, config, parts)
         shelves.append(shelf.place)
         inside = any(getattr(column, "place", "").startswith(str(scratch)) for *_, column in filling.walk(raw.splits))
         makes = here if inside else runner  # no other host has the scratch folder
         manifest = filling.fill(fresh, config, source, raw, shelf, makes)
-        return {"originals": marks} | manifest
+        return {"originals": marks, "listings": listings} | manifest
 
     dataset = read_or_fill(place, config, is_current, fill)
     if not shelf_of(place, config, parts)[1]:  # the cache is whole: nobody needs its parts
@@ -211,10 +219,11 @@ def read_or_fill(
 
 def settings_of(config: DataConfig) -> dict[str, Any]:
     """The settings that name a cache folder: those that decide what is stored. A place in them is absolute, and without
-    secrets."""
+    secrets. Later ones than the first caches' are left out at their defaults, so that these caches are found."""
+    defaults = dataclasses.asdict(DataConfig())
     settings = dataclasses.asdict(config) | {"name": display(config.name)}
     del settings["augment"]
-    return settings
+    return {key: value for key, value in settings.items() if key not in LATER or value != defaults[key]}
 
 
 def display(name: str) -> str:
@@ -226,12 +235,12 @@ def display(name: str) -> str:
 def slug(name: str) -> str:
     """A data set's name as part of a file's: "images:/there/cifar10-jpeg.zip" -> "cifar10-jpeg"."""
     kind, colon, place = name.partition(":")
-    return re.sub(r"[^A-Za-z0-9]+", "-", title(place)).strip("-") or kind if colon else name
+    return re.sub(r"[^A-Za-z0-9]+", "-", title(place)).strip("-")[:LONGEST] or kind if colon else name
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
     """12 hexadecimal digits that name settings."""
-    text = json.dumps([FORMAT, filling.SPLIT_SEED, settings], sort_keys=True)
+    text = json.dumps([FORMAT, SPLIT_SEED, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -246,9 +255,23 @@ def shelf_of(place: Path, config: DataConfig, parts: str | None) -> tuple[Storag
     return Storage(f"{head.rstrip('/')}/{name}{question}{query}"), True
 
 
-def digest_place(source: Source) -> str:
-    """The digest of all files that a place holds now."""
-    return filling.listing(source.load(Path(), False, Path()))
+def list_originals(source: Source, raw: Raw, scratch: Path) -> dict[str, str]:
+    """Folder -> a digest of its files, by names, sizes and dates, of each folder that images are read from; "" is the
+    source's own place, which may hold secrets. The mark of an archive tells by itself whether it is another."""
+    if source.place:
+        return {} if is_archive(source.place) else {"": raw.listing}
+    places = {column.place for *_, column in filling.walk(raw.splits) if isinstance(column, Pictures)}
+    found = sorted(place for place in places if not place.startswith(str(scratch)) and not is_archive(place))
+    return {place: digest_visible(list_files(place).files) for place in found}
+
+
+def was_overwritten(source: Source, listings: Mapping[str, str]) -> bool:
+    """Whether files of these folders are others than they were; a folder that is out of reach counts as it was."""
+    now = ((digest_visible(list_files(place or source.place).files), listing) for place, listing in listings.items())
+    try:
+        return any(found != listing for found, listing in now)
+    except ValueError:
+        return False
 
 
 def fingerprint(source: Source, root: Path) -> dict[str, list[int]]:

@@ -7,15 +7,16 @@ import hashlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen.data.decode import DamagedError, decode, fit_square, pixels
+from gen.data.decode import DamagedError, Decoded, Look, decode, examine, fit_square, pixels
 from gen.data.places import reader, without_secrets
 from gen.data.raw import File, Pictures
 from gen.results.storage import Storage
@@ -25,6 +26,13 @@ ENCODED = 64 << 20  # bytes of a part's files, about: so a kill costs a minute a
 MOST = 2048  # images of a part, at most
 FEW = 16 << 20  # bytes of files below which no processes are started
 NAMED = 10  # damaged images that an error names
+COUNTED: Mapping[str, Callable[[Decoded], bool]] = {  # what is told of images -> whether it holds for one
+    "grey": lambda found: found.image.mode == "L",
+    "transparent": lambda found: found.transparent,
+    "several": lambda found: found.several,
+    "deep": lambda found: found.white > 0,
+    "wide": lambda found: found.upper >= 0,
+}
 TRIES = 10  # images of which the first that can be decoded tells the size
 
 
@@ -34,11 +42,11 @@ class Part:
 
     place: str  # where the files are
     names: Sequence[str]
-    size: int  # pixels a side; 0: as they are
-    filter: str
+    look: Look  # how they become pixels
     shelf: Storage  # where its array and its note go ...
     path: str  # ... as PATH.npy and PATH.json
     bytes: int  # of the files
+    shown: str = ""  # the place for messages, if another
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,9 @@ class PartNote:
     path: str
     shape: tuple[int, int, int, int]  # of its array; (0, 0, 0, 0) where all its images are damaged
     damaged: Mapping[int, str]  # position in the part -> why
-    grey: int = 0  # how many of its images are grey
+    counts: Mapping[str, int] = field(default_factory=dict)  # images that are grey, transparent, ... (`COUNTED`)
+    whites: frozenset[float] = frozenset()  # the values of deep pixels that became white
+    upper: int = -1  # the largest of the upper 8 bits of 16 bits a colour; -1: no image has so many
 
 
 Runner: TypeAlias = Callable[[Sequence[Part]], Iterator[int]]
@@ -59,15 +69,20 @@ def make(part: Part) -> int:
     """Decodes the part's images and puts its array, then its note, on the shelf; gives the number of images. ValueError
     if they keep their size (0) and are not all square and of one size."""
     read, images, damaged = reader(part.place), list[Image.Image](), dict[int, str]()
+    counts, whites, upper = Counter[str](), set[float](), -1
     for position, name in enumerate(part.names):
         try:
-            image = fit_square(decode(read(name)), part.size, part.filter)
+            found = examine(read(name), part.look)
         except DamagedError as error:
             damaged[position] = str(error)
             continue
+        image = fit_square(found.image, part.look)
         if image.width != image.height or (images and image.size != images[0].size):
-            raise refuse_unlike(part.place, name, image.size)
+            raise refuse_unlike(part.shown or part.place, name, image.size)
         images.append(image)
+        counts.update(name for name, holds in COUNTED.items() if holds(found))
+        whites |= {found.white} - {0.0}
+        upper = max(upper, found.upper)
     channels = 3 if any(image.mode == "RGB" for image in images) else 1
     side = images[0].width if images else 0
     array = np.empty((len(images), channels, side, side), np.uint8)
@@ -76,8 +91,13 @@ def make(part: Part) -> int:
     buffer = io.BytesIO()
     np.save(buffer, array)
     part.shelf.put(f"{part.path}.npy", buffer.getvalue())
-    grey = sum(image.mode == "L" for image in images)
-    note = {"shape": array.shape if images else (0, 0, 0, 0), "damaged": damaged, "grey": grey}
+    note = {
+        "shape": array.shape if images else (0, 0, 0, 0),
+        "damaged": damaged,
+        "counts": counts,
+        "whites": sorted(whites),
+        "upper": upper,
+    }
     part.shelf.put(f"{part.path}.json", json.dumps(note).encode())
     return len(part.names)
 
@@ -86,7 +106,7 @@ def refuse_unlike(place: str, name: str, size: tuple[int, int]) -> ValueError:
     """The error for images that need a common size."""
     return ValueError(
         f"images must be square and of one size, but {name!r} of {without_secrets(place)} is {size[0]}x{size[1]}; "
-        f"give --size, which crops them to their centre and resizes them"
+        f"give --size, which crops them to their centre (or by data.fit pads or stretches them) and resizes them"
     )
 
 
@@ -108,20 +128,20 @@ def here(parts: Sequence[Part]) -> Iterator[int]:
         get_reusable_executor().shutdown(wait=True)  # else its processes idle for minutes beside the training
 
 
-def cut(pictures: Pictures, rows: NDArray[np.int64], size: int, kind: str, shelf: Storage, path: str) -> list[Part]:
+def cut(pictures: Pictures, rows: NDArray[np.int64], look: Look, shelf: Storage, path: str) -> list[Part]:
     """The parts for `rows` of a column. Slices depend on the files alone, not on who makes them."""
     files = [pictures.files[row] for row in rows]
-    side = size or first_side(pictures, rows)
+    side = look.size or first_side(pictures, rows)
     most = int(np.clip(BYTES // max(3 * side * side, 1), 16, MOST))
     return [
         Part(
             pictures.place,
             [file.name for file in piece],
-            size,
-            kind,
+            look,
             shelf,
             f"{path}-{number:05d}-{digest(piece)}",
             sum(file.size for file in piece),
+            pictures.shown,
         )
         for number, piece in enumerate(slice_files(files, most))
     ]
@@ -158,8 +178,10 @@ def note_of(part: Part) -> PartNote | None:
     if text is None:
         return None
     note = json.loads(text)
+    if "counts" not in note:  # of an earlier version, which took some pixels for others
+        return None
     shape, damaged = tuple(note["shape"]), {int(key): why for key, why in note["damaged"].items()}
-    found = PartNote(part.path, shape, damaged, note.get("grey", 0))
+    found = PartNote(part.path, shape, damaged, note["counts"], frozenset(note["whites"]), note["upper"])
     return found if shape[0] + len(damaged) == len(part.names) else None
 
 

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-import io
-import lzma
 import os
-import zipfile
-import zlib
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import NamedTuple
 
 from pyarrow import fs
 
+from gen.data.archives import PACKED, UNREADABLE, check_names, kind_of, list_tar, list_zip, read_tar, read_zip
 from gen.data.decode import DamagedError
 from gen.data.raw import File
+from gen.data.sheets import list_sheet, read_sheet
 from gen.results.storage import URI, Storage, check_place, local_path, one_line
 
 GONE, CLOSED = "it is not there", "it may not be read"
 OUT_OF_REACH = {GONE, CLOSED}  # why a file cannot be read although its image may be sound
-BUFFER = 4 << 20  # bytes read ahead from an archive on object storage: its entries lie one behind the other
+SHARDS = (".tar", ".parquet")  # files of a folder that hold the images of a set, each a share of them
 
 
 def normal(place: str) -> str:
     """A place as all processes and hosts understand it: an absolute path, or the URI."""
     check_place(place)
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"place {place!a} has a name that is no UTF-8; name it by a link whose name is") from None
     return place if URI.match(place) else os.path.normpath(local_path(place))
 
 
@@ -53,45 +55,72 @@ def is_archive(place: str) -> bool:
     """Whether a place is one file. ValueError if it is neither a file nor a folder."""
     storage = Storage(place)
     try:
-        found = storage.filesystem.get_file_info(storage.full(""))
+        found = local_type(storage.place) if storage.is_local else remote_type(storage)
     except OSError as error:
         raise ValueError(f"{without_secrets(place)} cannot be read: {one_line(error)}") from None
-    if found.type == fs.FileType.NotFound:
+    if found == fs.FileType.NotFound:
         raise ValueError(
             f"{without_secrets(place)} does not exist; name a folder or a zip archive of images, or a URI of one"
         )
-    return bool(found.type == fs.FileType.File)
+    return bool(found == fs.FileType.File)
 
 
-def list_files(place: str) -> tuple[list[File], dict[str, list[int]]]:
-    """Every file of a place, sorted by name, and the place's marks: path below it ("" for itself) -> size and time of
-    change, of an archive or else of each folder. Marks tell cheaply whether files came or went; a folder of a
-    bucket has none. ValueError if the place cannot be listed."""
+def local_type(path: str) -> fs.FileType:
+    """What is at a local path. pyarrow knows only names that are UTF-8."""
+    try:
+        return fs.FileType.Directory if stat.S_ISDIR(Path(path).stat().st_mode) else fs.FileType.File
+    except (FileNotFoundError, NotADirectoryError):
+        return fs.FileType.NotFound
+
+
+def remote_type(storage: Storage) -> fs.FileType:
+    """What is at a place on object storage."""
+    return storage.filesystem.get_file_info(storage.full("")).type
+
+
+class Listing(NamedTuple):
+    """What a place holds."""
+
+    files: list[File]  # sorted by name
+    marks: dict[str, list[int]]  # path below the place ("" for itself) -> size and time of change: see `list_files`
+    folders: list[str]  # as far as the place tells of folders; the files' names tell of those that hold some
+
+
+def list_files(place: str) -> Listing:
+    """Every file of a place, and the place's marks: of an archive itself, of a local folder every folder in it. Marks
+    tell cheaply whether files came or went; a folder of a bucket has none. ValueError if the place cannot be listed."""
     try:
         if is_archive(place):
-            return entries(place), {"": mark(place)}
-        files, marks = walk_folder(place) if Storage(place).is_local else (objects(place), {})
+            files, folders = list_archive(place)
+            marks = {"": mark(place)}
+        elif Storage(place).is_local:
+            files, marks = walk_folder(place)
+            folders = [*marks][1:]
+        else:
+            files, marks, folders = objects(place), {}, []
     except OSError as error:
         raise ValueError(f"{without_secrets(place)} cannot be read: {one_line(error)}") from None
-    return sorted(files), marks
+    return Listing(sorted(files), marks, folders)
 
 
-def entries(place: str) -> list[File]:
-    """The files of a zip archive; of several with one name the last, which is the one that is read. ValueError if the
-    archive is damaged, or if a name points outside of it or has backslashes between its folders."""
-    named = {info.filename: info for info in archive(place).infolist() if not info.is_dir()}
-    found = [File(name, info.file_size, info.CRC) for name, info in named.items()]
-    for file in found:
-        path = file.name.replace("\\", "/")  # as text: half a million Path objects take seconds
-        if path.startswith("/") or ".." in path.split("/"):
-            raise ValueError(
-                f"{without_secrets(place)} is refused: its entry {file.name!r} points outside of the archive"
-            )
-        if "\\" in file.name:
-            raise ValueError(
-                f"{without_secrets(place)} has the entry {file.name!r}, with \\ between folders; pack it anew, with /"
-            )
-    return sorted(found)
+def list_archive(place: str) -> tuple[list[File], list[str]]:
+    """The files of an archive or a table, and its folders. ValueError if it is damaged, or no such file."""
+    storage, stamp = Storage(place), tuple(mark(place))
+    kind = kind_of(storage)
+    if kind == "parquet":
+        return list_sheet(place, stamp), []
+    if kind in PACKED:
+        raise ValueError(f"{without_secrets(place)} is compressed by {kind}, and cannot be read here; unpack it")
+    if kind not in ("zip", "tar"):
+        what = f"is of the kind {kind}" if kind else "is no archive"
+        raise ValueError(
+            f"{without_secrets(place)} {what}, which is not read here; allowed: a folder, a zip, a tar (gzip, bzip2 or "
+            f"xz too), a Parquet table of images, an .npz or .npy of arrays; unpack it, or fetch it again if it should "
+            f"be one of these"
+        )
+    files, folders = list_zip(place, stamp) if kind == "zip" else list_tar(place, stamp)
+    check_names(storage, files)
+    return files, folders
 
 
 def walk_folder(place: str) -> tuple[list[File], dict[str, list[int]]]:
@@ -136,6 +165,9 @@ def objects(place: str) -> list[File]:
 def mark(place: str, path: str = "") -> list[int]:
     """Size and time of change of a file, or 0 and the time of a folder. OSError if it is gone or out of reach."""
     storage = Storage(place)
+    if storage.is_local:
+        about = Path(storage.place, path).stat()
+        return [0 if stat.S_ISDIR(about.st_mode) else about.st_size, about.st_mtime_ns]
     info = storage.filesystem.get_file_info(storage.full(path))
     if info.type == fs.FileType.NotFound:
         raise FileNotFoundError(path)
@@ -157,44 +189,19 @@ def has_changed(place: str, marks: Mapping[str, list[int]]) -> bool:
     return False
 
 
-@functools.lru_cache(maxsize=4)
-def open_archive(place: str, stamp: tuple[int, ...]) -> zipfile.ZipFile:
-    """An archive, opened once a process for each `stamp`, its mark: a table of half a million entries takes seconds."""
-    storage = Storage(place)
-    if storage.is_local:
-        return zipfile.ZipFile(storage.place)
-    raw: Any = storage.filesystem.open_input_file(storage.full(""))
-    return zipfile.ZipFile(buffer_reads(raw))
-
-
-def buffer_reads(raw: Any) -> BinaryIO:
-    """A file of object storage that is read in large pieces."""
-    return io.BufferedReader(raw, BUFFER)
-
-
-def archive(place: str) -> zipfile.ZipFile:
-    """The zip archive at a place. ValueError if it is none or is damaged."""
-    try:
-        return open_archive(place, tuple(mark(place)))
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{without_secrets(place)} is not a whole zip archive ({one_line(error).rstrip('.')}); "
-            f"fetch or make it again"
-        ) from None
-
-
 def reader(place: str) -> Callable[[str], bytes]:
-    """A function from a file's name to its content. It raises DamagedError if the file is out of reach or damaged."""
+    """A function from a file's name to its content; SHARD.tar/NAME and TABLE.parquet/ROW are names too. It raises
+    DamagedError if the file is out of reach or damaged."""
     read = read_archive(place) if is_archive(place) else read_folder(place)
 
     def read_checked(name: str) -> bytes:
         try:
             return read(name)
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise DamagedError(GONE) from None
         except PermissionError:
             raise DamagedError(CLOSED) from None
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        except (*UNREADABLE, NotImplementedError, OSError) as error:
             raise DamagedError(one_line(error)) from None
         except RuntimeError as error:  # what zipfile raises for an encrypted entry
             raise DamagedError(one_line(error)) from None
@@ -202,21 +209,48 @@ def reader(place: str) -> Callable[[str], bytes]:
     return read_checked
 
 
+READERS = {"zip": read_zip, "tar": read_tar, "parquet": read_sheet}
+
+
 def read_archive(place: str) -> Callable[[str], bytes]:
     """A function from the name of an archive's entry to its content."""
-    return archive(place).read
+    return READERS[kind_of(Storage(place))](place, tuple(mark(place)))
 
 
 def read_folder(place: str) -> Callable[[str], bytes]:
-    """A function from the name of a folder's file to its content."""
-    storage = Storage(place)
-    if storage.is_local:
-        return lambda name: Path(storage.place, name).read_bytes()
+    """A function from the name of a folder's file, or of a file in one of its shards, to its content."""
+    storage, shards = Storage(place), dict[str, Callable[[str], bytes]]()
 
     def read(name: str) -> bytes:
-        data = storage.get(name)
+        shard, inner = split_shard(name)
+        if shard and shard not in shards and is_archive(below(place, shard)):  # a folder may be called so too
+            shards[shard] = read_archive(below(place, shard))
+        if shard in shards:
+            return shards[shard](inner)
+        data = Path(storage.place, name).read_bytes() if storage.is_local else storage.get(name)
         if data is None:
             raise FileNotFoundError(name)
         return data
 
     return read
+
+
+def split_shard(name: str) -> tuple[str, str]:
+    """The name of a file in a shard as the shard and the name within it; "" as the shard for another file's name."""
+    for suffix in SHARDS:
+        shard, found, inner = name.partition(f"{suffix}/")
+        if found:
+            return f"{shard}{suffix}", inner
+    return "", name
+
+
+def list_shard(place: str, shard: str) -> list[File]:
+    """The files of a shard of a folder, by names that begin with the shard's. ValueError if it is damaged."""
+    files, _ = list_archive(below(place, shard))
+    return [file._replace(name=f"{shard}/{file.name}") for file in sorted(files)]
+
+
+def below(place: str, path: str) -> str:
+    """The place of a file of a folder."""
+    head, question, query = place.partition("?") if URI.match(place) else (place, "", "")
+    return f"{head.rstrip('/')}/{path}{question}{query}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -28,6 +28,13 @@ class Lazy:
         return self.fetch(rows)
 
 
+class Aside(NamedTuple):
+    """Files of a place that are left out for one reason."""
+
+    number: int
+    such_as: str  # the name of one
+
+
 class File(NamedTuple):
     """A file of a folder, an archive or a bucket."""
 
@@ -40,8 +47,9 @@ class File(NamedTuple):
 class Pictures:
     """A column of image files, still encoded; row i is `files[i]`."""
 
-    place: str  # folder, zip archive, or URI of either
+    place: str  # folder, archive, or URI of either
     files: Sequence[File]
+    shown: str = ""  # the place for messages, if another: what the user named and was unpacked
 
     def __len__(self) -> int:
         return len(self.files)
@@ -60,6 +68,9 @@ class Raw:
     classes: int  # 0: no labels
     names: Sequence[str] = ()  # of the classes
     marks: Mapping[str, Sequence[int]] | None = None  # of the source's place, as `places.list_files` gives them
+    listing: str = ""  # a digest of all files of the source's place: tells of those that were overwritten
+    aside: Mapping[str, Aside] = field(default_factory=dict)  # why files are no part of the set -> which
+    told: str = ""  # the file that tells the classes, where no folders do
 
 
 Loader: TypeAlias = Callable[[Path, bool, Path], Raw]

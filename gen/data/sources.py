@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from pathlib import Path
 
-from gen.data.folders import load_celeba, load_imagenette, load_images, load_tiny_imagenet, load_unpaired
+from gen.data.folders import load_images, load_unpaired
 from gen.data.known import (
     load_batches,
     load_digits,
@@ -17,6 +18,7 @@ from gen.data.known import (
     load_svhn_extra,
     torchvision_loader,
 )
+from gen.data.known_folders import load_celeba, load_imagenette, load_tiny_imagenet
 from gen.data.places import normal
 from gen.data.raw import Raw, Source
 
@@ -33,7 +35,7 @@ SOURCES: dict[str, Source] = {
     "imagenette": Source(load_imagenette, ("imagenette2*", "imagenette2*/*/*")),
     "tiny_imagenet": Source(load_tiny_imagenet, ("tiny-imagenet*", "tiny-imagenet*/*/*")),
 }
-PLACES: dict[str, Callable[[str], Raw]] = {  # "images:PATH": a folder or zip archive, or the URI of one
+PLACES: dict[str, Callable[[str, Path], Raw]] = {  # "images:PATH": a folder, an archive ..., or the URI of one
     "images": load_images,
     "unpaired": load_unpaired,
 }
@@ -52,7 +54,7 @@ def find_source(name: str) -> Source:
         if not place:
             raise ValueError(f"data set {name!r} names no place; write {kind}:PATH, with a folder, a zip or a URI")
         place = normal(place)
-        return Source(lambda root, download, scratch: PLACES[kind](place), place=place)
+        return Source(lambda root, download, scratch: PLACES[kind](place, scratch), place=place)
     if name not in SOURCES:
         valid = [*SOURCES, *(f"{kind}:PATH" for kind in PLACES)]
         near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5) or valid

@@ -111,7 +111,8 @@ class Features:
         settings = dataset.manifest.get("settings", {})
         if not settings.get("labels"):
             return dataset
-        return open_dataset(DataConfig(**{**settings, "labels": 0, "label_seed": 0}), self.data_root, self.download)
+        whole = DataConfig(**{**settings, "labels": 0, "label_seed": 0})
+        return open_dataset(whole, self.data_root, self.download, verify=False)  # `dataset` was made of it
 
     def _parts(self, dataset: Dataset) -> tuple[str, Dataset | None]:
         if self.name in ("", *NAMES):

@@ -77,7 +77,7 @@ class Wanted:
 
     def dataset(self, one: Stored) -> Dataset:
         """The run's images. ValueError if they are not those that it was trained on."""
-        found = dataset_of(one.config.data, self.data_root, self.download)
+        found = dataset_of(one.config.data, self.data_root, self.download, one.data_hash)
         check_trained_on(found, one.run, one.data_hash)
         return found
 

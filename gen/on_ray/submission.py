@@ -36,7 +36,8 @@ class Submission:
     def dataset(self, config: RunConfig, device: torch.device) -> Dataset:
         """A run's data set, opened on this host, with codes that its first stage, if it has one, makes on `device`.
         ValueError if the images are not the driver's."""
-        dataset, drivers = dataset_of(config.data, self.data_root, self.download), self.data_hashes[config.data]
+        drivers = self.data_hashes[config.data]
+        dataset = dataset_of(config.data, self.data_root, self.download, drivers)
         if dataset.hash != drivers:
             raise ValueError(
                 f"data set {dataset.name} on host {socket.gethostname()} has hash {dataset.hash}, the driver's has "

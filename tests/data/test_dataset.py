@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gen.config import DataConfig
-from gen.data.dataset import Dataset, check_needs, open_dataset
+from gen.data.dataset import Dataset, check_needs, key_of, open_dataset, settings_of
 from gen.data.raw import Raw, Source
 from gen.data.sources import SOURCES
 from tests.conftest import GIVE_UP
@@ -62,6 +62,13 @@ def test_digits(tmp_path: Path) -> None:
     assert (dataset.shape.channels, dataset.shape.size, dataset.shape.classes) == (1, 8, 10)
     assert dataset.columns == {"image", "label"}
     assert dataset.hash == "6e4ed430248d14b0"  # changes only if the images or the split do, and then runs start anew
+
+
+def test_caches_of_earlier_versions_are_found() -> None:
+    """Settings that came later are left out of a cache's name at their defaults."""
+    keys = [key_of(settings_of(config)) for config in (DataConfig("digits"), DataConfig("cifar10", size=64, labels=90))]
+    assert keys == ["82739e5f1c49", "451450a41207"]
+    assert key_of(settings_of(DataConfig("digits", fit="pad"))) != keys[0]
 
 
 def test_two_caches_hold_the_same(tmp_path: Path) -> None:

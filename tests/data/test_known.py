@@ -198,6 +198,10 @@ def test_tiny_imagenet(place: str, annotated: bool, tmp_path: Path) -> None:
         for index in range(2):
             pixels = np.asarray(noise(100 * number + index)).transpose(2, 0, 1).tobytes()
             assert labels[pixels] == sorted(wnids).index(wnid)
+    if (tmp_path / place).is_dir():
+        (tmp_path / place / "train" / "n01" / "images" / "n01_000.png").write_bytes(encoded(noise(99)))
+        again = open_dataset(DataConfig("tiny_imagenet"), str(tmp_path), cache=str(tmp_path / "cache"))
+        assert again.hash != dataset.hash, "it was overwritten in place"
 
 
 def test_stacked_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

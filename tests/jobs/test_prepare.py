@@ -114,6 +114,16 @@ def test_what_prepare_refuses_is_one_line_and_skip_bad_leaves_it_out(
     assert "nearest valid: cifar10" in refused(job("--data", "cifar"))
 
 
+def test_what_is_left_out_is_told_by_reason(job: Callable[..., Result], tmp_path: Path) -> None:
+    place = write(tmp_path / "set", {**files(9), "a.heic": b"", "@eaDir/000.png": b""})
+    for _ in range(2):  # found in the cache, it tells the same
+        lines = job("--data", f"images:{place}").stdout.splitlines()
+        assert [line.partition(",")[0] for line in lines[-2:]] == [
+            "aside: 1 files are thumbnails or old copies of a file server (@eaDir or #recycle)",
+            "aside: 1 files end in .heic",
+        ]
+
+
 def test_grey_images_in_a_set_in_colour_are_counted_by_column(job: Callable[..., Result], tmp_path: Path) -> None:
     """Domains of one channel and of three may meet; grey images may be spread among those in colour, too."""
     held = {**files(9, "trainA/", mode="L"), **files(9, "trainB/"), **files(2, "testA/", mode="L")}

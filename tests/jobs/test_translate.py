@@ -128,7 +128,10 @@ def test_grey_becomes_colour_and_colour_grey_and_each_is_counted(
     held = {"alpha.png": encoded(alpha), "turned.png": buffer.getvalue()}
     folder = write(tmp_path / "pictures", {"grey.png": encoded(grey), "colour.png": encoded(colour), **held})
     done = run("colour", "--translate", folder, "--to", "a")
-    assert done.stdout.splitlines()[1:] == ["1 of them, grey, became three equal channels first"]
+    assert done.stdout.splitlines()[1:] == [
+        "1 of them, grey, became three equal channels first",
+        "1 of them had transparent pixels, which became the run's data.background",
+    ]
     made = written(tmp_path / "out")
     assert {name: image.shape for name, image in made.items()} == {
         "grey.png": (8, 8, 3),

@@ -31,7 +31,7 @@ def warning(root: Path = ROOT, whole: bool = False) -> str:
     sizes = {path: path.stat().st_size for path in sent_files(root, whole)}
     if sum(sizes.values()) < LIMIT / 2:
         return ""
-    largest = sorted(sizes, key=lambda path: -sizes[path])[:NAMED]
+    largest = sorted(sizes, key=lambda path: (-sizes[path], path))[:NAMED]
     named = ", ".join(f"{path.relative_to(root)} ({sizes[path] / 2**20:,.0f} MiB)" for path in largest)
     return (
         f"{sum(sizes.values()) / 2**20:,.0f} MiB travel with the job, and `ray job submit` takes {LIMIT // 2**20} MiB; "

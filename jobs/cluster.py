@@ -19,7 +19,9 @@ import click
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
 from gen.results.storage import NO_HOME
+from jobs import handover, upload
 from jobs.address import LOCAL, choose, prepare_token
+from jobs.output import outlive_readers
 from jobs.places import INSIDE
 
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's; with "0" a Ray of one host listens on loopback, on any system
@@ -58,27 +60,38 @@ def connection() -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         address = choose()
+        environment = runtime_environment(address)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     if address == LOCAL and not IN_TIME:
         raise RuntimeError("jobs.cluster was imported after Ray, which would listen on all interfaces")
+    outlive_readers()
     import ray  # so late that bad input and --dry-run do not wait for it
 
-    upload = INSIDE not in os.environ and (ROOT / "pyproject.toml").exists()
-    environment = {"working_dir": str(ROOT)} if upload else None
+    if near := upload.warning(whole=INSIDE in os.environ):
+        say(near)
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:  # also of another version of Ray or Python
-        what = "no Ray starts on this host" if address == LOCAL else f"the Ray at {address} cannot be joined"
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:  # also of another
+        what = "no Ray starts on this host" if address == LOCAL else f"the Ray at {address} cannot be joined"  # version
         raise click.ClickException(f"{what}: {' '.join(str(error).split())}") from error
     for name in ("ray.train", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # `ray job stop`: as Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):  # `ray job stop` and a closed terminal: as Ctrl-C
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` sets it
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def runtime_environment(address: str) -> dict[str, Any]:
+    """What each process of this job gets: the code, which a submitted job has already, and on a cluster that runs
+    already what this shell has. ValueError for a place in it that other hosts do not know."""
+    sent = INSIDE not in os.environ and (ROOT / "pyproject.toml").exists()
+    return ({"working_dir": str(ROOT)} if sent else {}) | ({} if address == LOCAL else handover.hook())
 
 
 def run_workers(
@@ -98,15 +111,9 @@ def run_workers(
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
+    from gen.on_ray.waiting import watch
+
     queue, storage, name = Queue(actor_options={"num_cpus": 0}), lease.storage, lease.experiment
-
-    def listen() -> None:
-        while (heard := queue.get()) is not None:
-            hear(heard)
-            lease.check()
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
     trainer = TorchTrainer(
         function,
         train_loop_config={**sent, "queue": queue},
@@ -121,16 +128,38 @@ def run_workers(
         ),
     )
     try:
-        trainer.fit()
+        with watch(needed, workers, say) as watched, listener(queue, hear, watched.heard, lease.check):
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
         return False
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
         raise KeyboardInterrupt from None
+    return True
+
+
+@contextmanager
+def listener(queue: Any, *hear: Callable[..., Any]) -> Iterator[None]:
+    """Calls the first of `hear` with each thing that comes through the queue during the block, and the others too."""
+
+    def listen() -> None:
+        while (heard := queue.get()) is not None:
+            hear[0](heard)
+            for other in hear[1:]:
+                other()
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
     finally:
         queue.put(None)
-        listener.join()
-    return True
+        thread.join()
+
+
+def say(text: str) -> None:
+    """Prints a line at once."""
+    print(text, flush=True)
 
 
 def facts() -> dict[str, Any]:

@@ -22,10 +22,12 @@ import click
 
 from gen.on_ray.version import ROOT, VARIABLE, code_version
 from jobs.address import token
+from jobs.program import Program
 
 DASHBOARD = 8265  # port of the dashboard of Ray, which takes jobs
 GIVE_UP = 600.0  # seconds: a Ray head that takes longer hangs, for on a busy machine one may take a minute
 NAME = "demo"
+HANDED = ("GENFLEET_CACHE", "TORCH_HOME")  # variables of this shell that the job is to have
 SEARCH = "--entry vqvae --data digits --size 16 --epochs 18 --grace 2 --samples 16 --set model.networks.hidden=32"
 PANDAS = """\
 import pandas as pd
@@ -33,15 +35,16 @@ evals = pd.read_parquet("{place}/evals", filters=[("scope", "==", "best"), ("met
 print(evals.sort_values("value")[["run", "subject", "split", "value", "epoch", "n_real"]].head(6))"""
 
 
-@click.command(help=__doc__)
+@click.command(cls=Program, help=__doc__)
 @click.option("--storage", default=str(ROOT / "results"), show_default="results", help="Folder for the tables.")
 def main(storage: str) -> None:
     """Submits the search, follows it, and shows what it left."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     place = str(Path(storage).absolute())
-    with ray_head() as address:
+    with ray_head() as (address, own):
         ident = f"demo-{secrets.token_hex(4)}"
-        environment = json.dumps({"env_vars": {VARIABLE: code_version()}})
+        shell = {name: value for name in HANDED if (value := os.environ.get(name))}
+        environment = json.dumps({"env_vars": {VARIABLE: code_version()} | shell})
         where = [
             "--address",
             address,
@@ -57,7 +60,9 @@ def main(storage: str) -> None:
         try:
             subprocess.run(["ray", "job", "submit", *where, "--", *job], cwd=ROOT, check=True)
         except BaseException:
-            subprocess.run(["ray", "job", "stop", "--address", address, ident], check=False)
+            if not own:  # in a process that Ctrl-C does not reach, for it takes seconds
+                stop = shlex.join(["ray", "job", "stop", "--no-wait", "--address", address, ident])
+                subprocess.run(f"{stop} > /dev/null 2>&1 &", shell=True, start_new_session=True, check=False)
             raise
     lines = PANDAS.format(place=f"{place}/{NAME}")
     say(f"python -c '{lines}'")
@@ -65,8 +70,9 @@ def main(storage: str) -> None:
 
 
 @contextmanager
-def ray_head() -> Iterator[str]:
-    """The address of a Ray head, for the block: one that runs already, or one that is started here and then stopped."""
+def ray_head() -> Iterator[tuple[str, bool]]:
+    """The address of a Ray head, for the block: one that runs already, or one that is started here and then stopped;
+    and whether it is the latter."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ["RAY_LOGGER_LEVEL"] = "error"
     pass_by_proxies()
@@ -75,7 +81,7 @@ def ray_head() -> Iterator[str]:
         if token() is not None:
             os.environ.setdefault("RAY_AUTH_MODE", "token")
         say(f"# Ray runs at {found}")
-        yield found
+        yield found, False
         return
     if said:
         sys.exit(
@@ -106,7 +112,7 @@ def ray_head() -> Iterator[str]:
                 if head.poll() is not None or time.monotonic() > deadline:
                     sys.exit(f"error: the Ray head did not start\n{log.read_text()}")
                 time.sleep(0.5)
-            yield address
+            yield address, True
         finally:
             head.terminate()
             head.wait()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import torch
@@ -24,9 +23,9 @@ from gen.results.renamed import to_present
 from gen.results.storage import Storage, check_name
 from gen.zoo import ZOO, entry
 from jobs.places import absolute, data_at, storage_at
+from jobs.program import Program
 from jobs.runs import on_first_stage
 
-BAD_INPUT = 2
 BEFORE = """
 Kinds: --set KEY=KIND takes a kind, with the defaults below if it is another
 than the one in force; --set KEY.FIELD=VALUE changes a field of the kind in
@@ -37,20 +36,8 @@ python -m jobs.zoo lists the entries, python -m jobs.zoo ENTRY tells all of one.
 """
 
 
-class Job(click.Command):
-    """A command whose refusals are one line on stderr: "error: what, what is allowed, what to do"."""
-
-    def main(self, *arguments: Any, **settings: Any) -> NoReturn:
-        """Runs the job and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
-        try:
-            status = super().main(*arguments, **{**settings, "standalone_mode": False})
-        except click.ClickException as error:
-            click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
-            sys.exit(BAD_INPUT)
-        except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted: submit the same again to go on", err=True)
-            sys.exit(130)
-        sys.exit(status or 0)
+class Job(Program):
+    """A batch job."""
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Ends the help of a job that trains an entry with the kinds that its settings choose among."""

@@ -16,7 +16,7 @@ from gen.config import DataConfig, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.notices import notices
 from gen.data.parts import Part, Runner
-from jobs.cluster import connection
+from jobs.cluster import connection, say
 from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pair, refusing
 from jobs.places import absolute, data_at
 from jobs.progress import duration
@@ -58,8 +58,12 @@ def over_cluster(parts: Sequence[Part]) -> Iterator[int]:
     """Makes parts on a Ray cluster, to which it connects only if there is something to make."""
     with connection():
         from gen.on_ray.prepare import make_parts
+        from gen.on_ray.waiting import watch
 
-        yield from make_parts(parts)
+        with watch({"CPU": 1.0}, 1, say) as watched:
+            for count in make_parts(parts):
+                watched.heard()
+                yield count
 
 
 def reporting(runner: Runner) -> Runner:

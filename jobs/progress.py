@@ -16,10 +16,24 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def show_progress(runs: int, done: int) -> Iterator[Callable[[Standing], None]]:
-    """Gives a function that shows how far a search of `runs` runs is; `done` of them had ended before."""
+def show_progress(runs: int, done: int, heard: Callable[[], None]) -> Iterator[Callable[[Standing], None]]:
+    """Gives a function that shows how far a search of `runs` runs is; `done` of them had ended before. It calls `heard`
+    for each sign of a run."""
+    ticks = 0
+
+    def note(standing: Standing) -> None:
+        nonlocal ticks
+        if standing.ticks > ticks:
+            ticks = standing.ticks
+            heard()
+
     if not sys.stdout.isatty():
-        yield lambda standing: print(line(standing), flush=True)
+
+        def show(standing: Standing) -> None:
+            note(standing)
+            print(line(standing), flush=True)
+
+        yield show
         return
     bar: Any
     with click.progressbar(
@@ -27,11 +41,17 @@ def show_progress(runs: int, done: int) -> Iterator[Callable[[Standing], None]]:
     ) as bar:
 
         def advance(standing: Standing) -> None:
+            note(standing)
             bar.update(standing.done - bar.pos, standing)
             bar.render_progress()  # which `update` leaves out where no run ended
 
         bar.update(done)
         yield advance
+
+
+def interject(text: str) -> None:
+    """Prints a line among those of `show_progress`, or under the bar, which is drawn again below it."""
+    print(f"\n{text}" if sys.stdout.isatty() else text, flush=True)
 
 
 def beside(standing: Standing | None) -> str:

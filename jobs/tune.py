@@ -21,9 +21,9 @@ from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
 from gen.record import history, names
-from jobs.cluster import connection, facts
+from jobs.cluster import connection, facts, say
 from jobs.options import Job, refusing, shared_options, show
-from jobs.progress import show_progress
+from jobs.progress import interject, show_progress
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -64,6 +64,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
     from gen.on_ray import preflight, search
     from gen.on_ray.replay import ends
     from gen.on_ray.submission import Search
+    from gen.on_ray.waiting import watch
 
     first = wanted.first
     asked, config = first.asked, first.space.config
@@ -91,7 +92,10 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         done = len(ends(storage, name, by_run))
         each = preflight.in_words(needed)
         print(f"{name}: {len(by_run)} runs, {done} on record; {each} each; results in {storage}", flush=True)
-        with show_progress(len(by_run), done) as hear:
+        with (
+            watch(needed, config.machine.workers, interject) as watched,
+            show_progress(len(by_run), done, watched.heard) as hear,
+        ):
             found = search.search(
                 Search(runs=by_run, **asked.submission(lease.attempt, hashes, facts())),
                 lease,
@@ -126,6 +130,7 @@ def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, nee
     from gen.on_ray.leaders import best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
+    from gen.on_ray.waiting import watch
 
     asked, full = wanted.first.asked, wanted.first.space.config.evaluate.full
     if full == "none":
@@ -133,15 +138,14 @@ def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, nee
     best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
     whole = Wanted(asked.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
     short = {run for run, _ in missing(whole)}
-    errors = measure_leaders(
-        dataclasses.replace(whole, stored=[one for one in best if one.run in short]),
-        lease,
-        needed,
-        lambda run, done, count: print(
-            f"measured {done} of {count} {'leaders' if full == 'leaders' else 'runs'}: run {run}", flush=True
-        ),
-        wanted.first.most,
-    )
+    with watch(needed, 1, say) as watched:
+
+        def hear(run: str, done: int, count: int) -> None:
+            watched.heard()
+            say(f"measured {done} of {count} {'leaders' if full == 'leaders' else 'runs'}: run {run}")
+
+        short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
+        errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most)
     if not errors:
         history.forget_all(asked.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors

@@ -55,6 +55,7 @@ class RayCluster:
 
     address: str  # for $RAY_ADDRESS
     dashboard: str  # for `ray job submit`
+    folder: Path  # where its nodes keep their logs, and what they unpack
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -103,7 +104,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
             place.mkdir(exist_ok=True)
             (place / "ray_current_cluster").write_text(cluster.address)
         cluster.add_node(num_cpus=2, temp_dir=str(places[1]), **quiet)
-    yield RayCluster(cluster.address, f"http://127.0.0.1:{port}")
+    yield RayCluster(cluster.address, f"http://127.0.0.1:{port}", Path(folder.name))
     cluster.shutdown()
     folder.cleanup()
 

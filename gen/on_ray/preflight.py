@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gen.config import Machine, RunConfig, to_dotted
 from gen.record.names import read_note
-from gen.results.storage import Storage
+from gen.results.storage import Storage, one_line
 
 SCALE_TO = "GENFLEET_SCALE_TO"  # environment variable: what the cluster may grow to, such as CPU=32,GPU=8
 PROBE_SECONDS = 300.0  # far more than it takes to start a process on a host that has only the dependencies
@@ -103,30 +103,45 @@ def check_cluster(machine: Machine, gpus: float | None = None) -> dict[str, floa
     )
 
 
-def read_probe(storage: Storage, path: str) -> bytes | None:
-    """What another host, on which this runs, finds where the driver wrote."""
-    return storage.get(path)
+def read_probe(place: str, path: str) -> tuple[bytes | None, str]:
+    """What another host, on which this runs, finds where the driver wrote; and why it cannot look, "" if it can."""
+    try:
+        return Storage(place).get(path), ""
+    except (ValueError, OSError) as error:
+        return None, one_line(error)
 
 
 def check_shared(storage: Storage) -> None:
-    """ValueError if the storage is a local path that not every host of the cluster sees."""
+    """ValueError if not every host of the cluster reads what this one writes: a local path that it does not see, or an
+    object store that it cannot ask."""
     here = ray.get_runtime_context().get_node_id()
     others = [node for node in live_nodes() if node["NodeID"] != here]
-    if not storage.is_local or not others:
+    if not others:
         return
     nonce = uuid.uuid4().hex
     path = f"_probe-{nonce}"
     storage.put(path, nonce.encode())
     task = ray.remote(num_cpus=0, max_retries=0)(read_probe)
     try:
-        for node in others:
-            pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            found = ray.get(task.options(scheduling_strategy=pinned).remote(storage, path), timeout=PROBE_SECONDS)
-            if found != nonce.encode():
+        pinned = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in others]
+        asked = [task.options(scheduling_strategy=one).remote(storage.place, path) for one in pinned]
+        for node, answer in zip(others, asked, strict=True):
+            host = node["NodeManagerAddress"]
+            try:
+                found, why = ray.get(answer, timeout=PROBE_SECONDS)
+            except ray.exceptions.RayError as error:
+                raise ValueError(f"no process starts on host {host}: {str(error).strip().splitlines()[-1]}") from error
+            if found == nonce.encode():
+                continue
+            if storage.is_local:
                 raise ValueError(
-                    f"storage {storage.place} is a local path that host {node['NodeManagerAddress']} does not share; "
+                    f"storage {storage} is a local path that host {host} does not share; "
                     f"use a folder that all hosts mount, or object storage such as s3://bucket/prefix"
                 )
+            raise ValueError(
+                f"storage {storage} cannot be read on host {host}: {why or 'what was just written is not there'}; set "
+                f"its keys and its endpoint (AWS_...) in this shell, which hands them over, or let the hosts have them"
+            )
     finally:
         storage.delete(path)
 

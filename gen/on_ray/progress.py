@@ -31,6 +31,7 @@ class Standing:
     seconds: float  # since the search was submitted
     left: float  # estimate of the seconds to go; NaN before the first tick
     news: str = ""  # about the run that has just ended; "": none has
+    ticks: int = 0  # since the search was submitted
 
     @property
     def done(self) -> int:
@@ -127,6 +128,14 @@ class Teller(tune.Callback):
         passed = self.spoke - self.began
         self.hear(
             Standing(
-                len(self.runs), dict(self.ended), running, self.best, self.best_run, passed, self.left(), news=news
+                len(self.runs),
+                dict(self.ended),
+                running,
+                self.best,
+                self.best_run,
+                passed,
+                self.left(),
+                news=news,
+                ticks=self.ticks,
             )
         )

@@ -12,9 +12,10 @@ from jobs.bench.memory import memory
 from jobs.bench.prepare import prepare
 from jobs.bench.train import train
 from jobs.bench.trials import trials
+from jobs.program import Programs
 
 
-@click.group(help=__doc__)
+@click.group(cls=Programs, help=__doc__)
 def main() -> None:
     """The benchmarks."""
 

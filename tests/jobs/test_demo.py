@@ -43,7 +43,8 @@ def test_a_head_behind_a_proxy_beside_another_server(monkeypatch: pytest.MonkeyP
             other.listen()
         except OSError:
             pass  # somebody is there already
-        with ray_head() as address:
+        with ray_head() as (address, own):
+            assert own
             assert address.startswith("http://127.0.0.1:")
             assert not address.endswith(f":{DASHBOARD}")
             assert is_ray(address)

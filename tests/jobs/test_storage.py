@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,14 +15,29 @@ from pyarrow import fs
 
 from gen import results
 from jobs import sample
-from tests.conftest import GIVE_UP, ROOT
+from tests.conftest import GIVE_UP, ROOT, RayCluster
 
 
-def test_train_and_sample_on_object_storage(run_job: Callable, s3: str, tmp_path: Path):
-    storage = f"s3://key:secret@bucket/jobs?endpoint_override={s3}&scheme=http"
+def test_train_and_sample_on_object_storage(
+    ray_cluster: RayCluster,
+    start_job: Callable,
+    run_job: Callable,
+    s3: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """With keys and an endpoint that the shell of the job has, and no node of the cluster. The first one's output ends
+    early."""
+    secret = secrets.token_hex(16)
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": secret, "AWS_ENDPOINT_URL": f"http://{s3}"}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    storage = "s3://bucket/jobs"
     shared = ["--storage", storage, "--set", "train.batch=64"]
-    done = run_job("train", "--entry", "vae_mlp", "--epochs", 2, "--name", "trained", *shared)
-    assert done.returncode == 0, done.stderr
+    process = start_job("train", "--entry", "vae_mlp", "--epochs", 2, "--name", "trained", *shared)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(GIVE_UP) == 0, process.stderr.read()
     again = run_job("train", "--entry", "vae_mlp", "--epochs", 3, "--name", "trained", *shared)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("\nepoch ") == 1  # it went on from the checkpoint
@@ -29,6 +45,9 @@ def test_train_and_sample_on_object_storage(run_job: Callable, s3: str, tmp_path
     filesystem, path = fs.FileSystem.from_uri(storage)  # plain pandas, without this project
     evals = pd.read_parquet(f"{path}/trained/evals", filesystem=filesystem, dtype_backend="pyarrow")
     assert sorted(evals.loc[evals["scope"] == "tick", "tick"].unique()) == [1, 2, 3]
+    logs = [path for path in ray_cluster.folder.rglob("*") if path.is_file()]
+    assert any("trained" in path.read_text(errors="replace") for path in logs)
+    assert not [path for path in logs if secret in path.read_text(errors="replace")]
     asked = ["--storage", storage, "--name", "trained", "--out", str(tmp_path), "--kinds", "fakes,reconstructions"]
     drawn = CliRunner().invoke(sample.main, asked)
     assert drawn.exit_code == 0, drawn.output

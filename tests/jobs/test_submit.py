@@ -1,7 +1,9 @@
-"""`ray job submit --working-dir .` to two nodes that have only the dependencies."""
+"""`ray job submit --working-dir .` to two nodes that have only the dependencies, from a folder full of photographs."""
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -15,11 +17,20 @@ def test_submitted_job(ray_cluster, tmp_path: Path):
     submit = [Path(sys.executable).with_name("ray"), "job", "submit", "--address", ray_cluster.dashboard]
     job = ["python", "-m", "jobs.train", "--entry", "vae_mlp", "--epochs", 2, "--storage", tmp_path, "--name", "job"]
     job += ["--workers", 2, "--set", "machine.threads=2"]  # both CPUs of a node each, so they lie on two
+    folder = tmp_path / "project"
+    for package in ("gen", "jobs", "tune_spaces"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".rayignore", ".gitignore", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("photos.bin", "photos", "gen/weights.pt"):
+        with (folder / name).open("wb") as file:
+            file.truncate(700 * 2**20)  # sparse
+    command = f"find . -type f ! -name '*.py' && {shlex.join(map(str, job))}"
     deadline = time.monotonic() + GIVE_UP
     while True:
         done = subprocess.run(
-            [*map(str, submit), "--working-dir", ".", "--", *map(str, job)],
-            cwd=ROOT,
+            [*map(str, submit), "--working-dir", ".", "--", "sh", "-c", command],
+            cwd=folder,
             env={**os.environ, "RAY_ADDRESS": ""},
             capture_output=True,
             text=True,
@@ -32,6 +43,7 @@ def test_submitted_job(ray_cluster, tmp_path: Path):
         time.sleep(2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "job: finished (2 epochs)" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("./")] == ["./pyproject.toml"]
     (run,) = results.runs(str(tmp_path), "job").to_dict("records")
     assert run["code_version"].startswith("sources-")  # the upload has no repository
     assert run["world_size"] == run["threads"] == 2

@@ -34,7 +34,8 @@ def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):
     clock.now += 10
     tick("a", 1.0, 0.9)
     teller.on_step_end(0, list(trials.values()))
-    assert heard[-1] == Standing(5, {"finished": 1}, 4, 0.7, "old", 10.0, pytest.approx((2 + 3 * 3) * 10))
+    left = pytest.approx((2 + 3 * 3) * 10)
+    assert heard[-1] == Standing(5, {"finished": 1}, 4, 0.7, "old", 10.0, left, ticks=1)
     ends("a")  # no word of its own: the scheduler stopped it
     assert heard[-1].news == "run a stopped at epoch 1: 0.9"
     tick("b", 1.0, 0.5)

@@ -1,0 +1,37 @@
+"""Output that may end before the job does: a reader of a pipe that has read enough, a closed terminal, a full disk."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import suppress
+from typing import Any
+
+
+class Lasting(io.FileIO):
+    """An open file that takes whatever is written to it. Once it takes no more, the rest is dropped: a run of hours
+    does not break for lack of a reader."""
+
+    def write(self, data: Any, /) -> int:
+        """Writes what can be written; says that all was."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def outlive_readers() -> None:
+    """Makes what this process prints from now on unable to end it. What tests or others put in place of the usual
+    streams is left alone."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or stream is not getattr(sys, f"__{name}__"):  # None: closed before the start
+            continue
+        with suppress(OSError):
+            stream.flush()
+        raw = io.BufferedWriter(Lasting(stream.fileno(), "w", closefd=False))
+        lasting = io.TextIOWrapper(
+            raw, encoding=stream.encoding, errors=stream.errors, line_buffering=stream.line_buffering
+        )
+        setattr(sys, name, lasting)
+        setattr(sys, f"__{name}__", lasting)  # so that no unflushed copy is left, whose end would be an error

@@ -1,0 +1,39 @@
+"""A command as all jobs are: its refusals, and its end by Ctrl-C, are one line each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from jobs import interrupt
+
+BAD_INPUT = 2
+
+
+class Program(click.Command):
+    """A command whose refusals are one line on stderr: "error: what, what is allowed, what to do"."""
+
+    def main(self, *arguments: Any, **settings: Any) -> NoReturn:
+        """Runs the command and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
+        interrupt.imports_are_done()
+        try:
+            status = super().main(*arguments, **{**settings, "standalone_mode": False})
+        except click.ClickException as error:
+            click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
+            sys.exit(BAD_INPUT)
+        except (click.Abort, KeyboardInterrupt):
+            interrupt.end()
+        sys.exit(status or 0)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Runs what the command is for. Ctrl-C ends it here, for click would write an empty line."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            interrupt.end()
+
+
+class Programs(Program, click.Group):
+    """Several commands under one name."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from gen.on_ray.errors import reason
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
 from gen.results.storage import NO_HOME
@@ -121,9 +122,10 @@ def run_workers(
         ),
     )
     try:
-        trainer.fit()
+        with storage.room():
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
-        print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
+        print(f"error: {name} broke: {reason(error)}", file=sys.stderr)
         return False
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
         raise KeyboardInterrupt from None

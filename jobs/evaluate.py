@@ -72,8 +72,11 @@ def measure(wanted: Wanted, count: int) -> int:
         lease.release()
 
 
-def show_figures(rows: Sequence[tuple[str, str, str, float, str]]) -> None:
-    """Prints the figures of a run that the workers measured."""
+def show_figures(rows: Sequence[tuple[str, str, str, float, str]] | str) -> None:
+    """Prints what the workers measure, or the figures of a run that they measured."""
+    if isinstance(rows, str):
+        print(rows, flush=True)
+        return
     for split, metric, subject, value, run in rows:
         print(f"{run}  {split}  {metric}/{subject}  {value:.6g}", flush=True)
 

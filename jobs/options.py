@@ -12,15 +12,18 @@ from typing import Any, NoReturn
 import click
 import torch
 
-from gen.config import Config, DataConfig, RunConfig, flat, override, to_json
+from gen.config import Config, DataConfig, RunConfig, TwoStageConfig, flat, override, to_json
 from gen.config.describe import WIDTH, kinds_text
 from gen.data.dataset import Dataset, open_dataset, slug
+from gen.data.preview import check_there, preview
 from gen.data.sources import SOURCES
 from gen.engine.build import build_model, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
+from gen.judge.networks.extractors import NAMES
 from gen.record.tensorboard import check_installed
 from gen.results.renamed import to_present
+from gen.results.room import FullError
 from gen.results.storage import Storage, check_name
 from gen.zoo import ZOO, entry
 from jobs.places import absolute, data_at, storage_at
@@ -41,7 +44,7 @@ class Job(click.Command):
     """A command whose refusals are one line on stderr: "error: what, what is allowed, what to do"."""
 
     def main(self, *arguments: Any, **settings: Any) -> NoReturn:
-        """Runs the job and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
+        """Runs the job and exits: 0 done, 1 a run failed or a place is full, 2 bad input, 130 interrupted."""
         try:
             status = super().main(*arguments, **{**settings, "standalone_mode": False})
         except click.ClickException as error:
@@ -50,6 +53,9 @@ class Job(click.Command):
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted: submit the same again to go on", err=True)
             sys.exit(130)
+        except FullError as error:  # once the job had begun: before that, it is refused as bad input is
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
         sys.exit(status or 0)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,6 +95,13 @@ class Asked:
         self.check(dataset)
         return dataset
 
+    def look(self) -> None:
+        """Checks what can be told before any image is read: what `open` checks, but for the contents of the images.
+        ValueError where something is wrong."""
+        dataset = look_at(self)
+        if dataset is not None:
+            self.check(dataset)
+
     def check(self, dataset: Dataset) -> None:
         """ValueError where the entry or the features do not fit the data set."""
         check_stage(self.config, dataset)
@@ -114,6 +127,18 @@ class Asked:
         extractor = features.describe(dataset)
         teller = features.find_teller(dataset, extractor)
         return judge_by(extractor, dataset, self.config.evaluate, cpu, teller=teller)
+
+
+def look_at(asked: Asked, data: DataConfig | None = None) -> Dataset | None:
+    """The data set that is asked for, or `data`, as far as it is known before any image is read; None if that is too
+    little to check by. ValueError where it, the set whose features judge, or the storage cannot be there."""
+    asked.storage.check_possible()
+    dataset, features = preview(data or asked.config.data), asked.config.evaluate.features
+    if features and features not in NAMES:
+        check_there(features)
+        return None  # the other set's images tell whether it fits
+    staged = isinstance(asked.config.model, TwoStageConfig)
+    return None if dataset is None or (staged and not dataset.hash) else dataset
 
 
 DATA_OPTIONS: Sequence[Callable[..., Any]] = (

@@ -29,6 +29,8 @@ from gen.pictures import KINDS
 from gen.record import checkpoint
 from gen.record.best import best_run
 from gen.results.best import rank_runs
+from gen.results.room import FullError, room_at
+from gen.results.storage import put_local
 from gen.zoo import restore
 from jobs.curves import curves
 from jobs.drawings import Picture, check, of_weights
@@ -103,8 +105,7 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
 def write(path: Path, content: bytes, text: str) -> None:
     """Writes a picture and says what it shows."""
     with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        put_local(path.absolute(), content)
     print(f"{path}  {text}")
 
 
@@ -112,7 +113,10 @@ def write(path: Path, content: bytes, text: str) -> None:
 def writing(out: Path) -> Iterator[None]:
     """Turns an error of writing below `out` into bad input."""
     try:
-        yield
+        with room_at(f"out={out}", out.absolute()):
+            yield
+    except FullError as error:
+        raise click.ClickException(str(error)) from error
     except BrokenPipeError:  # as in `refusing`
         raise
     except OSError as error:

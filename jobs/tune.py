@@ -22,7 +22,7 @@ from gen.metrics.table import direction
 from gen.record import history, names
 from jobs.cluster import connection, facts
 from jobs.options import Job, refusing, shared_options, show
-from jobs.progress import show_progress
+from jobs.progress import measured, show_progress
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -47,6 +47,7 @@ def main(**options: Any) -> int:
     with refusing():
         wanted = plans(options)
         if wanted.first.asked.dry_run:
+            wanted.look()
             for part in wanted.parts:
                 show(part.space.config, search=part.about())
             return 0
@@ -72,7 +73,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         preflight.check_batchnorm(wanted.configs, needed)
         preflight.check_shared(storage)
         for entry, note in notes.items():
-            preflight.check_name(storage, name, note, entry)
+            names.check_name(storage, name, note, entry)
         lease.acquire()
     try:
         set_threads(config.machine.threads)
@@ -99,6 +100,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 reduction=first.space.reduction,
                 most=first.most,
                 seconds=first.seconds,
+                images=min(dataset.length("train") for dataset in datasets.values()),
             )
         found.errors.extend(measure(wanted, by_run, lease, needed))
         if len(results.outcomes(storage, name)):
@@ -134,9 +136,7 @@ def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, nee
         dataclasses.replace(whole, stored=[one for one in best if one.run in short]),
         lease,
         needed,
-        lambda run, done, count: print(
-            f"measured {done} of {count} {'leaders' if full == 'leaders' else 'runs'}: run {run}", flush=True
-        ),
+        lambda now: print(measured(now, "leaders" if full == "leaders" else "runs"), flush=True),
         wanted.first.most,
     )
     if not errors:

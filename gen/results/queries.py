@@ -61,8 +61,9 @@ def run_of(text: str, names: Collection[str], where: str) -> str | None:
 
 def find_run(place: Place, experiment: str | None, text: str) -> str:
     """The whole name of the run that `text` names or begins. ValueError if there is none, or more than one."""
-    names = set(read(place, experiment, "runs")["run"])
-    where = f"experiment {experiment}" if experiment else str(place)
+    storage = place if isinstance(place, Storage) else Storage(place)
+    names = set(read(storage, experiment, "runs")["run"])
+    where = f"experiment {experiment}" if experiment else str(storage)
     found = run_of(text, names, where)
     if found is None:
         raise ValueError(f"no run {text!r} in {where}; there are: {shown(sorted(names)) or 'none'}")
@@ -183,10 +184,12 @@ def curves(place: Place, experiment: str, names: Sequence[str], run: str | None 
     `names` ("distortion") brings all of its numbers. ValueError for another name (names those there are).
     """
     index = ["run", "tick", "epoch", "name", "quantity", "split"]
-    run = None if run is None else find_run(place, experiment, run)
-    logged = metrics(place, experiment, run=run)
+    if run is not None:
+        names = set(read(place, experiment, "runs")["run"])
+        run = run_of(run, names, f"experiment {experiment}") or run
+    logged = read(place, experiment, "metrics", {"run": run})
     logged = logged.assign(quantity=logged["name"].str.replace(r"^.*/", "", regex=True), split="train")
-    judged = evals(place, experiment, scope="tick", run=run).rename(columns={"metric": "quantity"})
+    judged = read(place, experiment, "evals", {"scope": "tick", "run": run}).rename(columns={"metric": "quantity"})
     column = ("/" + judged["column"]).where(judged["column"] != "image", "")
     judged = judged.assign(name=judged["quantity"] + "/" + judged["subject"] + column)
     frame = pd.concat([part[[*index, "attempt", "value"]] for part in (logged, judged)])

@@ -185,8 +185,7 @@ def curves(place: Place, experiment: str, names: Sequence[str], run: str | None 
     """
     index = ["run", "tick", "epoch", "name", "quantity", "split"]
     if run is not None:
-        names = set(read(place, experiment, "runs")["run"])
-        run = run_of(run, names, f"experiment {experiment}") or run
+        run = run_of(run, set(read(place, experiment, "runs")["run"]), f"experiment {experiment}") or run
     logged = read(place, experiment, "metrics", {"run": run})
     logged = logged.assign(quantity=logged["name"].str.replace(r"^.*/", "", regex=True), split="train")
     judged = read(place, experiment, "evals", {"scope": "tick", "run": run}).rename(columns={"metric": "quantity"})

@@ -16,8 +16,8 @@ __all__ = ["load"]
 def load(storage: str | Storage, experiment: str, run: str = "best", device: str | torch.device = "cpu") -> Trained:
     """A trained model in evaluation mode, with its config and its data's shape: `gen.load("results", "demo")`.
 
-    `run`: the name of a run, or "best": the run with the best value of the figure that steered it. ValueError if there
-    is no such run, or if no run has stored weights.
+    `run`: the name of a run, or a beginning of it that no other run's has, or "best": the run with the best value of
+    the figure that steered it. ValueError if there is no such run, or if no run has stored weights.
     """
     from gen.engine.load import load_run  # imported this late, so that `import gen` takes no time
 

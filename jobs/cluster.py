@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from gen.on_ray.errors import reason
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
 from gen.results.storage import NO_HOME
@@ -128,10 +129,14 @@ def run_workers(
         ),
     )
     try:
-        with watch(needed, workers, say) as watched, listener(queue, hear, watched.heard, lease.check):
+        with (
+            storage.room(),
+            watch(needed, workers, say) as watched,
+            listener(queue, hear, watched.heard, lease.check),
+        ):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        print(f"error: {name} broke: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
+        print(f"error: {name} broke: {reason(error)}", file=sys.stderr)
         return False
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
         raise KeyboardInterrupt from None

@@ -55,7 +55,8 @@ def of_weights(
     model.load_state_dict(state["weights"])
     model.to(device).eval()
     scene = Scene(dataset, device, next(model.parameters()).dtype, split, [pair(text) for text in options["pairs"]])
-    drawn = f"of {config.entry} on {dataset.name}, epoch {state['epoch']:g}, {split} images"
+    epoch = f"epoch {state['epoch']:g}{'' if options['ended'] else ', the best so far of a run that has not ended'}"
+    drawn = f"of {config.entry} on {dataset.name}, {epoch}, {split} images"
     if options["surface"]:
         plane = {key: options[key] for key in PLANE if options[key] is not None}
         player = check_plane(model, **plane)

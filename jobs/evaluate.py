@@ -20,7 +20,9 @@ from jobs.stored import find, missing
 @click.command(cls=Job, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of tables and checkpoints.")
 @click.option("--name", required=True, help="Experiment.")
-@click.option("--run", "runs", multiple=True, help="A run; may be repeated. Default: all that have stored weights.")
+@click.option(
+    "--run", "runs", multiple=True, help="A run, or a beginning of its id; may be repeated. Default: all with weights."
+)
 @click.option("--best", type=int, help="The best N runs, by what steered them.")
 @click.option("--metrics", help="Such as fid,kid,precision; default: all that the model and the features allow.")
 @click.option("--features", help="inception, classifier, rotation, or a data set whose classifier serves.")
@@ -70,8 +72,11 @@ def measure(wanted: Wanted, count: int) -> int:
         lease.release()
 
 
-def show_figures(rows: Sequence[tuple[str, str, str, float, str]]) -> None:
-    """Prints the figures of a run that the workers measured."""
+def show_figures(rows: Sequence[tuple[str, str, str, float, str]] | str) -> None:
+    """Prints what the workers measure, or the figures of a run that they measured."""
+    if isinstance(rows, str):
+        print(rows, flush=True)
+        return
     for split, metric, subject, value, run in rows:
         print(f"{run}  {split}  {metric}/{subject}  {value:.6g}", flush=True)
 

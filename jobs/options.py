@@ -11,13 +11,15 @@ from typing import Any
 import click
 import torch
 
-from gen.config import Config, DataConfig, RunConfig, flat, override, to_json
+from gen.config import Config, DataConfig, RunConfig, TwoStageConfig, flat, override, to_json
 from gen.config.describe import WIDTH, kinds_text
 from gen.data.dataset import Dataset, open_dataset, slug
+from gen.data.preview import check_there, preview
 from gen.data.sources import SOURCES
 from gen.engine.build import build_model, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
+from gen.judge.networks.extractors import NAMES
 from gen.record.tensorboard import check_installed
 from gen.results.renamed import to_present
 from gen.results.storage import Storage, check_name
@@ -76,6 +78,13 @@ class Asked:
         self.check(dataset)
         return dataset
 
+    def look(self) -> None:
+        """Checks what can be told before any image is read: what `open` checks, but for the contents of the images.
+        ValueError where something is wrong."""
+        dataset = look_at(self)
+        if dataset is not None:
+            self.check(dataset)
+
     def check(self, dataset: Dataset) -> None:
         """ValueError where the entry or the features do not fit the data set."""
         check_stage(self.config, dataset)
@@ -101,6 +110,18 @@ class Asked:
         extractor = features.describe(dataset)
         teller = features.find_teller(dataset, extractor)
         return judge_by(extractor, dataset, self.config.evaluate, cpu, teller=teller)
+
+
+def look_at(asked: Asked, data: DataConfig | None = None) -> Dataset | None:
+    """The data set that is asked for, or `data`, as far as it is known before any image is read; None if that is too
+    little to check by. ValueError where it, the set whose features judge, or the storage cannot be there."""
+    asked.storage.check_possible()
+    dataset, features = preview(data or asked.config.data), asked.config.evaluate.features
+    if features and features not in NAMES:
+        check_there(features)
+        return None  # the other set's images tell whether it fits
+    staged = isinstance(asked.config.model, TwoStageConfig)
+    return None if dataset is None or (staged and not dataset.hash) else dataset
 
 
 DATA_OPTIONS: Sequence[Callable[..., Any]] = (

@@ -16,11 +16,12 @@ from ray.tune.search.sample import Categorical, Domain
 from gen.checks import at_least
 from gen.config import DataConfig, Machine, RunConfig, TwoStageConfig, override
 from gen.data.dataset import Dataset, open_dataset
-from gen.engine.build import build_model
+from gen.engine.build import build_model, check_batch
 from gen.engine.stage_one import check_stage
 from gen.metrics.table import direction, is_known
+from gen.phase import Model
 from gen.record import names
-from jobs.options import Asked, check_ticks, pair, resolve
+from jobs.options import Asked, check_ticks, look_at, pair, resolve
 from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, extend, pin, space_for
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -68,21 +69,35 @@ class Plan:
     def open(self) -> Dataset:
         """The data set of the first run. ValueError where one is missing or damaged, where a draw does not fit it, or
         where runs do not compare by the figure that is to steer them."""
+        for found in self.datasets.values():
+            check_stage(self.space.config, found)
+        check_held_out(self.datasets)
+        self.check(self.datasets)
+        return self.datasets[self.configs[0].data]
+
+    def look(self) -> None:
+        """Checks what can be told before any image is read: what `open` checks, but for the images' contents."""
+        found = {data: look_at(self.asked, data) for data in dict.fromkeys(one.data for one in self.configs)}
+        known = {data: dataset for data, dataset in found.items() if dataset is not None}
+        if len(known) == len(found):
+            self.check(known)
+
+    def check(self, datasets: Mapping[DataConfig, Dataset]) -> None:
+        """ValueError where a draw does not fit the data, or where runs do not compare by what is to steer them."""
         config = dataclasses.replace(self.space.config, data=self.configs[0].data)
         blank = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""}))
-        for found in self.datasets.values():
-            check_stage(config, found)
-        check_held_out(self.datasets)
-        dataset = self.datasets[config.data]
+        dataset = datasets[config.data]
         blank.check(dataset)
         looks = isinstance(config.model, TwoStageConfig)  # to build a prior runs its first stage, on numbers
+        built: dict[str, Model] = {}
         with torch.device("cpu" if looks else "meta"):
-            for one in {repr(one.model): one.model for one in self.configs}.values():
-                one.build(dataset.shape)  # each draw fits the images
+            for one in self.configs:
+                if (key := repr(one.model)) not in built:
+                    built[key] = one.model.build(dataset.shape)  # each draw fits the images
+                check_batch(one.train, built[key])
         model, judge = build_model(config, dataset, torch.device("cpu")), self.asked.naming_judge(dataset)
         measured, metric = judge.steers(model), judge.full_name(config.evaluate.metric)
         check_objective(self.space, metric, self.configs, measured, [phase.name for phase in model.phases()])
-        return dataset
 
 
 def plan(options: dict[str, Any], several: bool = False) -> Plan:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from gen.results.room import FullError
 from jobs import interrupt
 
 BAD_INPUT = 2
@@ -16,7 +17,7 @@ class Program(click.Command):
     """A command whose refusals are one line on stderr: "error: what, what is allowed, what to do"."""
 
     def main(self, *arguments: Any, **settings: Any) -> NoReturn:
-        """Runs the command and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
+        """Runs the command and exits: 0 done, 1 a run failed or a place is full, 2 bad input, 130 interrupted."""
         interrupt.imports_are_done()
         try:
             status = super().main(*arguments, **{**settings, "standalone_mode": False})
@@ -25,6 +26,9 @@ class Program(click.Command):
             sys.exit(BAD_INPUT)
         except (click.Abort, KeyboardInterrupt):
             interrupt.end()
+        except FullError as error:  # once the job had begun: before that, it is refused as bad input is
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
         sys.exit(status or 0)
 
     def invoke(self, context: click.Context) -> Any:

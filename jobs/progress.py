@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from gen.on_ray.leaders import Measuring
     from gen.on_ray.progress import Standing
 
 
@@ -74,6 +75,14 @@ def summary(standing: Standing) -> str:
     left = f"; about {duration(standing.left)} left" if standing.left > 0 else ""
     best = f"; best {standing.best:.6g} (run {standing.best_run})" if math.isfinite(standing.best) else ""
     return ", ".join(states) + left + best
+
+
+def measured(now: Measuring, kind: str) -> str:
+    """One line on the measuring of runs, "leaders" or "runs" by their kind."""
+    left = f"; about {duration(now.left)} left" if now.left > 0 else ""
+    if now.text:
+        return f"measuring run {now.number} of {now.count}: {now.text} (run {now.run}){left}"
+    return f"measured {now.done} of {now.count} {kind}: run {now.run}{left}"
 
 
 def duration(seconds: float) -> str:

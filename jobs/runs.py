@@ -8,10 +8,9 @@ from gen import results
 from gen.config import AugmentConfig, RunConfig, on_stage
 from gen.engine.stage_one import CPU, stage_of
 from gen.record import checkpoint
-from gen.results.best import best_run
+from gen.record.best import best_run
+from gen.results.queries import run_of, shown
 from gen.zoo import restore
-
-SOME = 10  # runs that a refusal names
 
 
 def experiments_of(storage: results.Storage) -> list[str]:
@@ -20,26 +19,33 @@ def experiments_of(storage: results.Storage) -> list[str]:
 
 
 def find_run(storage: results.Storage, text: str) -> tuple[str, str]:
-    """Experiment and run that `text` names: EXPERIMENT/RUN, EXPERIMENT (its best run), or RUN of any experiment.
-    ValueError if there is none, or more than one."""
+    """Experiment and run that `text` names: EXPERIMENT/RUN, EXPERIMENT (its best run), or RUN of any experiment; RUN
+    may be a beginning that no other has. ValueError if there is none, or more than one."""
     experiment, sign, run = text.partition("/")
     experiments = experiments_of(storage)
     if sign:
         with_weights = storage.folders(f"{experiment}/_checkpoints") if experiment in experiments else []
-        if run not in with_weights:
-            more = f" and {len(with_weights) - SOME} more" if len(with_weights) > SOME else ""
-            there = f"runs with weights: {', '.join(with_weights[:SOME]) or 'none'}{more}"
+        found = run_of(run, with_weights, f"experiment {experiment}") if run else None
+        if found is None:
+            there = f"runs with weights: {shown(with_weights) or 'none'}"
             if experiment not in experiments:
                 there = f"experiments: {', '.join(experiments) or 'none'}"
             raise ValueError(f"stage-one={text!r} names no run with weights in {storage}; {there}")
-        return experiment, run
+        return experiment, found
     if text in experiments:
         return text, best_run(storage, text)
-    holders = [name for name in experiments if storage.list(checkpoint.folder(name, text))]
+    holders = [
+        (name, run)
+        for name in experiments
+        for run in storage.folders(f"{name}/_checkpoints")
+        if text and run.startswith(text)
+    ]
+    holders = [(name, run) for name, run in holders if run == text] or holders
     if len(holders) != 1:
-        found = f"it is in {', '.join(holders)}" if holders else f"experiments: {', '.join(experiments) or 'none'}"
-        raise ValueError(f"stage-one={text!r} names no one run in {storage}; give EXPERIMENT/RUN; {found}")
-    return holders[0], text
+        found_in = ", ".join(f"{name}/{run}" for name, run in holders)
+        there = f"it is {found_in}" if holders else f"experiments: {', '.join(experiments) or 'none'}"
+        raise ValueError(f"stage-one={text!r} names no one run in {storage}; give EXPERIMENT/RUN; {there}")
+    return holders[0]
 
 
 def on_first_stage(config: RunConfig, storage: results.Storage, text: str) -> RunConfig:

@@ -27,7 +27,10 @@ from gen import results
 from gen.engine.load import load_run
 from gen.pictures import KINDS
 from gen.record import checkpoint
-from gen.results.best import best_run, rank_runs
+from gen.record.best import best_run
+from gen.results.best import rank_runs
+from gen.results.room import FullError, room_at
+from gen.results.storage import put_local
 from gen.zoo import restore
 from jobs.curves import curves
 from jobs.drawings import Picture, check, of_weights
@@ -40,7 +43,7 @@ from jobs.translate import translate
 @click.command(cls=Job, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of tables and checkpoints.")
 @click.option("--name", required=True, help="Experiment.")
-@click.option("--run", "wanted", help="Run; default: the best one of the experiment; of --curves: all of them.")
+@click.option("--run", "wanted", help="Run, or a beginning of its id; default: the best one; of --curves: all.")
 @click.option("--kinds", help=f"Of {', '.join(kind.name for kind in KINDS)}; default: all that the model can do.")
 @click.option("--pair", "pairs", multiple=True, metavar="I,J", help="Two images of the split: the ends of a line.")
 @click.option("--interpolate", is_flag=True, help="Only lines between two latents: --kinds interpolation,animation.")
@@ -69,16 +72,17 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
         options["data_root"] = absolute("data-root", options["data_root"])
         storage, kinds = storage_at(options["storage"]), split_names("kinds", options["kinds"])
         if asked is not None:
+            wanted = results.find_run(storage, name, wanted) if wanted is not None else None
             runs = [wanted] if wanted else list(rank_runs(storage, name)["run"])
             stem = f"{wanted}-curves" if wanted else "curves"
             for quantity, png, text in curves(storage, name, split_names("curves", asked), runs):
                 pictures.append((f"{stem}-{quantity}.png", partial(bytes, png), text))
         elif options["moves"]:
-            run = wanted or best_run(storage, name)
+            run = results.find_run(storage, name, wanted) if wanted is not None else best_run(storage, name)
             for kind, gif, text in history(storage, name, run, kinds):
                 pictures.append((f"{run}-history-{kind}.gif", partial(bytes, gif), text))
         else:
-            run = wanted or best_run(storage, name)
+            run = checkpoint.find_run(storage, name, wanted) if wanted is not None else best_run(storage, name)
             state = checkpoint.load_best(storage, name, run, torch.device("cpu"))
             if options["dry_run"]:
                 show(restore(state["config"]))
@@ -88,7 +92,8 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
                 lines = translate(load_run(storage, name, run, options["device"]), place, to, out)
             else:
                 data_hash = results.runs(storage, name).set_index("run")["data_hash"][run]
-                drawn = of_weights(state, run, data_hash, kinds, options)
+                ended = run in set(results.outcomes(storage, name)["run"])
+                drawn = of_weights(state, run, data_hash, kinds, {**options, "ended": ended})
                 pictures = [(f"{run}-{end}", draw, text) for end, draw, text in drawn]
     for end, draw, text in pictures:
         write(out / f"{name}-{end}", draw(), text)
@@ -100,8 +105,7 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
 def write(path: Path, content: bytes, text: str) -> None:
     """Writes a picture and says what it shows."""
     with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        put_local(path.absolute(), content)
     print(f"{path}  {text}")
 
 
@@ -109,7 +113,10 @@ def write(path: Path, content: bytes, text: str) -> None:
 def writing(out: Path) -> Iterator[None]:
     """Turns an error of writing below `out` into bad input."""
     try:
-        yield
+        with room_at(f"out={out}", out.absolute()):
+            yield
+    except FullError as error:
+        raise click.ClickException(str(error)) from error
     except BrokenPipeError:  # as in `refusing`
         raise
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gen.config import DataConfig, RunConfig
 from gen.data.dataset import Dataset, slug
+from gen.record import names
 from gen.results.storage import check_name
 from jobs.options import split_names
 from jobs.plan import Plan, check_held_out, plan
@@ -43,12 +44,27 @@ class Plans:
             part.open()
         datasets = {data: dataset for part in self.parts for data, dataset in part.datasets.items()}
         check_held_out(datasets)
+        self.check()
+        return datasets
+
+    def look(self) -> None:
+        """Checks what can be told before any image is read."""
+        for part in self.parts:
+            part.look()
+        self.check()
+        asked = self.first.asked
+        if found := names.read_note(asked.storage, asked.name):
+            hashes = dict.fromkeys((config.data for config in self.configs), str(found["data_hash"]))
+            for entry, note in self.notes(hashes):
+                names.check_name(asked.storage, asked.name, note, entry)
+
+    def check(self) -> None:
+        """ValueError where the entries' figures do not compare."""
         steering = {part.space.config.entry: part.space.config.evaluate.metric for part in self.parts}
         if len(set(steering.values())) > 1:
             shown = ", ".join(f"{entry} by {figure}" for entry, figure in steering.items())
             raise ValueError(f"the entries are not steered by the same figure: {shown}; name one by --metric")
         check_alike(self.first.space.config.evaluate.metric, self.configs, "name another by --metric")
-        return datasets
 
     def notes(self, hashes: Mapping[DataConfig, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The notes of the experiment: the name of an entry, "" for the first, and what the experiment is of it."""

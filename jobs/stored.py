@@ -22,6 +22,7 @@ from gen.phase import Model
 from gen.record import checkpoint
 from gen.record.later import on_record
 from gen.results.best import rank_runs
+from gen.results.queries import run_of
 from gen.results.ranking import costs
 from gen.zoo import restore
 from jobs.options import split_names
@@ -38,6 +39,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         if runs:
             raise ValueError("run and best both choose runs; say one of them")
         runs = list(rank_runs(place, name).dropna(subset=["best", "checkpoint"])["run"])[:best]
+    runs = [run_of(run, begun.index, f"experiment {name}") or run for run in runs]
     for run in runs:
         if run not in ticks:
             known = ", ".join(ticks) or "none"

@@ -29,6 +29,10 @@ def main(**options: Any) -> int:
         if asked.config.evaluate.full == "leaders":
             raise ValueError("evaluate.full=leaders: leaders are a search's, and this is one run; allowed: all, none")
         if asked.dry_run:
+            asked.look()
+            if note := names.read_note(asked.storage, asked.name):
+                wanted = names.note(override(asked.config, {"evaluate.mode": ""}), note["data_hash"], job="train")
+                names.check_name(asked.storage, asked.name, wanted)
             show(asked.config)
             return 0
         dataset = asked.open()
@@ -52,7 +56,7 @@ def train(asked: Asked, data_hash: str) -> int:
         needed = preflight.check_cluster(config.machine)
         preflight.check_batchnorm([config], needed)
         preflight.check_shared(asked.storage)
-        preflight.check_name(asked.storage, name, wanted)
+        names.check_name(asked.storage, name, wanted)
         lease.acquire()
     try:
         names.write_note(asked.storage, name, wanted)
@@ -64,7 +68,10 @@ def train(asked: Asked, data_hash: str) -> int:
         )
         ticks = list[Tick]()
 
-        def hear(sent: dict[str, Any]) -> None:
+        def hear(sent: dict[str, Any] | str) -> None:
+            if isinstance(sent, str):
+                print(f"measuring run 1 of 1: {sent}", flush=True)
+                return
             ticks.append(Tick(**sent))
             show_tick(ticks[-1])
 

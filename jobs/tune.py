@@ -23,7 +23,7 @@ from gen.metrics.table import direction
 from gen.record import history, names
 from jobs.cluster import connection, facts, say
 from jobs.options import Job, refusing, shared_options, show
-from jobs.progress import interject, show_progress
+from jobs.progress import interject, measured, show_progress
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -48,6 +48,7 @@ def main(**options: Any) -> int:
     with refusing():
         wanted = plans(options)
         if wanted.first.asked.dry_run:
+            wanted.look()
             for part in wanted.parts:
                 show(part.space.config, search=part.about())
             return 0
@@ -76,7 +77,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         preflight.check_batchnorm(wanted.configs, needed)
         preflight.check_shared(storage)
         for entry, note in notes.items():
-            preflight.check_name(storage, name, note, entry)
+            names.check_name(storage, name, note, entry)
         lease.acquire()
     try:
         set_threads(config.machine.threads)
@@ -106,6 +107,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 reduction=first.space.reduction,
                 most=first.most,
                 seconds=first.seconds,
+                images=min(dataset.length("train") for dataset in datasets.values()),
             )
         found.errors.extend(measure(wanted, by_run, lease, needed))
         if len(results.outcomes(storage, name)):
@@ -127,7 +129,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
 def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
     """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong. The
     grids that ended runs had kept, in case they would be leaders, go."""
-    from gen.on_ray.leaders import best_weights, leaders, measure_leaders
+    from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
     from gen.on_ray.waiting import watch
@@ -140,9 +142,9 @@ def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, nee
     short = {run for run, _ in missing(whole)}
     with watch(needed, 1, say) as watched:
 
-        def hear(run: str, done: int, count: int) -> None:
+        def hear(now: Measuring) -> None:
             watched.heard()
-            say(f"measured {done} of {count} {'leaders' if full == 'leaders' else 'runs'}: run {run}")
+            say(measured(now, "leaders" if full == "leaders" else "runs"))
 
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
         errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most)

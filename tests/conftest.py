@@ -31,7 +31,7 @@ SETTINGS = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
-pytest_plugins = ["tests.fixtures.runs"]
+pytest_plugins = ["tests.fixtures.runs", "tests.fixtures.disk"]
 
 if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lack it, and tests/gpu does without
     from hypothesis import settings

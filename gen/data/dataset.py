@@ -34,6 +34,7 @@ from gen.data.raw import Pictures, Raw, Source
 from gen.data.sources import find_source
 from gen.data.splits import SPLIT_SEED
 from gen.phase import Shape
+from gen.results.room import FullError, room_at
 from gen.results.storage import Storage, local_path
 
 Table: TypeAlias = Mapping[str, Tensor]
@@ -42,7 +43,7 @@ Table: TypeAlias = Mapping[str, Tensor]
 FORMAT = 2  # version of the cache's layout: another one makes new folders
 LATER = ("fit", "background", "white", "stratified", "images")  # settings that the first caches of this format had not
 MANIFEST = "manifest.json"
-LONGEST = 180  # characters of a set's name in names of files, which have more behind it; most disks allow 255
+LONGEST = 150  # characters of a data set's name within a file's
 PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
 
 
@@ -132,7 +133,7 @@ def open_dataset(
     as well, tells of files that were overwritten. `cache`: the folder of caches; by default $GENFLEET_CACHE or
     ~/.cache/genfleet. `parts`: a folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS,
     else they lie beside the cache until it is whole. `runner` makes the parts. ValueError for an unknown name, bad
-    originals, or a cache that cannot be written.
+    originals, or a cache that cannot be written; FullError for one that has no room left.
     """
     place = cache_folder(cache)
     if config.labels:
@@ -203,14 +204,18 @@ def read_or_fill(
     if dataset is not None:
         return dataset
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{folder.name}.lock").touch()
+        with room_at(f"cache folder {place}", place):
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{folder.name}.lock").touch()
+    except FullError:
+        raise
     except OSError as error:
         raise ValueError(f"cache folder {place} cannot be written ({error.strerror}); set GENFLEET_CACHE") from error
     with FileLock(place / f"{folder.name}.lock"):
         dataset = read(folder, is_current)  # another process may have built it while this one waited
         if dataset is None:
-            build(folder, settings, fill)
+            with room_at(f"cache folder {place}", place):
+                build(folder, settings, fill)
             dataset = read(folder, lambda manifest: True)
     if dataset is None:
         raise RuntimeError(f"the cache {folder} was built and cannot be read")
@@ -233,9 +238,10 @@ def display(name: str) -> str:
 
 
 def slug(name: str) -> str:
-    """A data set's name as part of a file's: "images:/there/cifar10-jpeg.zip" -> "cifar10-jpeg"."""
+    """A data set's name as part of a file's: "images:/there/cifar10-jpeg.zip" -> "cifar10-jpeg". Of a name as long as
+    the file system allows it is the beginning, for files have longer names than it."""
     kind, colon, place = name.partition(":")
-    return re.sub(r"[^A-Za-z0-9]+", "-", title(place)).strip("-")[:LONGEST] or kind if colon else name
+    return re.sub(r"[^A-Za-z0-9]+", "-", title(place))[:LONGEST].strip("-") or kind if colon else name
 
 
 def key_of(settings: Mapping[str, Any]) -> str:

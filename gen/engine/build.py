@@ -74,7 +74,8 @@ def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     if not names:
         able = [capability.__name__ for capability, _ in MEASURES if has(model, capability)]
         advice = (
-            f"its validation images are too few, or lack a column, for a model that {' and '.join(able)}"
+            f"its validation images are too few, here {judge.dataset.length('validation')} where it takes at least 2 "
+            f"(add images, or raise data.validation), or lack a column, for a model that {' and '.join(able)}"
             if able
             else f"name a capability among the bases of {type(model).__name__}, such as Imitates (gen/capabilities.py)"
         )

@@ -24,6 +24,7 @@ from gen.engine.stage_one import install
 from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
 from gen.judge import Figure, Judge, open_judge
+from gen.judge.judge import Tell, silence
 from gen.metrics.table import direction
 from gen.phase import Model
 from gen.pictures import grids
@@ -64,6 +65,7 @@ def fit(
     workers: Workers = ALONE,
     home: Home | None = None,
     judge: Judge | None = None,
+    tell: Tell = silence,
 ) -> Generator[Tick, str | None, None]:
     """Trains one run to the end of its budget, tick by tick.
 
@@ -72,9 +74,10 @@ def fit(
     gradient norm that is not finite ends it as "failed", and the last good checkpoint stays. A run that has ended gives
     its last tick again; if it finished, first the figures are measured that `evaluate.full` asks for by now and that it
     lacks. Several workers iterate one generator each, and rank 0 writes. `judge`: the one that this process keeps from
-    run to run; by default a new one. ValueError for a config that does not fit the data.
+    run to run; by default a new one. `tell` hears what of the full protocol is measured next. ValueError for a config
+    that does not fit the data.
     """
-    run = Run(config.resolve(), dataset, device, workers, home, judge)
+    run = Run(config.resolve(), dataset, device, workers, home, judge, tell)
     if run.is_over():
         run.measure_later()
         yield run.at(dict(run.evals))
@@ -103,8 +106,9 @@ class Run:
         workers: Workers,
         home: Home | None,
         judge: Judge | None,
+        tell: Tell = silence,
     ) -> None:
-        self.config, self.dataset, self.device, self.workers = config, dataset, device, workers
+        self.config, self.dataset, self.device, self.workers, self.tell = config, dataset, device, workers, tell
         model = build_model(config, dataset, device)
         install(model, dataset)
         if config.train.sync_batchnorm:
@@ -252,7 +256,7 @@ class Run:
             model.load_state_dict(weights)
         figures, count = list[Figure](), self.config.evaluate.full_images
         for split, names in missing.items():
-            figures += self.judge.figures(model, split, count, self._weights, self.workers, names)
+            figures += self.judge.figures(model, split, count, self._weights, self.workers, names, self.tell)
         return model, figures
 
     def _measure(self, missing: Mapping[str, Collection[str]]) -> None:

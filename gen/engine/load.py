@@ -17,7 +17,7 @@ from gen.distributed.machine import resolve_device
 from gen.engine.translate import translate_images
 from gen.phase import Batch, Model, Shape
 from gen.record import checkpoint
-from gen.results.best import best_run
+from gen.record.best import best_run
 from gen.results.storage import Storage
 from gen.zoo import restore
 
@@ -175,7 +175,7 @@ def load_run(storage: str | Storage, experiment: str, run: str = "best", device:
     """As `gen.load`."""
     place = storage if isinstance(storage, Storage) else Storage(storage)
     where = device if isinstance(device, torch.device) else resolve_device(device)
-    chosen = best_run(place, experiment) if run == "best" else run
+    chosen = best_run(place, experiment) if run == "best" else checkpoint.find_run(place, experiment, run)
     state = checkpoint.load_best(place, experiment, chosen, where)
     config, shape = restore(state["config"]), Shape(*state["shape"])
     model = config.model.build(shape)

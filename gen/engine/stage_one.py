@@ -20,12 +20,14 @@ from torch import Tensor
 from gen.capabilities import Quantises, TwoStage, has
 from gen.config import ModelConfig, RunConfig, StageOne, TwoStageConfig, flat
 from gen.config.variants import uncommon
+from gen.data.cache import create_array
 from gen.data.dataset import MANIFEST, Dataset, Table, map_column
 from gen.data.places import cache_folder
 from gen.data.stream import on_device
 from gen.phase import Model, Shape
 from gen.record import checkpoint
 from gen.results.renamed import first_form
+from gen.results.room import room_at
 from gen.results.storage import Storage
 
 FORMAT = 1  # version of the cache's layout: another one makes new folders
@@ -96,7 +98,7 @@ def add_codes(
     splits = read_codes(folder, dataset)
     if splits is None:
         place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / f"{folder.name}.lock"):
+        with room_at(f"cache folder {place}", place), FileLock(place / f"{folder.name}.lock"):
             splits = read_codes(folder, dataset)  # another process may have computed them while this one waited
             if splits is None:
                 build(folder, dataset, first_stage(stage, dataset.shape, weights).to(device), device)
@@ -160,7 +162,7 @@ def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) ->
             for index, table in enumerate(tables):
                 codes = encode_images(model, table, device)
                 if codes is not None:
-                    np.save(fresh / codes_file(split, index), codes)
+                    create_array(fresh / codes_file(split, index), codes.dtype, codes.shape)[...] = codes
                 like = None if codes is None else {"shape": list(codes.shape), "dtype": str(codes.dtype)}
                 manifest[split].append(like)
         (fresh / MANIFEST).write_text(json.dumps({"splits": manifest}, indent=1))

@@ -47,8 +47,15 @@ MEASURES: tuple[tuple[type, Callable[[Any, Scope], Measure]], ...] = (
 """Capability -> its measure. A measure's noise is seeded by its place in this table, so new measures go to the end. A
 model is steered by the first figure of its first measure, unless a setting names another."""
 
+Tell = Callable[[str], None]
+"""Hears what is being measured, in words."""
+
 NOISE = 0x6A75646765  # the judge's own seed: the same noise at every tick and for every run
 MANY = 10_000  # images: so many that no figure is left out for want of images
+
+
+def silence(text: str) -> None:
+    """Tells nobody."""
 
 
 class Judge:
@@ -103,16 +110,18 @@ class Judge:
         weights: str,
         workers: Workers = ALONE,
         only: Collection[str] | None = None,
+        tell: Tell = silence,
     ) -> list[Figure]:
         """Measures `images` images (of real ones at most as many as the split has), spread over the workers.
 
         `model` is in evaluation mode. `only`: names of the figures wanted; None: all. The noise is the same whatever
-        the number of workers, the tick, or what else is measured.
+        the number of workers, the tick, or what else is measured. `tell` hears what is measured next.
         """
         found: list[Figure] = []
         dtype = next(model.parameters()).dtype
         with torch.no_grad():
             for measure in self._measures(model, split, images, weights, only):
+                tell(f"{', '.join(measure.metrics)} of {measure.positions:,} {measure.planned[0].subject}, {split}")
                 measure.begin(self.device)
                 for index in range(workers.rank, -(-measure.positions // self.batch), workers.size):
                     start = index * self.batch

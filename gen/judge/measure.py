@@ -60,6 +60,11 @@ class Measure(ABC):
             self.planned = [figure for figure in self.planned if figure.name in names]
 
     @property
+    def metrics(self) -> list[str]:
+        """The metrics of the planned figures."""
+        return list(dict.fromkeys(figure.metric for figure in self.planned))
+
+    @property
     def positions(self) -> int:
         """How many positions the planned figures need: at most `rows`. The walk ends sooner, with the same batches."""
         return max(figure.n_fake for figure in self.planned)

@@ -3,16 +3,21 @@ pauses, as Ray tasks over the cluster, by the code that jobs.evaluate measures w
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import ray
+from ray.util.queue import Queue
 
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.distributed.workers import ALONE
 from gen.metrics.table import direction
+from gen.on_ray.errors import reason
 from gen.on_ray.scoring import Stored, Wanted, score
 from gen.record import checkpoint
 from gen.record.later import Known, Rows, of_attempt, on_record
@@ -44,42 +49,67 @@ def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) ->
     return list(ends["run"][np.isfinite(best) & (np.abs(best) < WORST)][: asked.leaders])
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """How far the leaders of a search are measured."""
+
+    run: str
+    number: int  # of the run, in the order in which they are begun
+    done: int  # runs that are measured
+    count: int  # of all that are to be measured
+    left: float  # estimate of the seconds to go; NaN before the first run is measured
+    text: str = ""  # what is being measured of the run; "": it is done
+
+
 def measure_leaders(
-    wanted: Wanted, lease: Lease, needed: Mapping[str, float], hear: Callable[[str, int, int], None], most: int = 0
+    wanted: Wanted, lease: Lease, needed: Mapping[str, float], hear: Callable[[Measuring], None], most: int = 0
 ) -> list[str]:
     """Measures the stored weights of a search's runs in full, those figures that are missing, and draws their grids; as
-    many runs at a time as fit, and at most `most` if that is not 0. `hear(run, done, count)` is called after each run.
-    Gives a line for each run that could not be measured."""
+    many runs at a time as fit, and at most `most` if that is not 0. `hear` hears what is measured next of each run, and
+    that a run is done. Gives a line for each run that could not be measured."""
+    if not wanted.stored:
+        return []
     task = ray.remote(num_cpus=needed["CPU"], num_gpus=needed.get("GPU", 0.0), max_retries=RETRIES)(measure)
-    known = ray.put(on_record(wanted.storage, wanted.experiment))
+    known, queue = ray.put(on_record(wanted.storage, wanted.experiment)), Queue(actor_options={"num_cpus": 0})
     sent = ray.put(wanted)
     waiting, running = list(wanted.stored), dict[Any, str]()
+    numbers = {one.run: number for number, one in enumerate(waiting, 1)}
     slot = Slot(wanted.storage, wanted.experiment, f"{lease.attempt}-leaders", kind="evaluated")
-    errors, count = list[str](), len(waiting)
+    errors, count, began = list[str](), len(waiting), time.monotonic()
+
+    def tell(run: str, text: str = "") -> None:
+        done = count - len(waiting) - len(running)
+        left = (time.monotonic() - began) / done * (count - done) if done else math.nan
+        hear(Measuring(run, numbers[run], done, count, left, text))
+
     while waiting or running:
         while waiting and (not most or len(running) < most):
             one = waiting.pop(0)
-            running[task.remote(sent, one, known)] = one.run
+            running[task.remote(sent, one, known, queue)] = one.run
         done, _ = ray.wait(list(running), timeout=1.0)
         lease.check()
+        for run, text in queue.get_nowait_batch(queue.size()):
+            tell(run, text)
         for ref in done:
             run = running.pop(ref)
             try:
                 rows = ray.get(ref)
             except ray.exceptions.RayError as error:
-                errors.append(f"run {run} was not measured: {str(error).strip().splitlines()[-1]}")
+                errors.append(f"run {run} was not measured: {reason(error)}")
                 continue
             of_run = of_attempt(rows, lease.attempt)
             for figures in (False, True):  # pictures first: a run that has its figures is not looked at again
                 slot.extend({table: some for table, some in of_run.items() if (table in FIGURES) == figures})
-            hear(run, count - len(waiting) - len(running), count)
+            tell(run)
+    queue.shutdown()
     return errors
 
 
-def measure(wanted: Wanted, one: Stored, known: Known) -> Rows:
+def measure(wanted: Wanted, one: Stored, known: Known, queue: Queue) -> Rows:
     """The rows that a run lacks, from a process of the cluster, which keeps the data and the judge for the next run."""
     set_threads(one.config.machine.threads)
-    return score(wanted, one, known, resolve_device(one.config.machine.device), ALONE, pictures=True)
+    device = resolve_device(one.config.machine.device)
+    return score(wanted, one, known, device, ALONE, pictures=True, tell=lambda text: queue.put((one.run, text)))
 
 
 def best_weights(

@@ -9,6 +9,7 @@ import ray
 
 from gen.data.parts import Part, make, note_of
 from gen.on_ray import preflight
+from gen.results.room import FullError
 
 LEAST = 16  # tasks that wait even where there is no CPU yet: an autoscaler starts nodes for what waits
 AHEAD = 2.0  # tasks a CPU that wait or run: no CPU idles, and a job that is stopped soon ends
@@ -16,10 +17,10 @@ ADVICE = "name a folder or URI that all hosts reach by --parts or $GENFLEET_PART
 
 
 def make_part(part: Part) -> str:
-    """Makes a part. Gives what is wrong with its images or their place, "" if nothing; Ray retries other errors."""
+    """Makes a part. Gives what is wrong with its images or a place, "" if nothing; Ray retries other errors."""
     try:
         make(part)
-    except ValueError as error:
+    except (ValueError, FullError) as error:
         return f"{error} (on host {socket.gethostname()})"
     return ""
 

@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from gen.on_ray.replay import End
-from gen.on_ray.scheduler import EPOCH, REPLAYED, RUN, VALUE
+from gen.on_ray.scheduler import EPOCH, EVALUATED, REPLAYED, RUN, VALUE
 from gen.results.lease import Lease
 
 QUIET = 5.0  # seconds between two reports on a search in which no run ends
@@ -53,13 +53,16 @@ class Teller(tune.Callback):
         mode: str,
         every: int,
         expected: float,
+        measuring: float = 0.0,
     ) -> None:
+        """`expected`: epochs of a run; `measuring`: how many evaluations of a tick it takes to measure the leaders."""
         self.hear, self.runs, self.lease, self.every = hear, runs, lease, every
         self.sign = -1 if mode == "min" else 1
         self.ended: Counter[str] = Counter()
         self.epochs = dict.fromkeys(runs, 0.0)  # run -> epoch that it has reached
         self.over: set[str] = set()
         self.expected, self.best, self.best_run = expected, math.nan, ""
+        self.measuring, self.evaluated = measuring, 0.0
         self.ticks = self.completed = 0
         self.began = self.spoke = time.monotonic()
         for run, end in on_record.items():
@@ -76,6 +79,7 @@ class Teller(tune.Callback):
         """Counts a tick."""
         self.lease.check()
         self.ticks += 1
+        self.evaluated += float(result.get(EVALUATED, 0.0))
         self.epochs[result[RUN]] = max(float(result[EPOCH]), self.epochs[result[RUN]])
         self.better(result[RUN], result[VALUE])
 
@@ -113,13 +117,15 @@ class Teller(tune.Callback):
             self.best, self.best_run = value, run
 
     def left(self) -> float:
-        """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far."""
+        """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far; with those of
+        measuring the leaders, as many evaluations as that takes at the time of those so far."""
+        later = self.measuring * self.evaluated / self.ticks if self.ticks else math.nan
         if not self.ticks or sum(self.ended.values()) >= len(self.runs):  # not `over`: a run may break unnamed
-            return math.nan
+            return later or math.nan
         over = [self.epochs[run] for run in self.over]
         average = (self.expected + sum(over)) / (1 + len(over))  # what halving lets expect counts as one run
         ahead = sum(max(average - at, self.every) for run, at in self.epochs.items() if run not in self.over)
-        return ahead * (time.monotonic() - self.began) / (self.ticks * self.every)
+        return ahead * (time.monotonic() - self.began) / (self.ticks * self.every) + later
 
     def tell(self, trials: Sequence[Trial] = (), news: str = "") -> None:
         """Says where the search stands."""

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from gen.distributed.workers import Workers
 from gen.engine.build import build_model
 from gen.engine.per_process import dataset_of, judge_of
 from gen.judge import Figure, Judge
+from gen.judge.judge import Tell, silence
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record import checkpoint
@@ -83,8 +85,8 @@ class Wanted:
 
 
 def score_worker(sent: Mapping[str, Any]) -> None:
-    """The function of a Ray Train worker: `sent` holds "wanted", "attempt" and "queue", from which the
-    driver prints. A worker in the place of one that broke measures what is missing then."""
+    """The function of a Ray Train worker: `sent` holds "wanted", "attempt" and "queue", from which the driver prints
+    rows, and texts that say what is measured. A worker in the place of one that broke measures what is missing then."""
     import ray.train.torch
 
     wanted: Wanted = sent["wanted"]
@@ -96,8 +98,9 @@ def score_worker(sent: Mapping[str, Any]) -> None:
     known = box[0]
     assert known is not None
     slot = Slot(wanted.storage, wanted.experiment, f"{sent['attempt']}-{uuid.uuid4().hex[:8]}", kind="evaluated")
-    for one in wanted.stored:
-        rows = score(wanted, one, known, device, workers)
+    for number, one in enumerate(wanted.stored, 1):
+        told = partial(say, sent["queue"], f"measuring run {number} of {len(wanted.stored)}: ")
+        rows = score(wanted, one, known, device, workers, tell=told if workers.rank == 0 else silence)
         if workers.rank == 0 and rows:
             if holder_of(wanted.storage, wanted.experiment) != sent["attempt"]:
                 raise RuntimeError(f"the lease of {wanted.experiment!r} is no longer this job's; nothing was written")
@@ -107,11 +110,22 @@ def score_worker(sent: Mapping[str, Any]) -> None:
             )
 
 
+def say(queue: Any, start: str, text: str) -> None:
+    """Puts a text for the driver, behind its `start`, into a queue."""
+    queue.put(start + text)
+
+
 def score(
-    wanted: Wanted, one: Stored, known: Known, device: torch.device, workers: Workers, pictures: bool = False
+    wanted: Wanted,
+    one: Stored,
+    known: Known,
+    device: torch.device,
+    workers: Workers,
+    pictures: bool = False,
+    tell: Tell = silence,
 ) -> Rows:
     """The rows of the figures that a run lacks, of the seconds that these took and, if `pictures`, of its grids; the
-    rows name no attempt yet. Empty if no figure is missing."""
+    rows name no attempt yet. Empty if no figure is missing. `tell` hears what is measured next."""
     config, dataset = one.config, wanted.dataset(one)
     judge = judge_of(config, wanted.data_root, wanted.download, wanted.storage, device, workers)
     start = time.perf_counter()  # not of opening data and judge, which a process does once, whichever run comes first
@@ -126,11 +140,12 @@ def score(
         names = {figure.name for figure in wanted.missing(judge, model, one, split, known)}
         if names:
             images, weights = wanted.images_of(one), wanted.weights_of(one)
-            figures += judge.figures(model, split, images, weights, workers, names)
+            figures += judge.figures(model, split, images, weights, workers, names, tell)
     if not figures:
         return {}
     failures, rows = list[str](), dict[str, Any]()
     if pictures:
+        tell("pictures")
         drawn = list(grids(model, dataset, device, failed=failures.append))
         rows = picture_rows(wanted.storage, here, drawn, failures)
     return rows | later_rows(here, figures, time.perf_counter() - start, one.cost)

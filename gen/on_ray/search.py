@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from ray import tune
 
+from gen.config import EvaluateConfig
+from gen.engine.fit import SPLITS
+from gen.on_ray.errors import reason
 from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
 from gen.on_ray.progress import Standing, Teller
@@ -46,12 +49,14 @@ def search(
     reduction: int,
     most: int = 0,
     seconds: float = math.inf,
+    images: int = 0,
 ) -> Result:
     """Trains the runs of `plan` until they end, successive halving stops them, or `seconds` have passed.
 
     It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
-    It tells `hear` how far it is. Runs that train when the time is up, or when the search is interrupted, which raises
-    KeyboardInterrupt, keep a checkpoint and get no outcome: submitted again, the search goes on with them.
+    It tells `hear` how far it is; `images`: of training, from which follows how long measuring the leaders takes. Runs
+    that train when the time is up, or when the search is interrupted, which raises KeyboardInterrupt, keep a checkpoint
+    and get no outcome: submitted again, the search goes on with them.
     """
     deadline = time.monotonic() + seconds
     configs, runs = plan.runs, list(plan.runs)
@@ -73,6 +78,7 @@ def search(
             Slot(plan.storage, plan.experiment, f"{name}-scheduler"),
             *(plan.experiment, plan.attempt, mode, epochs, grace, reduction, past),
         )
+        trainable, at_once = arrange_trials(plan, needed, most)
         teller = teller or Teller(
             hear,
             runs,
@@ -81,8 +87,8 @@ def search(
             mode=mode,
             every=configs[runs[0]].evaluate.every,
             expected=expected_epochs(epochs, grace, reduction),
+            measuring=evaluations(configs[runs[0]].evaluate, len(runs), at_once, images) if images else 0.0,
         )
-        trainable, at_once = arrange_trials(plan, needed, most)
         tuner = tune.Tuner(
             trainable,
             param_space={TRIAL: tune.grid_search(left)},
@@ -103,16 +109,24 @@ def search(
             ),
         )
         teller.completed = 0
-        with keep_signals():
+        with keep_signals(), plan.storage.room():
             results = tuner.fit()
         teller.tell()
-        errors = [str(error).strip().splitlines()[-1] for error in results.errors]
+        errors = [reason(error) for error in results.errors]
         short = len(left) - teller.completed - len(errors)
         if short and time.monotonic() < deadline:
             raise KeyboardInterrupt
         if errors or short:
             return Result(errors, short)
     return Result(["runs lost their process after their last decision, again and again"], 0)
+
+
+def evaluations(asked: EvaluateConfig, runs: int, at_once: int, images: int) -> float:
+    """How many evaluations of a tick, one after another, measure about as many images as the full protocol of a
+    search's leaders does, `at_once` of them at a time. `images`: of training."""
+    if asked.full != "leaders":  # runs measure themselves, or nobody does
+        return 0.0
+    return math.ceil(min(asked.leaders, runs) / at_once) * len(SPLITS) * asked.full_images / asked.tick_images(images)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
 from gen.on_ray.replay import KIND, End, ends
-from gen.on_ray.scheduler import EPOCH, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
+from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
 from gen.on_ray.submission import Search
 from gen.record import checkpoint
 from gen.record.record import Home
@@ -87,6 +87,7 @@ class Resident(tune.Trainable):
         if now.ended:
             self.ticks = None
         report = {TICK: now.tick, EPOCH: now.epoch, VALUE: now.best, LAST: now.value, SECONDS: now.seconds}
+        report[EVALUATED] = now.metrics.get("engine/evaluate_seconds", 0.0)
         return report | {RUN: self.run, "done": bool(now.ended), "ended": now.ended, "why": now.why}
 
     def leave(self) -> None:

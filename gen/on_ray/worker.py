@@ -14,11 +14,13 @@ from ray.util.queue import Queue
 from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
 from gen.engine.fit import fit
+from gen.judge.judge import silence
 from gen.on_ray.submission import Order
 
 
 def train_worker(sent: Mapping[str, Any]) -> None:
-    """The function of a Ray Train worker: `sent` holds "order" and "queue", where the driver listens."""
+    """The function of a Ray Train worker: `sent` holds "order" and "queue", where the driver listens to ticks, and to
+    texts that say what is measured at the end."""
     order: Order = sent["order"]
     ticks: Queue = sent["queue"]
     set_threads(order.config.machine.threads)
@@ -26,7 +28,8 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     dataset, judge = order.dataset(order.config, device), order.judge(order.config, device, workers)
     hosts = sorted(set(every_host(workers)))
     home = order.home(order.run, facts={**order.facts, "hosts": hosts})
-    for tick in fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge):
+    tell = ticks.put if workers.rank == 0 else silence
+    for tick in fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge, tell=tell):
         if workers.rank == 0:
             ticks.put(asdict(tick))  # plain values: the queue's process then needs neither gen nor torch
 

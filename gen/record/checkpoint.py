@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from gen.results.queries import read, run_of
 from gen.results.storage import Storage
 from gen.tensors import from_bytes, reading, to_bytes
 
 VERSION = 1
+TRIES = 3  # to read the best weights of a run that replaces them meanwhile
 
 
 def folder(experiment: str, run: str) -> str:
@@ -48,12 +50,22 @@ def best_tick(storage: Storage, experiment: str, run: str) -> int:
     return max(found, default=0)
 
 
+def find_run(storage: Storage, experiment: str, text: str) -> str:
+    """The whole name of the run that `text` names or begins; `text` itself if there is none. ValueError if there is
+    more than one."""
+    if text and storage.list(folder(experiment, text)):
+        return text
+    names = set(read(storage, experiment, "runs")["run"])
+    return run_of(text, names, f"experiment {experiment}") or text
+
+
 def load_best(storage: Storage, experiment: str, run: str, device: torch.device) -> dict[str, Any]:
-    """The best weights of a run: "weights", "config" (JSON), "shape" (channels, size, classes), "grey" (columns whose
-    images all have three equal channels; not in files of earlier versions), "tick", "epoch", "step", "images",
-    "metric", "value", "kind" (raw or ema). ValueError if the run has none."""
-    names = [name for name in storage.list(folder(experiment, run)) if name.startswith("best-")]
-    state = load(storage, f"{folder(experiment, run)}/{names[-1]}", device) if names else None
-    if state is None:
-        raise ValueError(f"run {run} of experiment {experiment} at {storage.place} has no stored weights")
-    return state
+    """The best weights of a run, those so far if it goes on: "weights", "config" (JSON), "shape" (channels, size,
+    classes), "grey" (columns whose images all have three equal channels; not in files of earlier versions), "tick",
+    "epoch", "step", "images", "metric", "value", "kind" (raw or ema). ValueError if the run has none."""
+    for _ in range(TRIES):
+        names = [name for name in storage.list(folder(experiment, run)) if name.startswith("best-")]
+        state = load(storage, f"{folder(experiment, run)}/{names[-1]}", device) if names else None
+        if state is not None:
+            return state
+    raise ValueError(f"run {run} of experiment {experiment} at {storage} has no stored weights")

@@ -3,7 +3,7 @@
 from gen.results.comparison import compare
 from gen.results.lease import Lease
 from gen.results.ledger import Ledger, Slot, last_ticks, new_attempt
-from gen.results.queries import curves, evals, events, metrics, outcomes, runs, samples, settings
+from gen.results.queries import curves, evals, events, find_run, metrics, outcomes, runs, samples, settings
 from gen.results.ranking import leaderboard
 from gen.results.schema import SCHEMAS, TABLES, VERSION
 from gen.results.storage import Storage
@@ -20,6 +20,7 @@ __all__ = [
     "curves",
     "evals",
     "events",
+    "find_run",
     "last_ticks",
     "leaderboard",
     "metrics",

@@ -1,6 +1,8 @@
-"""The best run of an experiment, which is meant where no run is named."""
+"""The runs of an experiment, the best first."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -17,15 +19,12 @@ def rank_runs(storage: Storage, name: str) -> pd.DataFrame:
         raise ValueError(f"experiment {name} at {storage} has no runs yet")
     ends = outcomes(storage, name)
     if len(kinds := sorted(ends["metric"].dropna().unique())) > 1:
-        raise ValueError(f"runs of {name} were steered by {', '.join(kinds)}, which do not compare; name the run")
+        raise unlike(name, kinds)
     small = not kinds or direction(kinds[0]) == "min"
     frame = begun[["run"]].merge(ends[["run", "best", "checkpoint"]], on="run", how="left")
     return pd.DataFrame(frame).sort_values("best", ascending=small, kind="stable")
 
 
-def best_run(storage: Storage, name: str) -> str:
-    """The name of the best run that has stored weights. ValueError if no run has."""
-    best = rank_runs(storage, name).dropna(subset=["best", "checkpoint"])
-    if best.empty:
-        raise ValueError(f"no run of experiment {name} at {storage} has ended with stored weights")
-    return str(best["run"].iloc[0])
+def unlike(name: str, kinds: Sequence[str]) -> ValueError:
+    """The error for runs that do not compare, since figures of these kinds steered them."""
+    return ValueError(f"runs of {name} were steered by {', '.join(kinds)}, which do not compare; name the run")

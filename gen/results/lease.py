@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 
 from gen.results.ledger import new_attempt
+from gen.results.room import FullError
 from gen.results.storage import Storage, check_name
 
 BYTES = 1024  # of the file, always: who reads from an object store asks for the size first, and then for so many bytes
@@ -68,7 +70,8 @@ class Lease:
     def check(self) -> None:
         """RuntimeError if another attempt has taken the lease. If the last heartbeat is too old, it makes one first."""
         if not self.lost.is_set() and time.monotonic() - self._renewed > self.seconds:
-            self._beat()  # this process was asleep, or storage was away
+            with contextlib.suppress(FullError):  # nobody else can take it there either
+                self._beat()  # this process was asleep, or storage was away
         if self.lost.is_set():
             raise RuntimeError(f"the lease of {self.experiment!r} in {self.storage} went to another attempt; ended")
 

@@ -2,13 +2,14 @@
 
 `place` is a path, a URI or a `Storage`; experiment None means all experiments in it. Plain pandas gives the same rows:
 `pandas.read_parquet(f"{place}/{experiment}/metrics", dtype_backend="pyarrow")`. These functions also give
-files of older versions the present columns, whichever file lies first in the folder.
+files of older versions the present columns, whichever file lies first in the folder. `run` is a run's name or any
+beginning of it that no other run's name has.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
 
 Place = str | Storage
+SHOWN = 10  # runs that an error names
 
 
 def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -44,6 +46,43 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
             tables.append(files.to_table(filter=wanted))
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
     return frame
+
+
+def run_of(text: str, names: Collection[str], where: str) -> str | None:
+    """The one of the runs `names` that is called `text` or, if none is, whose name begins so; None if there is none.
+    ValueError if several names begin so."""
+    found = [text] if text in names else sorted(name for name in names if name.startswith(text))
+    if len(found) > 1:
+        raise ValueError(
+            f"run {text!r} of {where} is the beginning of {len(found)} names: {shown(found)}; give more of the one"
+        )
+    return found[0] if found else None
+
+
+def find_run(place: Place, experiment: str | None, text: str) -> str:
+    """The whole name of the run that `text` names or begins. ValueError if there is none, or more than one."""
+    storage = place if isinstance(place, Storage) else Storage(place)
+    names = set(read(storage, experiment, "runs")["run"])
+    where = f"experiment {experiment}" if experiment else str(storage)
+    found = run_of(text, names, where)
+    if found is None:
+        raise ValueError(f"no run {text!r} in {where}; there are: {shown(sorted(names)) or 'none'}")
+    return found
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first few names, for an error, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def read_run(place: Place, experiment: str | None, table: str, run: str | None, **equal: Any) -> pd.DataFrame:
+    """As `read`, of the run that `run` names or begins; None: of all runs. ValueError as for `find_run`."""
+    frame = read(place, experiment, table, {**equal, "run": run})
+    if run is None or not frame.empty:
+        return frame
+    whole = find_run(place, experiment, run)
+    return frame if whole == run else read(place, experiment, table, {**equal, "run": whole})
 
 
 def last(frame: pd.DataFrame, by: list[str], order: list[str]) -> pd.DataFrame:
@@ -100,7 +139,7 @@ def metrics(
     place: Place, experiment: str | None = None, name: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
     """What training logged: one row for each run, tick and name ("autoencoder/distortion")."""
-    return read(place, experiment, "metrics", {"name": name, "run": run})
+    return read_run(place, experiment, "metrics", run, name=name)
 
 
 def evals(
@@ -113,22 +152,21 @@ def evals(
     run: str | None = None,
 ) -> pd.DataFrame:
     """Figures with their protocols. Scope "tick": the cheap ones, which steer. "best": the full ones, to report."""
-    equal = {"metric": metric, "subject": subject, "scope": scope, "split": split, "run": run}
-    return read(place, experiment, "evals", equal)
+    return read_run(place, experiment, "evals", run, metric=metric, subject=subject, scope=scope, split=split)
 
 
 def samples(
     place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
     """Stored pictures, as PNG bytes."""
-    return read(place, experiment, "samples", {"kind": kind, "run": run})
+    return read_run(place, experiment, "samples", run, kind=kind)
 
 
 def events(
     place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
     """Decisions and restarts, with their reasons."""
-    return read(place, experiment, "events", {"kind": kind, "run": run})
+    return read_run(place, experiment, "events", run, kind=kind)
 
 
 def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False) -> pd.DataFrame:
@@ -146,9 +184,11 @@ def curves(place: Place, experiment: str, names: Sequence[str], run: str | None 
     `names` ("distortion") brings all of its numbers. ValueError for another name (names those there are).
     """
     index = ["run", "tick", "epoch", "name", "quantity", "split"]
-    logged = metrics(place, experiment, run=run)
+    if run is not None:
+        run = run_of(run, set(read(place, experiment, "runs")["run"]), f"experiment {experiment}") or run
+    logged = read(place, experiment, "metrics", {"run": run})
     logged = logged.assign(quantity=logged["name"].str.replace(r"^.*/", "", regex=True), split="train")
-    judged = evals(place, experiment, scope="tick", run=run).rename(columns={"metric": "quantity"})
+    judged = read(place, experiment, "evals", {"scope": "tick", "run": run}).rename(columns={"metric": "quantity"})
     column = ("/" + judged["column"]).where(judged["column"] != "image", "")
     judged = judged.assign(name=judged["quantity"] + "/" + judged["subject"] + column)
     frame = pd.concat([part[[*index, "attempt", "value"]] for part in (logged, judged)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import fs
 
+from gen.results.room import FullError, room_at
+
 Names = list[str]
 HALF = re.compile(r"(file|s3|gs|gcs|hdfs|viewfs|abfss?|https?):(?!//)", re.IGNORECASE)  # the beginning of a URI
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 NO_HOME = "/nonexistent"  # the home of users who have none, by the custom of Debian
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+LONGEST = 200  # characters of a name: file systems take 255, and files made from it have longer names
 
 
 def check_name(kind: str, name: str) -> None:
@@ -25,6 +29,8 @@ def check_name(kind: str, name: str) -> None:
         raise ValueError(
             f"{kind} {name!r} is not a name; allowed: letters, digits and . _ + - with a letter or digit first"
         )
+    if len(name) > LONGEST:
+        raise ValueError(f"{kind} {name[:20]}... has {len(name)} characters; allowed: at most {LONGEST}")
 
 
 def one_line(error: BaseException) -> str:
@@ -119,13 +125,18 @@ class Storage:
         """Makes `data` the content of `path`, whole or not at all, and durable once this returns.
 
         Local: written under a name that starts with a dot, synced, renamed. Object store: one PUT (large data: one
-        multipart upload, completed at its end).
+        multipart upload, completed at its end). FullError if there is no room for it.
         """
-        if self.is_local:
-            put_local(self._root / path, data)
-        else:
-            with self.filesystem.open_output_stream(self.full(path)) as stream:
-                stream.write(data)
+        with self.room():
+            if self.is_local:
+                put_local(self._root / path, data)
+            else:
+                with self.filesystem.open_output_stream(self.full(path)) as stream:
+                    stream.write(data)
+
+    def room(self) -> AbstractContextManager[None]:
+        """Turns whatever fails in a block for want of room here into a FullError, one line for users."""
+        return room_at(str(self), self._root if self.is_local else None)
 
     def get(self, path: str) -> bytes | None:
         """The content of `path`; None if it is not there."""
@@ -161,6 +172,15 @@ class Storage:
         elif self.exists(path):
             self.filesystem.delete_file(self.full(path))
 
+    def check_possible(self) -> None:
+        """ValueError, one line, if this is a local folder that cannot be made or written. Nothing is written."""
+        above = self._root
+        while self.is_local and not os.path.lexists(above) and above != above.parent:
+            above = above.parent
+        if self.is_local and not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+            why = "may not be written" if above.is_dir() else "is no folder"
+            raise ValueError(f"storage {self} cannot be written: {above} {why}; give a folder that you may write to")
+
     def check_writable(self) -> None:
         """Writes, reads and deletes a small file. ValueError, one line, if that fails."""
         probe = f"_writable-{secrets.token_hex(6)}"
@@ -169,6 +189,8 @@ class Storage:
             if self.get(probe) != b"probe":
                 raise OSError("a file just written does not read back")
             self.delete(probe)
+        except FullError as error:
+            raise ValueError(f"storage {error}") from None
         except OSError as error:
             raise ValueError(
                 f"storage {self} cannot be written: {one_line(error)}; give a folder or bucket that you may write to"
@@ -178,7 +200,7 @@ class Storage:
 def put_local(path: Path, data: bytes) -> None:
     """Writes under a name of its own that starts with a dot, syncs, renames to `path`, and syncs the folder."""
     make_folder(path.parent)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}")
+    hidden = path.with_name(f".{path.name[:40]}.{os.getpid()}.{secrets.token_hex(6)}")  # a long name has room for more
     try:
         file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:

@@ -252,3 +252,8 @@ def test_a_picture_whose_tags_cannot_be_written_again_is_turned(tmp_path: Path, 
     buffer = io.BytesIO()
     wide.save(buffer, "JPEG", exif=tags.tobytes())
     assert decode(buffer.getvalue()).size == (8, 16)
+
+
+def test_a_folder_whose_name_is_as_long_as_the_file_system_allows(tmp_path: Path, cache: Path) -> None:
+    place = write(tmp_path / ("a" * 255), files(20))
+    assert every(opened(place, cache)) == every(opened(place, cache))

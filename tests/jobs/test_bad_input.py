@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from gen import results
+from gen.record.names import note, write_note
 from gen.zoo import ZOO
 from jobs import sample, train, tune
 from jobs.options import resolve
@@ -52,6 +53,7 @@ CASES = {
     "device": (train, ["--entry", "vqvae", "--device", "tpu"], "auto, cpu, cuda"),
     "micro-batches": (train, ["--entry", "vqvae", "--workers", "2", "--set", "train.micro_batches=3"], "multiple"),
     "name": (train, ["--entry", "vqvae", "--name", "../up"], "not a name"),
+    "long name": (train, ["--entry", "vqvae", "--name", "n" * 201], "has 201 characters; allowed: at most 200"),
     "URI": (train, ["--entry", "vqvae", "--storage", "nope://bucket"], "not understood"),
     "space key": (tune, ["--entry", "vqvae", "--search", "model.betta=1,2"], "model.beta"),
     "space value": (tune, ["--entry", "vqvae", "--search", "model.beta=1,x"], "expected float"),
@@ -75,6 +77,18 @@ CASES = {
 }
 
 
+SEEN = {  # without reading an image: a dry run refuses it too
+    "data": (["--entry", "vqvae", "--data", "nosuch"], "unknown data set 'nosuch'"),
+    "place": (["--entry", "vqvae", "--data", "images:/nowhere/at/all"], "/nowhere/at/all does not exist"),
+    "features": (["--entry", "vqvae", "--set", "evaluate.features=beauty"], "unknown data set 'beauty'"),
+    "figure": (["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
+    "size": (["--entry", "vae_conv_bn", "--size", "24"], "size=24 must be a multiple of 16"),
+    "column": (["--entry", "cyclegan", "--data", "digits"], "lacks column a, b that the entry needs"),
+    "one image": (["--entry", "vae_conv_bn", "--size", "16", "--set", "train.batch=1"], "with BatchNorm, which"),
+    "crop": (["--entry", "vqvae", "--set", "data.augment.margin=0.01"], "adds no pixel to images of 8"),
+}
+
+
 def refused(job, arguments, storage: Path) -> str:
     """The one line of a refusal that wrote nothing."""
     if "--storage" not in arguments:
@@ -92,6 +106,36 @@ def refused(job, arguments, storage: Path) -> str:
 def test_refusal_of_settings(case: str, tmp_path: Path):
     job, arguments, expected = CASES[case]
     assert expected in refused(job, arguments, tmp_path / "storage")
+
+
+@pytest.mark.parametrize("job", [train, tune])
+@pytest.mark.parametrize("case", SEEN)
+def test_a_dry_run_refuses_what_can_be_seen(job, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    arguments, expected = SEEN[case]
+    assert expected in refused(job, [*arguments, "--dry-run"], tmp_path / "storage")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_dry_run_refuses_what_is_in_the_way(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    arguments = ["--entry", "vqvae", "--storage", str(tmp_path / "file" / "storage"), "--dry-run"]
+    assert f"{tmp_path / 'file'} is no folder" in refused(train, arguments, tmp_path / "storage")
+    place = results.Storage(str(tmp_path / "used"))
+    write_note(place, "vqvae-digits", note(ZOO["vqvae"], "hash", job="train"))
+    for job in (train, tune):
+        asked = ["--entry", "vqvae", "--set", "model.beta=2", "--storage", place.place, "--dry-run"]
+        assert "name vqvae-digits is in use with other settings" in refused(job, asked, tmp_path / "storage")
+
+
+def test_too_few_images_for_a_game_or_for_batchnorm_in_a_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
+    source = f"images:{write(tmp_path / 'few', files(12))}"
+    for job in (train, tune):
+        line = refused(job, ["--entry", "gan_mlp", "--data", source], tmp_path / "storage")
+        assert "too few, here 1 where it takes at least 2 (add images, or raise data.validation)" in line
+    draws = ["--entry", "vae_conv_bn", "--size", "16", "--search", "train.batch=1,32"]
+    assert "train.batch=1 is out of range for VAE with BatchNorm" in refused(tune, draws, tmp_path / "storage")
 
 
 def test_data_folder_missing_empty_and_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import gen
 from gen import results
 from gen.config import override
 from gen.data.dataset import open_dataset
@@ -21,11 +22,20 @@ from gen.pictures.kinds import STEPS, use
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import curves, sample
+from jobs.runs import find_run
+from jobs.stored import find
 from tests.fixtures.pictures import encoded, files, noise, write
 
 pytestmark = pytest.mark.slow
 
 SEEDS = 2
+EVALUATE = {
+    **dict.fromkeys(["metrics", "images", "importance_samples", "features", "inception_weights", "data_root"]),
+    "splits": (),
+    "device": "cpu",
+    "workers": 1,
+    "download": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +102,40 @@ def test_refusals_are_one_line(place: Path, tmp_path: Path, arguments: list[str]
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_by_the_beginning_of_its_id(place: Path, tmp_path: Path) -> None:
+    run_id, all_runs = best(place), sorted(results.runs(str(place / "results"), "books")["run"])
+    short = next(run_id[:end] for end in range(1, 17) if sum(one.startswith(run_id[:end]) for one in all_runs) == 1)
+    for asked in (["--kinds", "reconstructions"], ["--curves", "perplexity"]):
+        done = run(place, "--out", str(tmp_path), "--run", short, *asked)
+        assert done.exit_code == 0, done.output
+    assert sorted(path.name.split("-")[1] for path in tmp_path.iterdir()) == [run_id] * 2
+    both = run(place, "--out", str(tmp_path), "--run", "", "--curves", "perplexity")
+    assert both.exit_code == 2
+    assert f"is the beginning of 2 names: {', '.join(all_runs)}; give more of the one" in both.stderr
+    storage = Storage(str(place / "results"))
+    assert find_run(storage, f"books/{short}") == find_run(storage, short) == ("books", run_id)
+    assert gen.load(storage, "books", short).run == run_id
+    asked = find(storage=storage.place, name="books", runs=[short], best=None, **EVALUATE)
+    assert [one.run for one in asked.stored] == [run_id]
+
+
+def test_the_best_weights_so_far_of_a_run_that_goes_on(place: Path, tmp_path: Path) -> None:
+    config = override(tiny(ZOO["vqvae"]), {"budget.epochs": 9, "evaluate.images": 60, "train.batch": 128})
+    going_on = {}
+    for seed in range(2):
+        home = Home(Storage(str(place / "results")), "going-on", f"attempt{seed}")
+        ticks = fit(
+            dataclasses.replace(config, seed=seed), open_dataset(config.data), device=torch.device("cpu"), home=home
+        )
+        for number, tick in enumerate(ticks):
+            if number == seed:
+                ticks.close()  # as one that is killed, or saves a checkpoint and goes on
+                going_on[tick.best] = tick.epoch
+    done = run(place, "--out", str(tmp_path), "--name", "going-on", "--kinds", "reconstructions")
+    assert done.exit_code == 0, done.output
+    assert f"epoch {going_on[min(going_on)]:g}, the best so far of a run that has not ended, test images" in done.stdout
 
 
 def test_images_that_changed_since_are_not_drawn(tmp_path: Path) -> None:

@@ -87,7 +87,10 @@ def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(
     assert results.samples(storage, "search").empty
     assert results.leaderboard(storage, "search")["rank"].isna().all()
     asked = wanted(tmp_path, runs)
-    measure(asked, "a")
+    said = measure(asked, "a")
+    assert len(said) == 2 * len(set(said)), "of each run the same is said"
+    assert any(one.startswith("frechet_classifier, kid, kid_spread, precision, recall") for one in said)
+    assert {one.rpartition(", ")[2] for one in said} == {"validation", "test", "pictures"}
     board = results.leaderboard(storage, "search")
     assert set(board["run"][:2]) == {one.run for one in asked.stored}
     assert board["rank"].notna().sum() == 2
@@ -166,9 +169,11 @@ def test_of_a_game_every_grid_of_the_leaders_is_stored_and_of_other_runs_none(
     assert storage.list("search/_history") == []
 
 
-def measure(asked: Wanted, attempt: str) -> None:
-    """As `measure_leaders` does, in this process."""
+def measure(asked: Wanted, attempt: str) -> list[str]:
+    """As `measure_leaders` does, in this process; what is said meanwhile."""
+    said = list[str]()
     known = on_record(asked.storage, "search")
     slot = Slot(asked.storage, "search", f"{attempt}-leaders", kind="evaluated")
     for one in asked.stored:
-        slot.extend(of_attempt(score(asked, one, known, CPU, ALONE, pictures=True), attempt))
+        slot.extend(of_attempt(score(asked, one, known, CPU, ALONE, pictures=True, tell=said.append), attempt))
+    return said

@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.experiment import Trial
 
+from gen.config import EvaluateConfig
 from gen.on_ray import progress
+from gen.on_ray.leaders import Measuring
 from gen.on_ray.progress import Standing, Teller
 from gen.on_ray.replay import End
-from jobs.progress import duration, line
+from gen.on_ray.search import evaluations
+from jobs.progress import duration, line, measured
 
 
 def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):
@@ -73,3 +76,25 @@ def test_no_time_is_left_when_all_have_ended_even_if_one_broke_before_its_first_
 
 def test_durations():
     assert [duration(value) for value in (40.4, 1000, 12000)] == ["40 s", "17 min", "3 h 20 min"]
+
+
+def test_measuring_the_leaders_is_told_and_is_in_the_time_left(monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=0.0)
+    monkeypatch.setattr(progress, "time", clock)
+    heard: list[Standing] = []
+    lease = SimpleNamespace(check=lambda: None)
+    teller = Teller(heard.append, ["a", "b"], {}, lease, mode="min", every=1, expected=1.0, measuring=30.0)
+    trial = SimpleNamespace(status=Trial.RUNNING, last_result={})
+    clock.now += 10
+    for run in "ab":
+        trial.last_result = {"run": run, "epoch": 1.0, "value": 1.0, "ended": "finished", "evaluated": 2.0}
+        teller.on_trial_result(0, [], trial, trial.last_result)
+        teller.on_trial_complete(0, [trial], trial)
+        assert heard[-1].left == pytest.approx((10 if run == "a" else 0) + 30 * 2.0)
+    asked = EvaluateConfig(full="leaders", leaders=5, full_images=1000)
+    assert evaluations(asked, runs=64, at_once=2, images=1600) == 3 * 2 * 1000 / 200
+    assert evaluations(EvaluateConfig(full="all"), runs=64, at_once=2, images=1600) == 0
+    now = Measuring("abc", 3, 2, 5, 66.0, "precision of 1,000 fakes, test")
+    said = "measuring run 3 of 5: precision of 1,000 fakes, test (run abc); about 66 s left"
+    assert measured(now, "leaders") == said
+    assert measured(Measuring("abc", 3, 0, 5, math.nan), "leaders") == "measured 0 of 5 leaders: run abc"

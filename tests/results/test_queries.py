@@ -397,3 +397,19 @@ def test_curves_of_another_column_carry_its_name(storage, place):
     ledger.add("evals", 1, **eval_row(1, 2.0, column="a"))
     ledger.close(1)
     assert list(results.curves(place, "e", ["frechet_classifier"])["name"]) == ["frechet_classifier/reconstructions/a"]
+
+
+@local
+def test_a_run_by_the_beginning_of_its_name(storage, place):
+    search(storage)
+    for function in (results.metrics, results.evals, results.samples, results.events):
+        pd.testing.assert_frame_equal(function(place, "e", run="liv"), function(place, "e", run="live"))
+        assert set(function(place, "e", run="run1")["run"]) <= {"run1"}
+        with pytest.raises(
+            ValueError, match="run 'run' of experiment e is the beginning of 3 names: run0, run1, run2;"
+        ):
+            function(place, "e", run="run")
+        with pytest.raises(ValueError, match="no run 'nobody' in experiment e; there are: failed, live, run0"):
+            function(place, "e", run="nobody")
+    assert set(results.curves(place, "e", ["autoencoder/distortion"], run="liv")["run"]) == {"live"}
+    assert results.find_run(place, None, "st") == "stopped"

@@ -8,7 +8,8 @@ files of older versions the present columns, whichever file lies first in the fo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from gen.checks import nearest
+from gen.metrics.table import FRECHET
+from gen.results.questions import check_word, figure_name
 from gen.results.renamed import present_key, space_key
 from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
@@ -29,7 +33,7 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
     storage = place if isinstance(place, Storage) else Storage(place)
     present = [name for name in storage.folders("") if not name.startswith("_")]
     if experiment is not None and experiment not in present:
-        raise ValueError(f"no experiment {experiment!r} in {storage}; there are: {', '.join(present) or 'none'}")
+        raise ValueError(f"no experiment {experiment!r} in {storage}; {told(str(experiment), present)}")
     schema = pa.schema([field.with_nullable(True) for field in SCHEMAS[table]])  # columns that a file lacks are null
     wanted = None
     for name, value in (equal or {}).items():
@@ -44,6 +48,28 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
             tables.append(files.to_table(filter=wanted))
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
     return frame
+
+
+def ask(place: Place, experiment: str | None, table: str, equal: Mapping[str, str | None]) -> pd.DataFrame:
+    """As `read`, for a question of a user's: ValueError (names the nearest) for a value that no row can have."""
+    frame = read(place, experiment, table, equal)
+    for column, value in equal.items() if frame.empty else ():
+        if value is not None:
+            rows = "runs" if column == "run" else table
+            check_word(rows, column, value, partial(words, place, experiment, rows, column))
+    return frame
+
+
+def words(place: Place, experiment: str | None, table: str, column: str) -> list[str]:
+    """The values of a column of texts."""
+    return list(read(place, experiment, table)[column].dropna().unique())
+
+
+def told(name: str, there: Iterable[str]) -> str:
+    """Which names there are, for an error: the nearest to `name` first, where there are many."""
+    found = sorted(there)
+    near = f"nearest: {nearest(name, found)}; " if len(found) > 3 else ""
+    return f"{near}there are: {', '.join(found) or 'none'}"
 
 
 def last(frame: pd.DataFrame, by: list[str], order: list[str]) -> pd.DataFrame:
@@ -99,8 +125,9 @@ def is_whole(text: str) -> bool:
 def metrics(
     place: Place, experiment: str | None = None, name: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
-    """What training logged: one row for each run, tick and name ("autoencoder/distortion")."""
-    return read(place, experiment, "metrics", {"name": name, "run": run})
+    """What training logged: one row for each run, tick and name ("autoencoder/distortion"). ValueError for a name or a
+    run that is not there (names the nearest)."""
+    return ask(place, experiment, "metrics", {"name": name, "run": run})
 
 
 def evals(
@@ -111,24 +138,29 @@ def evals(
     scope: str | None = None,
     split: str | None = None,
     run: str | None = None,
+    column: str | None = None,
 ) -> pd.DataFrame:
-    """Figures with their protocols. Scope "tick": the cheap ones, which steer. "best": the full ones, to report."""
-    equal = {"metric": metric, "subject": subject, "scope": scope, "split": split, "run": run}
-    return read(place, experiment, "evals", equal)
+    """Figures with their protocols. Scope "tick": the cheap ones, which steer. "best": the full ones, to report.
+
+    `metric` may be NAME, NAME/SUBJECT or NAME/SUBJECT/COLUMN; "frechet" is the distance in anybody's features. Of what
+    is known and was not measured there are no rows. ValueError for a word that no figure has (names the nearest)."""
+    name = figure_name(metric, subject, column)
+    equal = {"metric": name.exact, "subject": name.subject, "column": name.column, "scope": scope, "split": split}
+    return name.choose(ask(place, experiment, "evals", equal | {"run": run}))
 
 
 def samples(
     place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
-    """Stored pictures, as PNG bytes."""
-    return read(place, experiment, "samples", {"kind": kind, "run": run})
+    """Stored pictures, as PNG bytes. ValueError for a kind that no run stores (names the nearest)."""
+    return ask(place, experiment, "samples", {"kind": kind, "run": run})
 
 
 def events(
     place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
-    """Decisions and restarts, with their reasons."""
-    return read(place, experiment, "events", {"kind": kind, "run": run})
+    """Decisions and restarts, with their reasons. ValueError for a kind that is not known (names the nearest)."""
+    return ask(place, experiment, "events", {"kind": kind, "run": run})
 
 
 def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False) -> pd.DataFrame:
@@ -137,13 +169,14 @@ def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False
     return ends if all_ends else last(ends, ["experiment", "run"], ["ended", "tick"])
 
 
-def curves(place: Place, experiment: str, names: Sequence[str], run: str | None = None) -> pd.DataFrame:
+def curves(place: Place, experiment: str, names: str | Sequence[str], run: str | None = None) -> pd.DataFrame:
     """Numbers by epoch: one row for each run, tick and name, with `quantity`, `split`, `epoch` and `value`.
 
     A number that training logged ("autoencoder/distortion", split "train", a mean since the last tick) and a cheap
     figure ("distortion/images", split "validation") are of one quantity, the part that their names share. Each of
     `names` brings its counterpart of the other split too, so that training stands beside validation. A quantity in
-    `names` ("distortion") brings all of its numbers. ValueError for another name (names those there are).
+    `names` ("distortion") brings all of its numbers, and "frechet" the distances in anybody's features. ValueError for
+    another name (names the nearest, and those there are).
     """
     index = ["run", "tick", "epoch", "name", "quantity", "split"]
     logged = metrics(place, experiment, run=run)
@@ -154,14 +187,22 @@ def curves(place: Place, experiment: str, names: Sequence[str], run: str | None 
     frame = pd.concat([part[[*index, "attempt", "value"]] for part in (logged, judged)])
     frame = last(frame, index, ["attempt"]).drop(columns="attempt")
     wanted = pd.Series(False, index=frame.index)
-    for name in names:
-        own = (frame["name"] == name) | (frame["quantity"] == name)
+    for name in [names] if isinstance(names, str) else names:
+        own = (frame["name"] == name) | (frame["quantity"] == name) | is_frechet(frame, name)
         if not own.any():
-            there = ", ".join(sorted(frame["name"].unique())) or "none yet"
-            raise ValueError(
-                f"no metric {name!r} in {run or 'the runs'} of experiment {experiment}; there are: {there}"
-            )
+            there = told(name, frame["name"].unique()) if len(frame) else "there are: none yet"
+            raise ValueError(f"no metric {name!r} in {run or 'the runs'} of experiment {experiment}; {there}")
         trained = frame["split"] == "train"
         counterpart = frame["quantity"].isin(frame["quantity"][own]) & ~trained.isin(trained[own])
         wanted |= own | counterpart
     return frame[wanted].reset_index(drop=True)
+
+
+def is_frechet(frame: pd.DataFrame, name: str) -> pd.Series[bool]:
+    """Which numbers of `curves` the name "frechet", or "frechet/SUBJECT", stands for."""
+    own, _, rest = name.partition("/")
+    if own != FRECHET:
+        return pd.Series(False, index=frame.index)
+    of_quantity = (frame["quantity"] == "fid") | frame["quantity"].str.startswith(f"{FRECHET}_")
+    subject = frame["name"].str.replace(r"^[^/]*/", "", regex=True)
+    return of_quantity & (frame["split"] != "train") & ((subject == rest) | (not rest))

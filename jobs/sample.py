@@ -88,7 +88,7 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
                 lines = translate(load_run(storage, name, run, options["device"]), place, to, out)
             else:
                 data_hash = results.runs(storage, name).set_index("run")["data_hash"][run]
-                drawn = of_weights(state, run, data_hash, kinds, options)
+                drawn = of_weights(state, name, run, data_hash, kinds, options)
                 pictures = [(f"{run}-{end}", draw, text) for end, draw, text in drawn]
     for end, draw, text in pictures:
         write(out / f"{name}-{end}", draw(), text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -24,3 +25,12 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
     """Raises ValueError unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is not known; allowed: {', '.join(map(str, allowed))}")
+
+
+def nearest(name: str, there: Iterable[str], count: int = 3) -> str:
+    """Those of the words `there` that are most like `name`, for an error: "mse, psnr". If none is alike all of them, or
+    the first ten; "none" if there are none."""
+    words = sorted({*there})
+    alike = difflib.get_close_matches(name, words, n=count, cutoff=0.4)
+    more = f" and {len(words) - 10} more" if not alike and len(words) > 10 else ""
+    return ", ".join(alike or words[:10]) + more or "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,9 +46,10 @@ def check(asked: str | None, to: str | None, options: dict[str, Any]) -> None:
 
 
 def of_weights(
-    state: dict[str, Any], run: str, data_hash: str, names: list[str], options: dict[str, Any]
+    state: dict[str, Any], experiment: str, run: str, data_hash: str, names: list[str], options: dict[str, Any]
 ) -> list[Picture]:
-    """The pictures of stored weights. ValueError where the model or its data do not allow one that is asked for."""
+    """The pictures of stored weights, each with its caption. ValueError where the model or its data do not allow one
+    that is asked for."""
     config, device, split = restore(state["config"]), resolve_device(options["device"]), options["split"]
     dataset = open_dataset(config.data, options["data_root"], options["download"])
     check_trained_on(dataset, run, data_hash)
@@ -56,7 +58,7 @@ def of_weights(
     model.to(device).eval()
     scene = Scene(dataset, device, next(model.parameters()).dtype, split, [pair(text) for text in options["pairs"]])
     epoch = f"epoch {state['epoch']:g}{'' if options['ended'] else ', the best so far of a run that has not ended'}"
-    drawn = f"of {config.entry} on {dataset.name}, {epoch}, {split} images"
+    drawn = f"of {config.entry} on {dataset.name}, {epoch}, {split} images; run {run} of {experiment}"
     if options["surface"]:
         plane = {key: options[key] for key in PLANE if options[key] is not None}
         player = check_plane(model, **plane)
@@ -67,17 +69,17 @@ def of_weights(
         raise ValueError(
             f"pair={options['pairs'][0]}: no picture here joins two images of {config.entry}; leave it out"
         )
-    shown = {kind.name: f" ({shows})" if (shows := kind.shows(model)) else "" for kind in kinds}
+    texts = [f"{kind.name}{f' ({shows})' if (shows := kind.shows(model)) else ''} {drawn}" for kind in kinds]
     return [
-        (f"{kind.name}.{kind.suffix}", partial(paint, kind, model, scene), f"{kind.name}{shown[kind.name]} {drawn}")
-        for kind in kinds
+        (f"{kind.name}.{kind.suffix}", partial(paint, kind, model, replace(scene, caption=text)), text)
+        for kind, text in zip(kinds, texts, strict=True)
     ]
 
 
 def draw_surface(model: Model, scene: Scene, count: int, plane: dict[str, Any], title: str) -> bytes:
     """The plot of a player's loss on `count` images of the scene."""
     found = loss_surface(model, scene.some(count), **plane)
-    return plot_png(plot_surface(found.steps.numpy(), found.losses.numpy(), title))
+    return plot_png(plot_surface(found.steps.numpy(), found.losses.numpy(), title), title)
 
 
 def pair(text: str) -> tuple[int, int]:

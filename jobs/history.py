@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+
+from PIL import Image
 
 from gen import results
 from gen.pictures import files
@@ -24,13 +27,21 @@ def history(storage: results.Storage, name: str, run: str, wanted: Sequence[str]
             f"run {run} of {name} has too few pictures to show its history, which takes two; stored: {stored}; "
             "train with --set evaluate.pictures=1 to store them at every tick"
         )
-    ends = results.outcomes(storage, name)
-    best = set(ends["best_epoch"][ends["run"] == run].dropna())
+    ends, begun = (
+        table[table["run"] == run] for table in (results.outcomes(storage, name), results.runs(storage, name))
+    )
+    best, about = set(ends["best_epoch"].dropna()), begun.iloc[0]
     for kind in kinds:
         rows = frame[frame["kind"] == kind]
-        frames = [
-            files.with_caption(png, f"{kind}, epoch {epoch:g}{', the best' if epoch in best else ''}")
-            for png, epoch in zip(rows["png"], rows["epoch"], strict=True)
-        ]
         epochs = f"epochs {rows['epoch'].iloc[0]:g} to {rows['epoch'].iloc[-1]:g}"
-        yield kind, files.animate(frames, SHOWN), f"{kind} over training, {len(frames)} frames, {epochs}"
+        of = f"of {about['entry']} on {about['data']}; run {run} of {name}"
+        texts = [f"{kind}, epoch {epoch:g}{', the best' * (epoch in best)}, {of}" for epoch in rows["epoch"]]
+        text = f"{kind} over training, {len(rows)} frames, {epochs}, {of}"
+        yield kind, files.animate(captioned(list(rows["png"]), texts), SHOWN, text), text
+
+
+def captioned(pictures: Sequence[bytes], texts: Sequence[str]) -> list[Image.Image]:
+    """The images of PNG files, each below its caption; all captions are of as many lines, so that nothing jumps."""
+    images = [Image.open(io.BytesIO(png)) for png in pictures]
+    lines = max(len(files.caption_rows(text, image.width)) for image, text in zip(images, texts, strict=True))
+    return [files.with_caption(image, text, lines) for image, text in zip(images, texts, strict=True)]

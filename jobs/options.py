@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -70,7 +70,8 @@ class Asked:
     download: bool
     dry_run: bool
     tensorboard: bool  # write TensorBoard's event files too
-    pinned: Sequence[str]  # settings named on the command line: a search leaves them alone
+    pinned: Sequence[str]  # settings named by --set: a search leaves them alone
+    said: Mapping[str, Any] = field(default_factory=dict)  # settings named by --set or by options of their own
 
     def open(self) -> Dataset:
         """The data set. ValueError where it is missing or damaged, or where the entry or the features do not fit it."""
@@ -163,7 +164,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def resolve(options: dict[str, Any]) -> Asked:
     """Takes the shared options out of `options`, as one value. ValueError for whatever is wrong with them."""
     taken = {key: options.pop(key) for key in ("epochs", "seed", "workers", "device")}
-    pairs = dict(pair(text) for text in options.pop("settings"))
+    texts = options.pop("settings")
     keys = {
         "epochs": "budget.epochs",
         "seed": "seed",
@@ -174,7 +175,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     if (stage := options.pop("stage_one")) is not None:
         config = on_first_stage(config, storage, stage)
     said = {keys[key]: value for key, value in taken.items() if value is not None} | data_settings(options)
-    pairs = to_present(config.family, pairs)
+    pairs = pairs_of("set", texts, config.family)
     config = configure(config, pairs, said)
     places = {"data.name": config.data.name, "evaluate.features": config.evaluate.features}
     config = override(config, {key: data_at(key, name) for key, name in places.items()})
@@ -194,6 +195,7 @@ def resolve(options: dict[str, Any]) -> Asked:
         options.pop("dry_run"),
         tensorboard,
         list(pairs),
+        pairs | said,
     )
 
 
@@ -243,6 +245,17 @@ def pair(text: str) -> tuple[str, str]:
     if key.startswith("model.stage_one"):
         raise ValueError(f"{key.strip()} is what the first stage's run says; name another run by --stage-one")
     return key.strip(), value.strip()
+
+
+def pairs_of(option: str, texts: Iterable[str], family: str = "") -> dict[str, str]:
+    """The texts KEY=VALUE of an option that may be said several times, with the present names of a family's settings.
+    ValueError where two of them say different things of one key: one would be dropped."""
+    found = dict[str, str]()
+    for text in texts:
+        for key, value in to_present(family, dict([pair(text)])).items():
+            if found.setdefault(key, value) != value:
+                raise ValueError(f"--{option} says {key}={found[key]} and {key}={value}; say one of them")
+    return found
 
 
 def show(config: RunConfig, **more: Any) -> None:

@@ -21,9 +21,11 @@ from gen.engine.stage_one import check_stage
 from gen.metrics.table import direction, is_known
 from gen.phase import Model
 from gen.record import names
-from jobs.options import Asked, check_ticks, look_at, pair, resolve
-from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, extend, pin, space_for
+from gen.results.renamed import to_present
+from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
+from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, every, extend, pin, space_for
 
+COUNTED = 1_000  # a space of more configurations is not counted
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -41,6 +43,7 @@ class Plan:
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
     named: str = ""  # name of the space; "": the family's own
     whole: bool = False  # no run is stopped, for entries or conditions are to be compared
+    notice: str = ""  # that there are fewer configurations than samples were asked for
 
     def about(self) -> dict[str, Any]:
         """What the search is beside its settings: the rest of the note that says what its name stands for."""
@@ -104,7 +107,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     """The options of jobs.tune for one entry, which may be one of several, as a plan. ValueError for whatever is wrong
     with them."""
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
-    choices, named = dict(pair(text) for text in options.pop("choices")), options.pop("space") or ""
+    choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
     longest, epochs = options.pop("max_epochs"), options["epochs"]
     if None not in (longest, epochs) and longest != epochs:
@@ -116,7 +119,10 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     options["workers"] = workers
     asked = resolve(options)
     check_gpus(gpus, asked.config.machine)
+    check_choices(asked, choices, alone)
     space = space_for(asked.config, named)
+    if alone:
+        space = dataclasses.replace(space, keys={}, tied={})
     config, every = asked.config, asked.config.evaluate.every
     if not epochs and "budget.epochs" not in asked.pinned:
         config = override(config, {"budget.epochs": math.ceil(space.max_epochs / every) * every})
@@ -146,12 +152,45 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     at_least("max-concurrent", most, 0)
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
-    drawn = {repr(one): one for one in (draw(space, config.seed, index) for index in range(space.samples))}
+    drawn, notice = draws(space, config.seed, alone, changes["samples"])
     each = [dict(zip(space.each, values, strict=True)) for values in itertools.product(*space.each.values())]
-    wholes = [override(config, one | condition) for one in drawn.values() for condition in each]
+    wholes = [override(config, one | condition) for one in drawn for condition in each]
     configs = [with_seed(one, more) for one in wholes for more in range(seeds)]
     asked = dataclasses.replace(asked, config=config)
-    return Plan(asked, space, configs, seeds, most, seconds(time) if time else math.inf, gpus, named, whole)
+    time_left = seconds(time) if time else math.inf
+    return Plan(asked, space, configs, seeds, most, time_left, gpus, named, whole, notice)
+
+
+def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:
+    """ValueError if --search names a setting that has one value by another option, or --only lacks something to
+    search."""
+    if alone and not choices:
+        raise ValueError("only searches what --search names, which is nothing; say --search KEY=V1,V2 too")
+    for name, values in choices.items():
+        for key in to_present(asked.config.family, {name: values}):
+            if key in asked.said:
+                raise ValueError(
+                    f"--search {key}={values} searches what is set to {asked.said[key]} by an option of its own or "
+                    "--set; say one of them"
+                )
+
+
+def draws(space: Space, seed: int, alone: bool, asked: int | None) -> tuple[list[dict[str, Any]], str]:
+    """The different configurations among the samples of a space, each as settings; all that it has if it is searched
+    `alone`, by --only, and has no more. And a line that counts them where more samples were `asked` for; "" if not."""
+    some = [draw(space, seed, index) for index in range(space.samples)]
+    there = every(space, COUNTED)
+    if alone and there is not None and len(there) <= space.samples:
+        some += there
+    found = list({repr(one): one for one in some}.values())
+    if asked is None or len(found) >= asked:
+        return found, ""
+    counted = f"{len(found)} different configuration{'s' * (len(found) != 1)}"
+    if there is None:
+        return found, f"{asked} samples are {counted}: some were drawn twice"
+    if len(found) == len(there):
+        return found, f"{asked} samples are {counted}: the space has no more"
+    return found, f"{asked} samples are {counted} of the {len(there)} that the space has; more samples draw the others"
 
 
 def with_seed(config: RunConfig, number: int) -> RunConfig:

@@ -17,7 +17,7 @@ from gen.data.dataset import Dataset, open_dataset
 from gen.data.notices import notices
 from gen.data.parts import Part, Runner
 from jobs.cluster import connection, say
-from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pair, refusing
+from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pairs_of, refusing
 from jobs.places import absolute, data_at
 from jobs.progress import duration
 
@@ -41,7 +41,7 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
     """Checks the options, prepares the data set, and prints what it holds."""
     start = time.monotonic()
     with refusing():
-        keys, said = dict(pair(text) for text in settings), data_settings(options)
+        keys, said = pairs_of("set", settings), data_settings(options)
         wrong = next((key for key in keys if not key.startswith("data.")), None)
         if wrong:
             raise ValueError(f"setting {wrong} is not about data; allowed here: data.*")

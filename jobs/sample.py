@@ -93,7 +93,7 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
             else:
                 data_hash = results.runs(storage, name).set_index("run")["data_hash"][run]
                 ended = run in set(results.outcomes(storage, name)["run"])
-                drawn = of_weights(state, run, data_hash, kinds, {**options, "ended": ended})
+                drawn = of_weights(state, name, run, data_hash, kinds, {**options, "ended": ended})
                 pictures = [(f"{run}-{end}", draw, text) for end, draw, text in drawn]
     for end, draw, text in pictures:
         write(out / f"{name}-{end}", draw(), text)

@@ -37,6 +37,11 @@ class Plans:
         """The settings by which the runs are to be compared."""
         return [*(["entry"] if len(self.parts) > 1 else []), *self.first.space.each]
 
+    @property
+    def notices(self) -> list[str]:
+        """Lines for the user: entries of which there are fewer configurations than samples were asked for."""
+        return [f"{part.space.config.entry}: {part.notice}" for part in self.parts if part.notice]
+
     def open(self) -> Mapping[DataConfig, Dataset]:
         """Settings of data -> data set, of all runs. ValueError as `Plan.open`, and where the entries' figures do not
         compare."""

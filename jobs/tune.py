@@ -21,11 +21,14 @@ from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
 from gen.record import history, names
+from jobs.board import footing
 from jobs.cluster import connection, facts, say
 from jobs.options import Job, refusing, shared_options, show
 from jobs.progress import interject, measured, show_progress
 from jobs.several import Plans, plans
 from jobs.stored import missing
+
+TOP = 10  # rows of the leaderboard that are printed
 
 
 @click.command(cls=Job, help=__doc__)
@@ -43,6 +46,7 @@ from jobs.stored import missing
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
 @click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
+@click.option("--only", "alone", is_flag=True, help="Search nothing but what --search names.")
 def main(**options: Any) -> int:
     """Checks everything that can be checked before anything starts, then searches."""
     with refusing():
@@ -51,6 +55,8 @@ def main(**options: Any) -> int:
             wanted.look()
             for part in wanted.parts:
                 show(part.space.config, search=part.about())
+            for line in wanted.notices:
+                click.echo(line, err=True)
             return 0
         datasets = wanted.open()
         wanted.first.asked.storage.check_writable()
@@ -92,6 +98,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         by_run = {named.of(one, hashes[one.data]): one for one in wanted.configs}  # equal draws are one run
         done = len(ends(storage, name, by_run))
         each = preflight.in_words(needed)
+        for line in wanted.notices:
+            print(line, flush=True)
         print(f"{name}: {len(by_run)} runs, {done} on record; {each} each; results in {storage}", flush=True)
         with (
             watch(needed, config.machine.workers, interject) as watched,
@@ -112,7 +120,10 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         found.errors.extend(measure(wanted, by_run, lease, needed))
         if len(results.outcomes(storage, name)):
             try:
-                print(results.leaderboard(storage, name).head(10).to_string())
+                board = results.leaderboard(storage, name)
+                print(board.head(TOP).to_string())
+                for line in footing(board, TOP):
+                    print(line)
                 if wanted.by:
                     print(results.compare(storage, name, wanted.by).to_string())
             except ValueError as unlike:

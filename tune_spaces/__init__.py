@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tune_spaces.draws import draw
+from tune_spaces.draws import draw, every
 from tune_spaces.objective import check_alike, check_objective, check_searchable
 from tune_spaces.space import InTurn, Space, extend, pin
 from tune_spaces.spaces import space_for
@@ -14,6 +14,7 @@ __all__ = [
     "check_objective",
     "check_searchable",
     "draw",
+    "every",
     "extend",
     "pin",
     "space_for",

@@ -44,9 +44,14 @@ class Watched:
     lasting: dict[str, str] = field(default_factory=dict)  # detector of a collapse that lasts -> when and what it was
 
     @property
+    def told(self) -> str:
+        """The collapses that last, each with its epoch, in one line; "" if there are none."""
+        return "; at ".join(self.lasting.values())
+
+    @property
     def why(self) -> str:
-        """The collapses that last, as a reason in one line; "" if there are none."""
-        return f"collapsed at {'; at '.join(self.lasting.values())}" if self.lasting else ""
+        """The same as a reason."""
+        return f"collapsed at {self.told}" if self.told else ""
 
 
 def look(

@@ -25,10 +25,11 @@ from gen.engine.step import Stepper
 from gen.engine.watch import Diverged
 from gen.judge import Figure, Judge, open_judge
 from gen.judge.judge import Tell, silence
+from gen.judge.missed import DETECTOR, line_of, missed
 from gen.metrics.table import direction
 from gen.phase import Model
 from gen.pictures import grids
-from gen.record.later import later_rows, of_attempt, on_record, picture_rows
+from gen.record.later import join, later_rows, of_attempt, on_record, picture_rows
 from gen.record.record import Home, Record
 from gen.results.ledger import Slot
 from gen.results.ranking import costs
@@ -53,6 +54,7 @@ class Tick:
     value: float = math.nan  # of the metric that steers ...
     best: float = math.nan  # ... and its best so far
     guards: dict[str, float] = field(default_factory=dict)  # name of a figure that tells of a collapse -> value
+    collapsed: str = ""  # when and how a game of players collapsed, if that lasts
     ended: str = ""  # "finished", "stopped" or "failed"; "" while the run goes on
     why: str = ""  # the reason of the end
 
@@ -204,7 +206,10 @@ class Run:
         if abs(progress.best) == WORST:
             floor = self.config.evaluate
             why = f"{why}; {floor.floor} was never {floor.least:g}, so it ranks last"
-        collapsed = Watched(**progress.watched).why
+        if progress.measured_tick != progress.best_tick:  # these figures are of weights that are no longer the best
+            progress.missed = ""
+        progress.collapsed = "; at ".join(filter(None, (Watched(**progress.watched).told, progress.missed)))
+        collapsed = f"collapsed at {progress.collapsed}" if progress.collapsed else ""
         progress.status, progress.why = status, "; ".join(filter(None, (why, collapsed)))
         self.record.end(progress, self.stepper)
         return self.at(metrics or {})
@@ -222,9 +227,9 @@ class Run:
         here |= {"step": progress.best_step, "epoch": progress.best_epoch, "images": progress.best_images}
         failures = list[str]()
         drawn = list(grids(model, self.dataset, self.device, failed=failures.append))
-        rows = picture_rows(home.storage, here, drawn, failures)
+        pictures = picture_rows(home.storage, here, drawn, failures)
         cost = costs(home.storage, home.experiment).get(self.record.run, math.nan)
-        rows |= later_rows(here, figures, time.perf_counter() - start, cost)
+        rows = join(pictures, later_rows(here, figures, time.perf_counter() - start, cost, has(model, Plays)))
         slot = Slot(home.storage, home.experiment, f"{home.attempt}-{self.record.run}", kind="evaluated")
         slot.extend(of_attempt(rows, home.attempt))
 
@@ -268,6 +273,12 @@ class Run:
             self._draw(model, best=True)
         seconds = time.perf_counter() - start
         progress.seconds += seconds
+        if low := missed(figures) if self.spectator else []:
+            line = line_of(low)
+            epoch = float((progress.best_tick or progress.tick) * self.config.evaluate.every)
+            progress.missed = f"epoch {epoch:g}: {line}"
+            told = {"detector": DETECTOR, "figure": low[0].name, "epoch": epoch}
+            self.record.event(progress, "collapse", line, progress.tick, low[0].value, **told)
         metrics = {"engine/full_seconds": seconds, FULL_SHARE: seconds / progress.seconds}
         self.record.rows(progress, self.stepper, metrics, figures, "best")
 
@@ -285,6 +296,7 @@ class Run:
             value=progress.last,
             best=progress.best,
             guards=dict(progress.guards),
+            collapsed=progress.collapsed,
             ended=progress.status,
             why=progress.why,
         )
@@ -354,16 +366,16 @@ class Run:
             return asdict(Watched(highest=self.spectator.fakes(self.stepper.model)))
 
     def _watch(self, metrics: Mapping[str, float]) -> str:
-        """Looks for a collapse. One that begins is an event. Gives those that last, in one line; "" for none."""
+        """Looks for a collapse. One that begins is an event. Gives those that last, in words; "" for none."""
         progress, config, spectator = self.progress, self.config, self.spectator
         assert spectator is not None
         epoch = float(progress.tick * config.evaluate.every)
         now, begun = look(Watched(**progress.watched), {**metrics, **self.evals}, epoch, config.watch, spectator.scales)
-        progress.watched = asdict(now)
+        progress.watched, progress.collapsed = asdict(now), now.told
         for one in begun:
             told = {"detector": one.detector, "figure": one.figure, "bound": one.bound}
             self.record.event(progress, "collapse", one.line, progress.tick, one.value, **told)
-        return now.why
+        return progress.collapsed
 
     def _complete(self) -> str:
         """Why the budget is used up; empty if it is not."""

@@ -3,9 +3,10 @@ and pictures ask it; nobody repeats a direction."""
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal
+
+from gen.checks import nearest
 
 Direction = Literal["min", "max"]
 
@@ -80,8 +81,7 @@ def metric(name: str) -> Metric:
     own = name.partition("/")[0]
     kind = FRECHET if own.startswith(f"{FRECHET}_") else own
     if not is_known(name):
-        near = difflib.get_close_matches(own, METRICS, n=3, cutoff=0.4) or list(METRICS)
-        raise ValueError(f"metric {own!r} is not known; nearest valid: {', '.join(near)}")
+        raise ValueError(f"metric {own!r} is not known; nearest valid: {nearest(own, METRICS)}")
     return METRICS[kind]
 
 

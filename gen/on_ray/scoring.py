@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed
 
+from gen.capabilities import Plays, has
 from gen.config import RunConfig
 from gen.data.dataset import Dataset, check_trained_on
 from gen.distributed.machine import set_threads
@@ -24,7 +25,7 @@ from gen.judge.judge import Tell, silence
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record import checkpoint
-from gen.record.later import Known, Rows, later_rows, of_attempt, on_record, picture_rows
+from gen.record.later import Known, Rows, join, later_rows, of_attempt, on_record, picture_rows
 from gen.results.lease import holder_of
 from gen.results.ledger import Slot
 from gen.results.storage import Storage
@@ -148,4 +149,4 @@ def score(
         tell("pictures")
         drawn = list(grids(model, dataset, device, failed=failures.append))
         rows = picture_rows(wanted.storage, here, drawn, failures)
-    return rows | later_rows(here, figures, time.perf_counter() - start, one.cost)
+    return join(rows, later_rows(here, figures, time.perf_counter() - start, one.cost, has(model, Plays)))

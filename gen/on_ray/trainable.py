@@ -88,7 +88,8 @@ class Resident(tune.Trainable):
             self.ticks = None
         report = {TICK: now.tick, EPOCH: now.epoch, VALUE: now.best, LAST: now.value, SECONDS: now.seconds}
         report[EVALUATED] = now.metrics.get("engine/evaluate_seconds", 0.0)
-        return report | {RUN: self.run, "done": bool(now.ended), "ended": now.ended, "why": now.why}
+        told = {"ended": now.ended, "why": now.why, "collapsed": now.collapsed}
+        return report | {RUN: self.run, "done": bool(now.ended)} | told
 
     def leave(self) -> None:
         """Ends a run that the scheduler stopped, with an outcome; an interrupted run is left to go on later."""

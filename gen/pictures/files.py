@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:  # takes a second to import, and a process that trains plots n
     from matplotlib.figure import Figure
 
 SIDE = 800  # least pixels of a picture's longer side
-CAPTION = 28  # pixels of the line of text above a picture
+CAPTION = 28  # pixels of a line of text above a picture
+MARGIN = 6  # pixels on both sides of a line
+DESCRIPTION = "Description"  # the PNG keyword under which a file holds its caption as text
 FRAME, PAUSE = 120, 800  # milliseconds that a frame is shown, and the first and the last frame
 
 
@@ -42,25 +46,32 @@ def beside(parts: Sequence[Tensor], gap: int = 4) -> Tensor:
     return torch.cat(apart[:-1], dim=2)
 
 
-def png(picture: Tensor) -> bytes:
-    """A PNG file of a picture (C, H, W) in [-1, 1], enlarged by whole pixels to at least `SIDE`."""
-    buffer = io.BytesIO()
-    enlarge(picture).save(buffer, "PNG")
+def png(picture: Tensor, caption: str = "") -> bytes:
+    """A PNG file of a picture (C, H, W) in [-1, 1], enlarged by whole pixels to at least `SIDE`, below its caption."""
+    buffer, about = io.BytesIO(), PngInfo()
+    image = enlarge(picture)
+    if caption:
+        image = with_caption(image, caption)
+        about.add_itxt(DESCRIPTION, caption)
+    image.save(buffer, "PNG", pnginfo=about)
     return buffer.getvalue()
 
 
-def gif(frames: Sequence[Tensor]) -> bytes:
-    """A GIF file that shows pictures (C, H, W) in [-1, 1] one after another, for ever; it rests at both ends."""
-    return animate([enlarge(frame) for frame in frames], FRAME)
+def gif(frames: Sequence[Tensor], caption: str = "") -> bytes:
+    """A GIF file that shows pictures (C, H, W) in [-1, 1] one after another, for ever, each below the caption; it rests
+    at both ends."""
+    images = [enlarge(frame) for frame in frames]
+    return animate([with_caption(image, caption) if caption else image for image in images], FRAME, caption)
 
 
-def animate(frames: Sequence[Image.Image], milliseconds: int) -> bytes:
+def animate(frames: Sequence[Image.Image], milliseconds: int, caption: str = "") -> bytes:
     """A GIF file that shows images one after another, each for so long, for ever; it rests at both ends. Frames in a
-    row that are equal in every pixel become one."""
+    row that are equal in every pixel become one. The file holds the caption as text."""
     first, *others = frames
     times = [PAUSE if number in (0, len(others)) else milliseconds for number in range(len(frames))]
     buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=others, duration=times, loop=0)
+    comment = caption.encode(errors="replace")
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=times, loop=0, comment=comment)
     return buffer.getvalue()
 
 
@@ -72,17 +83,44 @@ def enlarge(picture: Tensor) -> Image.Image:
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
-def with_caption(data: bytes, text: str) -> Image.Image:
-    """The image of a PNG file, grey or in colour, with a line of text above it."""
-    with Image.open(io.BytesIO(data)) as image:
-        page = Image.new(image.mode, (image.width, image.height + CAPTION), "white")
-        page.paste(image, (0, CAPTION))
-    ImageDraw.Draw(page).text((6, 2), text, fill="black", font=ImageFont.load_default(CAPTION - 8))
+def with_caption(image: Image.Image, text: str, lines: int = 1) -> Image.Image:
+    """An image, grey or in colour, below its caption, which takes at least so many lines."""
+    rows = caption_rows(text, image.width)
+    height = CAPTION * max(len(rows), lines)
+    page = Image.new(image.mode, (image.width, image.height + height), "white")
+    page.paste(image, (0, height))
+    draw = ImageDraw.Draw(page)
+    for number, row in enumerate(rows):
+        draw.text((MARGIN, CAPTION * number + 2), row, fill="black", font=caption_font())
     return page
 
 
-def plot_png(figure: Figure) -> bytes:
-    """A PNG file of a plot."""
+def caption_rows(text: str, width: int) -> list[str]:
+    """The lines of a caption above a picture of this width, in pixels. A word that is longer than a line is cut."""
+    font, most = caption_font(), width - 2 * MARGIN
+    rows = [""]
+    for word in text.split():
+        longer = f"{rows[-1]} {word}".strip()
+        if font.getlength(longer) <= most:
+            rows[-1] = longer
+            continue
+        rows += [word] if rows[-1] else []
+        rows[-1] = word
+        while len(rows[-1]) > 1 and font.getlength(rows[-1]) > most:
+            cuts = range(2, len(rows[-1]))
+            fits = next((cut - 1 for cut in cuts if font.getlength(rows[-1][:cut]) > most), len(rows[-1]) - 1)
+            rows[-1:] = [rows[-1][:fits], rows[-1][fits:]]
+    return rows
+
+
+@functools.cache
+def caption_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font of captions."""
+    return ImageFont.load_default(CAPTION - 8)
+
+
+def plot_png(figure: Figure, caption: str = "") -> bytes:
+    """A PNG file of a plot, which holds the caption as text."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=150, metadata={DESCRIPTION: caption} if caption else None)
     return buffer.getvalue()

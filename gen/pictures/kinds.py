@@ -45,6 +45,7 @@ class Scene:
     dtype: torch.dtype = torch.float32
     split: str = "test"
     pairs: Sequence[tuple[int, int]] = ()  # rows of the split whose latents a line joins; none: some, always the same
+    caption: str = ""  # what the picture says of itself; "": nothing
 
     def __post_init__(self) -> None:
         for number in {number for pair in self.pairs for number in pair}:
@@ -77,6 +78,11 @@ class Scene:
     def images(self) -> str:
         """The real images in words, for captions."""
         return f"{self.count:,} {self.split} images of {self.dataset.name}"
+
+    @property
+    def text(self) -> str:
+        """What stands above a plot: the images whose numbers it shows, and the caption."""
+        return "\n".join(filter(None, (self.images, self.caption)))
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,8 @@ def fakes_beside_real(model: Imitates, scene: Scene) -> bytes:
     batch = scene.some(COUNT)
     fakes = model.imitate(batch)
     return files.png(
-        files.beside([files.tile(of[column], 8) for column in fakes if column in batch for of in (fakes, batch)])
+        files.beside([files.tile(of[column], 8) for column in fakes if column in batch for of in (fakes, batch)]),
+        scene.caption,
     )
 
 
@@ -158,14 +165,18 @@ def sources_over_translations(model: Translates, scene: Scene) -> bytes:
         white = torch.ones_like(made[column])
         return [batch[source], made[column], *([back.get(source, white)] if back else [])]
 
-    return files.png(files.beside([strips(*rows(column, source)) for column, source in model.sources.items()]))
+    return files.png(
+        files.beside([strips(*rows(column, source)) for column, source in model.sources.items()]), scene.caption
+    )
 
 
 def originals_over_reconstructions(model: Reconstructs, scene: Scene) -> bytes:
     """Each row of 16 originals stands over the row of their reconstructions."""
     batch = scene.some(COUNT)
     made = model.reconstruct(batch)
-    return files.png(files.beside([strips(batch[column], made[column]) for column in made if column in batch]))
+    return files.png(
+        files.beside([strips(batch[column], made[column]) for column in made if column in batch]), scene.caption
+    )
 
 
 def strips(*parts: Tensor) -> Tensor:
@@ -188,7 +199,9 @@ def one_row_a_class(model: Conditional, scene: Scene) -> bytes:
         found = (labels == label).nonzero().flatten()[:1]
         example = scene.rows(found)["image"]
         real.append(example if len(found) else torch.ones_like(batch["image"][:1]))
-    return files.png(files.beside([files.tile(torch.cat(real), 1), files.tile(torch.cat(fakes), OF_A_CLASS)]))
+    return files.png(
+        files.beside([files.tile(torch.cat(real), 1), files.tile(torch.cat(fakes), OF_A_CLASS)]), scene.caption
+    )
 
 
 def line_rows(model: Interpolates, scene: Scene) -> bytes:
@@ -198,13 +211,13 @@ def line_rows(model: Interpolates, scene: Scene) -> bytes:
     parts = [files.tile(lines.flatten(0, 1), lines.shape[1])]
     if has(model, Encodes):
         parts = [files.tile(ends[:, 0], 1), *parts, files.tile(ends[:, 1], 1)]
-    return files.png(files.beside(parts))
+    return files.png(files.beside(parts), scene.caption)
 
 
 def line_frames(model: Interpolates, scene: Scene) -> bytes:
     """The lines of `line_rows` as an animation: one frame a step, all pairs side by side."""
     lines, _ = along_the_lines(model, scene)
-    return files.gif([files.tile(step, len(step)) for step in lines.unbind(1)])
+    return files.gif([files.tile(step, len(step)) for step in lines.unbind(1)], scene.caption)
 
 
 def along_the_lines(model: Interpolates, scene: Scene) -> tuple[Tensor, Tensor]:
@@ -223,18 +236,18 @@ def manifold(model: Decodes, scene: Scene) -> bytes:
     latents = torch.stack([first, second], dim=-1).flatten(0, 1)  # (400, 2)
     given = scene.rows(torch.full((len(latents),), scene.ends[0][0]))
     images = model.decode_latents(latents, given)
-    return files.png(files.tile(images, MANIFOLD))
+    return files.png(files.tile(images, MANIFOLD), scene.caption)
 
 
 def code_map(model: Embeds, scene: Scene) -> bytes:
     """The codebook's vectors in the plane, coloured by their use over the split."""
     vectors = model.code_vectors().double().cpu().numpy()
-    return files.plot_png(codes.use_map(vectors, use(model, scene).numpy(), scene.images))
+    return files.plot_png(codes.use_map(vectors, use(model, scene).numpy(), scene.text), scene.caption)
 
 
 def code_use(model: Quantises, scene: Scene) -> bytes:
     """The histogram of the codes' use over the split."""
-    return files.plot_png(codes.use_histogram(use(model, scene), scene.images))
+    return files.plot_png(codes.use_histogram(use(model, scene), scene.text), scene.caption)
 
 
 def use(model: Quantises, scene: Scene) -> Tensor:

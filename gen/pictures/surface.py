@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # takes a second to import, and a process that trains plots nothing
     from matplotlib.figure import Figure
 
+WIDTH = 110  # characters of a line of the title
 LEVELS = 15  # about so many contour lines
 
 
@@ -29,5 +31,5 @@ def plot_surface(steps: NDArray[Any], losses: NDArray[Any], title: str) -> Figur
     for axes in (left, right):
         axes.plot(0, 0, "+", color="red", markersize=10)
         axes.set(xlabel="first direction", ylabel="second direction", aspect="equal")
-    figure.suptitle(title)
+    figure.suptitle(textwrap.fill(title, WIDTH))
     return figure

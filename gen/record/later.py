@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from gen.judge import Figure
+from gen.judge.missed import DETECTOR, line_of, missed
 from gen.record import history
 from gen.results import queries
 from gen.results.schema import FULL_SHARE, LATER_SECONDS
@@ -23,18 +25,34 @@ Known = Mapping[tuple[str, float], set[str]]
 def on_record(storage: Storage, experiment: str, run: str | None = None) -> Known:
     """Which figures of best weights the table `evals` holds, of one run or of all."""
     found: dict[tuple[str, float], set[str]] = {}
-    frame = queries.evals(storage, experiment, scope="best", run=run)
+    frame = queries.read(storage, experiment, "evals", {"scope": "best", "run": run})
     for of, epoch, protocol in zip(frame["run"], frame["epoch"], frame["protocol"], strict=True):
         found.setdefault((of, float(epoch)), set()).add(protocol)
     return found
 
 
-def later_rows(here: Mapping[str, Any], figures: Sequence[Figure], taken: float, cost: float) -> dict[str, Any]:
-    """The rows of figures, and of the seconds `taken` to measure them. `here`: experiment, run, and the tick, step,
-    epoch and images of the weights. `cost`: the run's seconds before; NaN if they are not on record."""
+def later_rows(
+    here: Mapping[str, Any], figures: Sequence[Figure], taken: float, cost: float, plays: bool
+) -> dict[str, Any]:
+    """The rows of figures, of the seconds `taken` to measure them and, if the model `plays` a game, of a collapse that
+    they tell. `here`: experiment, run, and the tick, step, epoch and images of the weights. `cost`: the run's seconds
+    before; NaN if they are not on record."""
     of_metric = {**here, "seconds": taken}
     share = None if math.isnan(cost) else taken / (cost + taken)
+    low = missed(figures) if plays else []
+    of_event = {name: here[name] for name in ("experiment", "run", "tick", "epoch")} | {"kind": "collapse"}
     return {
+        "events": [
+            {
+                **of_event,
+                "value": low[0].value,
+                "why": line_of(low),
+                "detail": json.dumps({"detector": DETECTOR, "figure": low[0].name, "epoch": here["epoch"]}),
+                "time": datetime.now(UTC),
+            }
+        ]
+        if low
+        else [],
         "evals": [{**here, "scope": "best", **figure.row()} for figure in figures],
         "metrics": [
             {**of_metric, "name": LATER_SECONDS, "value": taken},
@@ -48,7 +66,7 @@ def picture_rows(
 ) -> dict[str, Any]:
     """The rows of the pictures (kind, PNG) of the weights and of those that the run kept on its way, as far as they are
     not on record, and of failures to draw."""
-    frame = queries.samples(storage, here["experiment"], run=here["run"])
+    frame = queries.read(storage, here["experiment"], "samples", {"run": here["run"]})
     known = set(zip(frame["tick"], frame["kind"], strict=True))
     kept = history.load(storage, here["experiment"], here["run"])
     kept = [row for row in kept if (row["tick"], row["kind"]) not in known]
@@ -63,6 +81,11 @@ def picture_rows(
         ],
         "events": [{**of_event, "why": why} for why in failures],
     }
+
+
+def join(*parts: Rows) -> Rows:
+    """Rows of several parts in one."""
+    return {table: [row for part in parts for row in part.get(table, ())] for table in {**parts[0], **parts[-1]}}
 
 
 def of_attempt(rows: Rows, attempt: str) -> Rows:

@@ -24,5 +24,7 @@ class Progress:
     last: float = math.nan
     guards: dict[str, float] = field(default_factory=dict)  # figure that tells of a collapse -> last value
     watched: dict[str, Any] = field(default_factory=dict)  # what its earlier ticks told of a collapse, if it plays
+    missed: str = ""  # what the full figures of the best weights told of a collapse, if these were measured
+    collapsed: str = ""  # when and how a game has collapsed; "": it has not, or does not play
     status: str = ""  # "finished", "stopped" or "failed" once the run has ended
     why: str = ""

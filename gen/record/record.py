@@ -214,6 +214,7 @@ class Record:
             best_epoch=_finite(progress.best_epoch),
             last=_finite(progress.last),
             **guards,
+            collapsed=progress.collapsed or None,
             checkpoint=path,
             epochs=float(progress.tick * self.config.evaluate.every),
             steps=stepper.step,

@@ -1,9 +1,10 @@
 """Parquet tables of runs: `from gen import results; results.leaderboard("PLACE", "EXPERIMENT")`."""
 
-from gen.results.comparison import compare
+from gen.results.comparison import compare, configurations
 from gen.results.lease import Lease
 from gen.results.ledger import Ledger, Slot, last_ticks, new_attempt
 from gen.results.queries import curves, evals, events, find_run, metrics, outcomes, runs, samples, settings
+from gen.results.questions import FigureName
 from gen.results.ranking import leaderboard
 from gen.results.schema import SCHEMAS, TABLES, VERSION
 from gen.results.storage import Storage
@@ -12,11 +13,13 @@ __all__ = [
     "SCHEMAS",
     "TABLES",
     "VERSION",
+    "FigureName",
     "Lease",
     "Ledger",
     "Slot",
     "Storage",
     "compare",
+    "configurations",
     "curves",
     "evals",
     "events",

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from gen.checks import nearest
 from gen.metrics.table import direction
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
-from gen.results.ranking import NO_COLUMN, figure_name, having, nearest, of_best_weights, one_protocol, only
+from gen.results.questions import check_split, figure_name
+from gen.results.ranking import (
+    NO_COLUMN,
+    having,
+    leaderboard,
+    measured_as,
+    of_best_weights,
+    one_protocol,
+    only,
+    varying,
+)
 from gen.results.storage import Storage
 
 LUCK = ("seed", "data.label_seed")  # settings by which the runs of one configuration differ
@@ -20,7 +30,7 @@ LUCK = ("seed", "data.label_seed")  # settings by which the runs of one configur
 def compare(
     place: Place,
     experiments: str | Sequence[str],
-    by: Sequence[str] = ("entry", "data.labels"),
+    by: str | Sequence[str] = ("entry", "data.labels"),
     metric: str | None = None,
     split: str = "test",
     confidence: float = 0.95,
@@ -35,13 +45,17 @@ def compare(
     choose nothing. `validation_images` is how many validation images, with their labels where the steering figure needs
     them, chose each run's best weights; they count beside the training images.
 
-    `metric` is NAME/SUBJECT or NAME/SUBJECT/COLUMN; None: what selected the best weights. `protocol` (its hash) chooses
-    one of several. A run that several of the `experiments` have counts once. ValueError for a key that is no setting
+    `metric` is a figure as in `leaderboard`; None: what selected the best weights. `protocol` (its hash) chooses one of
+    several. A run that several of the `experiments` have counts once. ValueError for a key that is no setting
     (names the nearest), for a figure that no run has, and where figures do not compare: those of several protocols or,
     but for metrics of held-out images alone, of several data sets.
     """
     storage = place if isinstance(place, Storage) else Storage(place)
     names = [experiments] if isinstance(experiments, str) else list(experiments)
+    by = [by] if isinstance(by, str) else list(by)
+    if not names:
+        raise ValueError("experiments= names none; give one or more")
+    check_split(split)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence} is out of range; allowed: more than 0 and less than 1, such as 0.95")
 
@@ -54,19 +68,23 @@ def compare(
     ends = ends.drop_duplicates("run")
     steering = only("metric that selected them", ends["metric"], "name experiments that have")
     figures = of_best_weights(of_all(lambda name: evals(storage, name, scope="best", split=split)), ends)
-    figures = named(figures, metric or steering or "a figure", names, split)
+    figure = figure_name(metric if metric is not None else steering)
+    if figure.metric is not None:
+        direction(figure.metric)
+    figures = measured_as(figure, figures, ", ".join(names), split)
+    only("subject", figures["subject"], "say metric=NAME/SUBJECT of")
+    only("column", figures["column"], "say metric=NAME/SUBJECT/COLUMN of")
     figures = figures if protocol is None else having(figures, "protocol", protocol)
     figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     ticks = of_all(lambda name: evals(storage, name, scope="tick", split="validation"))
-    chosen_on = ticks[names_of(ticks) == steering].groupby("run")["n_real"].max()
+    chosen_on = figure_name(steering).choose(ticks).groupby("run")["n_real"].max()
     frame = told.merge(ends[["run", "best"]], on="run", how="left")
     frame = frame.merge(figures[["run", "value"]], on="run", how="left")
     frame["chosen_on"] = frame["run"].map(chosen_on.to_dict())
     for column in ("best", "value"):
         numbers = frame[column].to_numpy(dtype=float, na_value=np.nan)
         frame[column] = np.where(np.isfinite(numbers), numbers, np.nan)
-    fixed = [key for key in told.columns[2:] if key not in (*LUCK, *by) and not key.startswith(NO_COLUMN)]
-    frame["configuration"] = frame.groupby(fixed, dropna=False).ngroup() if fixed else 0
+    frame["configuration"] = frame["run"].map(configuration_of(told, by))
     rows = []
     for values, group in frame.groupby(list(by), dropna=False):
         best = best_configuration(group, direction(str(steering)))
@@ -80,32 +98,59 @@ def compare(
     return table
 
 
+def configuration_of(told: pd.DataFrame, by: Sequence[str] = ()) -> dict[str, int]:
+    """Run -> number of its configuration, from the wide settings `told`: runs of one differ by their seeds alone, by
+    what may change while a run goes on, and by the settings `by`."""
+    fixed = [key for key in told.columns[2:] if key not in (*LUCK, *by) and not key.startswith(NO_COLUMN)]
+    numbers = told.groupby(fixed, dropna=False).ngroup() if fixed else pd.Series(0, index=told.index)
+    return dict(zip(told["run"], map(int, numbers), strict=True))
+
+
+def configurations(
+    place: Place,
+    experiment: str,
+    metric: str | None = None,
+    split: str = "validation",
+    confidence: float = 0.95,
+    **choice: Any,
+) -> pd.DataFrame:
+    """The leaderboard by configuration: one row for each, whose `runs` differ by their seeds alone.
+
+    Columns: rank, entry, mean (of the full figure of the `n` runs that have a rank in `leaderboard`), low and high
+    (Student's interval), n, runs, collapsed (how many of them), best and run (the best of them), and the settings that
+    vary. Ranked by the mean are those of which every run that ended has the figure, for what is left where some seeds
+    failed or were stopped is too good; the others follow, those of which most runs have it first. `choice`: further
+    arguments of `leaderboard`, and errors, as there."""
+    storage = place if isinstance(place, Storage) else Storage(place)
+    board = leaderboard(storage, experiment, metric, split=split, **choice)
+    told = settings(storage, experiment)
+    told = told[told["run"].isin(board["run"])].drop(columns=[key for key in LUCK if key in told])
+    small = board.attrs["protocol"]["mode"] == "min"
+    rows = []
+    for _, group in board.groupby(board["run"].map(configuration_of(told))):  # the best run first, as in the board
+        values = group["value"][group["rank"].notna()].astype(float)
+        low, high = interval(values, confidence)
+        row = {"entry": group["entry"].iloc[0], "mean": values.mean(), "low": low, "high": high, "n": len(values)}
+        row |= {"runs": len(group), "collapsed": group["collapsed"].notna().sum()}
+        rows.append(row | {"best": values.min() if small else values.max(), "run": group["run"].iloc[0]})
+    table = pd.DataFrame(rows, columns=["entry", "mean", "low", "high", "n", "runs", "collapsed", "best", "run"])
+    whole, mean = (table["n"] == table["runs"]).to_numpy(dtype=bool), table["mean"].to_numpy(dtype=float)
+    order = np.lexsort([mean if small else -mean, -table["n"].to_numpy(dtype=int), ~whole])
+    table, whole = table.iloc[order].reset_index(drop=True), whole[order]
+    places = [number if good else None for number, good in enumerate(whole, start=1)]
+    table.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
+    table = table.merge(varying(told, table), on="run", how="left")
+    table.attrs = {**board.attrs, "confidence": confidence}
+    return table
+
+
 def check_settings(by: Sequence[str], there: Sequence[str]) -> None:
     """ValueError if one of the keys `by` is no setting that is `there` (names the nearest), or if there are none."""
     if not by:
         raise ValueError("by= names no setting, such as entry or data.labels")
     for key in by:
         if key not in there:
-            near = difflib.get_close_matches(key, there, n=3, cutoff=0.4) or list(there)
-            raise ValueError(f"by={key!r} is no setting of these runs; nearest valid: {', '.join(near)}")
-
-
-def names_of(figures: pd.DataFrame) -> pd.Series[str]:
-    """The names of figures, NAME/SUBJECT or NAME/SUBJECT/COLUMN."""
-    rows = figures[["metric", "subject", "column"]].itertuples(index=False)
-    return pd.Series([figure_name(*row) for row in rows], index=figures.index, dtype=object)
-
-
-def named(figures: pd.DataFrame, name: str, experiments: Sequence[str], split: str) -> pd.DataFrame:
-    """The figures of one name. ValueError if there are none (names those there are)."""
-    found = figures[names_of(figures) == name]
-    if found.empty:
-        there = ", ".join(nearest(name, figures)) or "none"
-        raise ValueError(
-            f"{name} was measured of no run of {', '.join(experiments)} that ended, on {split} images; measured: "
-            f"{there}; jobs.evaluate measures more"
-        )
-    return found
+            raise ValueError(f"by={key!r} is no setting of these runs; nearest valid: {nearest(key, there)}")
 
 
 def best_configuration(group: pd.DataFrame, mode: Literal["min", "max"]) -> pd.DataFrame:

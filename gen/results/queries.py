@@ -9,7 +9,8 @@ beginning of it that no other run's name has.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from gen.checks import nearest
+from gen.metrics.table import FRECHET
+from gen.results.questions import check_word, figure_name
 from gen.results.renamed import present_key, space_key
 from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
@@ -31,7 +35,7 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
     storage = place if isinstance(place, Storage) else Storage(place)
     present = [name for name in storage.folders("") if not name.startswith("_")]
     if experiment is not None and experiment not in present:
-        raise ValueError(f"no experiment {experiment!r} in {storage}; there are: {', '.join(present) or 'none'}")
+        raise ValueError(f"no experiment {experiment!r} in {storage}; {told(str(experiment), present)}")
     schema = pa.schema([field.with_nullable(True) for field in SCHEMAS[table]])  # columns that a file lacks are null
     wanted = None
     for name, value in (equal or {}).items():
@@ -76,13 +80,29 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def read_run(place: Place, experiment: str | None, table: str, run: str | None, **equal: Any) -> pd.DataFrame:
-    """As `read`, of the run that `run` names or begins; None: of all runs. ValueError as for `find_run`."""
+def ask(place: Place, experiment: str | None, table: str, run: str | None = None, **equal: str | None) -> pd.DataFrame:
+    """As `read`, for a question of a user's, of the run that `run` names or begins (None: of all runs). ValueError as
+    for `find_run`, and for a value that no row can have (names the nearest)."""
     frame = read(place, experiment, table, {**equal, "run": run})
-    if run is None or not frame.empty:
-        return frame
-    whole = find_run(place, experiment, run)
-    return frame if whole == run else read(place, experiment, table, {**equal, "run": whole})
+    if run is not None and frame.empty:
+        whole = find_run(place, experiment, run)
+        frame = frame if whole == run else read(place, experiment, table, {**equal, "run": whole})
+    for column, value in equal.items() if frame.empty else ():
+        if value is not None:
+            check_word(table, column, value, partial(words, place, experiment, table, column))
+    return frame
+
+
+def words(place: Place, experiment: str | None, table: str, column: str) -> list[str]:
+    """The values of a column of texts."""
+    return list(read(place, experiment, table)[column].dropna().unique())
+
+
+def told(name: str, there: Iterable[str]) -> str:
+    """Which names there are, for an error: the nearest to `name` first, where there are many."""
+    found = sorted(there)
+    near = f"nearest: {nearest(name, found)}; " if len(found) > 3 else ""
+    return f"{near}there are: {', '.join(found) or 'none'}"
 
 
 def last(frame: pd.DataFrame, by: list[str], order: list[str]) -> pd.DataFrame:
@@ -138,8 +158,9 @@ def is_whole(text: str) -> bool:
 def metrics(
     place: Place, experiment: str | None = None, name: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
-    """What training logged: one row for each run, tick and name ("autoencoder/distortion")."""
-    return read_run(place, experiment, "metrics", run, name=name)
+    """What training logged: one row for each run, tick and name ("autoencoder/distortion"). ValueError for a name or a
+    run that is not there (names the nearest)."""
+    return ask(place, experiment, "metrics", run, name=name)
 
 
 def evals(
@@ -150,23 +171,29 @@ def evals(
     scope: str | None = None,
     split: str | None = None,
     run: str | None = None,
+    column: str | None = None,
 ) -> pd.DataFrame:
-    """Figures with their protocols. Scope "tick": the cheap ones, which steer. "best": the full ones, to report."""
-    return read_run(place, experiment, "evals", run, metric=metric, subject=subject, scope=scope, split=split)
+    """Figures with their protocols. Scope "tick": the cheap ones, which steer. "best": the full ones, to report.
+
+    `metric` may be NAME, NAME/SUBJECT or NAME/SUBJECT/COLUMN; "frechet" is the distance in anybody's features. Of what
+    is known and was not measured there are no rows. ValueError for a word that no figure has (names the nearest)."""
+    name = figure_name(metric, subject, column)
+    equal = {"metric": name.exact, "subject": name.subject, "column": name.column, "scope": scope, "split": split}
+    return name.choose(ask(place, experiment, "evals", run, **equal))
 
 
 def samples(
     place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
-    """Stored pictures, as PNG bytes."""
-    return read_run(place, experiment, "samples", run, kind=kind)
+    """Stored pictures, as PNG bytes. ValueError for a kind that no run stores (names the nearest)."""
+    return ask(place, experiment, "samples", run, kind=kind)
 
 
 def events(
     place: Place, experiment: str | None = None, kind: str | None = None, run: str | None = None
 ) -> pd.DataFrame:
-    """Decisions and restarts, with their reasons."""
-    return read_run(place, experiment, "events", run, kind=kind)
+    """Decisions and restarts, with their reasons. ValueError for a kind that is not known (names the nearest)."""
+    return ask(place, experiment, "events", run, kind=kind)
 
 
 def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False) -> pd.DataFrame:
@@ -175,17 +202,18 @@ def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False
     return ends if all_ends else last(ends, ["experiment", "run"], ["ended", "tick"])
 
 
-def curves(place: Place, experiment: str, names: Sequence[str], run: str | None = None) -> pd.DataFrame:
+def curves(place: Place, experiment: str, names: str | Sequence[str], run: str | None = None) -> pd.DataFrame:
     """Numbers by epoch: one row for each run, tick and name, with `quantity`, `split`, `epoch` and `value`.
 
     A number that training logged ("autoencoder/distortion", split "train", a mean since the last tick) and a cheap
     figure ("distortion/images", split "validation") are of one quantity, the part that their names share. Each of
     `names` brings its counterpart of the other split too, so that training stands beside validation. A quantity in
-    `names` ("distortion") brings all of its numbers. ValueError for another name (names those there are).
+    `names` ("distortion") brings all of its numbers, and "frechet" the distances in anybody's features. ValueError for
+    another name (names the nearest, and those there are).
     """
     index = ["run", "tick", "epoch", "name", "quantity", "split"]
     if run is not None:
-        run = run_of(run, set(read(place, experiment, "runs")["run"]), f"experiment {experiment}") or run
+        run = find_run(place, experiment, run)
     logged = read(place, experiment, "metrics", {"run": run})
     logged = logged.assign(quantity=logged["name"].str.replace(r"^.*/", "", regex=True), split="train")
     judged = read(place, experiment, "evals", {"scope": "tick", "run": run}).rename(columns={"metric": "quantity"})
@@ -194,14 +222,22 @@ def curves(place: Place, experiment: str, names: Sequence[str], run: str | None 
     frame = pd.concat([part[[*index, "attempt", "value"]] for part in (logged, judged)])
     frame = last(frame, index, ["attempt"]).drop(columns="attempt")
     wanted = pd.Series(False, index=frame.index)
-    for name in names:
-        own = (frame["name"] == name) | (frame["quantity"] == name)
+    for name in [names] if isinstance(names, str) else names:
+        own = (frame["name"] == name) | (frame["quantity"] == name) | is_frechet(frame, name)
         if not own.any():
-            there = ", ".join(sorted(frame["name"].unique())) or "none yet"
-            raise ValueError(
-                f"no metric {name!r} in {run or 'the runs'} of experiment {experiment}; there are: {there}"
-            )
+            there = told(name, frame["name"].unique()) if len(frame) else "there are: none yet"
+            raise ValueError(f"no metric {name!r} in {run or 'the runs'} of experiment {experiment}; {there}")
         trained = frame["split"] == "train"
         counterpart = frame["quantity"].isin(frame["quantity"][own]) & ~trained.isin(trained[own])
         wanted |= own | counterpart
     return frame[wanted].reset_index(drop=True)
+
+
+def is_frechet(frame: pd.DataFrame, name: str) -> pd.Series[bool]:
+    """Which numbers of `curves` the name "frechet", or "frechet/SUBJECT", stands for."""
+    own, _, rest = name.partition("/")
+    if own != FRECHET:
+        return pd.Series(False, index=frame.index)
+    of_quantity = (frame["quantity"] == "fid") | frame["quantity"].str.startswith(f"{FRECHET}_")
+    subject = frame["name"].str.replace(r"^[^/]*/", "", regex=True)
+    return of_quantity & (frame["split"] != "train") & ((subject == rest) | (not rest))

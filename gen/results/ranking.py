@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import json
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
-from gen.results.queries import Place, evals, last, metrics, outcomes, runs, settings
+from gen.results.queries import Place, evals, last, metrics, outcomes, read, runs, settings
+from gen.results.questions import FigureName, check_split, figure_name
 from gen.results.schema import LATER_SECONDS, WORST
 from gen.results.storage import Storage
 
@@ -43,39 +46,33 @@ def leaderboard(
     `n_fake` and `protocol` (its hash) choose one.
 
     Columns: rank, run, entry, seed, value, status, epochs, seconds (with those of measuring it), best_epoch, steering
-    (the best of the cheap figures that steered the run), then the settings that vary. Runs without a finite full figure
+    (the best of the cheap figures that steered the run), collapsed (when a game of players did, and by which sign: its
+    best weights may be good), then the settings that vary. Runs without a finite full figure
     (stopped early, failed, not among a search's leaders) and those whose best weights are below the floor of their
     config (a collapsed codebook) follow unranked, by `steering`.
-    `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN"; None: what
-    selected the runs' best weights. `mode`: whether small or large is good, which the metric says by itself.
-    ValueError for a metric that is not known, or that is asked for and was measured of no run that ended (names what
-    was), for a mode that contradicts it, and if the measured runs share no protocol, or several: figures of different
-    ones are not to be ranked together.
+    `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN", and its name
+    "frechet": the distance in whatever features the runs were measured in. None: what selected the runs' best weights.
+    `mode`: whether small or large is good, which the metric says by itself.
+    ValueError for a metric or a split that is not known, for a figure that is asked for and was measured of no run that
+    ended (names what was), for a mode that contradicts it, and if the measured runs share no protocol, or several:
+    figures of different ones are not to be ranked together.
     """
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
+    check_split(split)
     storage = place if isinstance(place, Storage) else Storage(place)
     ends = outcomes(storage, experiment)
-    asked = metric or subject or column
+    asked = any(said is not None for said in (metric, subject, column))
     if metric is None:
-        metric = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
-    if metric is not None and "/" in metric:
-        metric, subject, *rest = metric.split("/")
-        column = rest[0] if rest else column
+        steering = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
+        metric = steering.partition("/")[0] if asked and steering else steering  # "subject=" of that metric
+    name = figure_name(metric, subject, column)
     frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
-    mode = direction(metric, mode) if metric else "min"
-    figures = of_best_weights(evals(storage, experiment, metric, subject, "best", split), frame)
-    if column is not None:
-        figures = figures[figures["column"] == column]
-    if asked and figures.empty and len(frame):
-        name = figure_name(str(metric), subject, column)
-        measured = nearest(name, of_best_weights(evals(storage, experiment, scope="best", split=split), frame))
-        raise ValueError(
-            f"{name} was measured of no run of {experiment} that ended, on {split} images; measured: "
-            f"{', '.join(measured) or 'none'}; jobs.evaluate measures more"
-        )
+    mode = direction(name.metric, mode) if name.metric is not None else "min"
+    full = of_best_weights(evals(storage, experiment, scope="best", split=split), frame)
+    figures = measured_as(name, full, experiment, split) if asked and len(frame) else name.choose(full)
     for key, chosen in (("features", features), ("n_fake", n_fake), ("protocol", protocol)):
-        figures = figures if chosen is None or figures.empty else having(figures, key, chosen)
+        figures = figures if chosen is None or frame.empty else having(figures, key, chosen)
     only("subject", figures["subject"], "say subject=")
     only("column", figures["column"], "say column=")
     figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
@@ -89,10 +86,27 @@ def leaderboard(
     frame = frame.iloc[order].reset_index(drop=True)
     places = [position if good else None for position, good in enumerate(ranked[order], start=1)]
     frame.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
-    board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering"]]
+    frame["collapsed"] = pd.Series(collapses(storage, experiment, frame), dtype=pd.ArrowDtype(pa.string()))
+    board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering", "collapsed"]]
     board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
     board.attrs = {"protocol": {"mode": mode, **common}, "code_versions": sorted(set(frame["code_version"].dropna()))}
     return board
+
+
+def collapses(storage: Storage, experiment: str, ends: pd.DataFrame) -> list[str | None]:
+    """For each of the `outcomes` when and how the game collapsed, as the run told when it ended, or as the full figures
+    of its best weights told later; None if nothing did. Versions before 1.5 told it as the reason of the end only."""
+    events = read(storage, experiment, "events", {"kind": "collapse"})
+    later = dict[tuple[str, float], str]()
+    for run, why, detail in zip(events["run"], events["why"], map(json.loads, events["detail"]), strict=True):
+        if "epoch" in detail:
+            later[run, detail["epoch"]] = f"epoch {detail['epoch']:g}: {why}"
+    found = list[str | None]()
+    for run, told, why, epoch in ends[["run", "collapsed", "why", "best_epoch"]].itertuples(index=False):
+        own = why.partition("collapsed at ")[2] if pd.isna(told) else told
+        more = "" if pd.isna(epoch) else later.get((run, float(epoch)), "")
+        found.append("; at ".join(filter(None, (own, more if more not in own else ""))) or None)
+    return found
 
 
 def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -> dict[str, float]:
@@ -128,12 +142,18 @@ def having(figures: pd.DataFrame, key: str, chosen: object) -> pd.DataFrame:
     return found
 
 
-def figure_name(metric: str, subject: str | None, column: str | None) -> str:
-    """The name of a figure: NAME/SUBJECT, or NAME/SUBJECT/COLUMN for another column than "image"."""
-    return "/".join(part for part in (metric, subject, None if column == "image" else column) if part)
+def measured_as(name: FigureName, figures: pd.DataFrame, experiments: str, split: str) -> pd.DataFrame:
+    """The figures of one name, of best weights. ValueError if there are none (names those there are)."""
+    found = name.choose(figures)
+    if found.empty:
+        raise ValueError(
+            f"{name} was measured of no run of {experiments} that ended, on {split} images; measured: "
+            f"{', '.join(measured(str(name), figures)) or 'none'}; jobs.evaluate measures more"
+        )
+    return found
 
 
-def nearest(name: str, figures: pd.DataFrame) -> list[str]:
+def measured(name: str, figures: pd.DataFrame) -> list[str]:
     """The names of figures, the nearest to `name` first: the same metric ("fid" is a Frechet distance too) before
     others, then the more alike before the less."""
 
@@ -142,7 +162,7 @@ def nearest(name: str, figures: pd.DataFrame) -> list[str]:
         return FRECHET if own == "fid" else own.partition("_")[0]
 
     rows = figures[["metric", "subject", "column"]].drop_duplicates().itertuples(index=False)
-    there = sorted(figure_name(*row) for row in rows)
+    there = sorted(str(FigureName(*row)) for row in rows)
     alike = {one: difflib.SequenceMatcher(None, name, one).ratio() for one in there}
     return sorted(there, key=lambda one: (kind(one) != kind(name), -alike[one]))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = "1.4"  # within a major number columns are only added, nullable, and the minor number rises
+VERSION = "1.5"  # within a major number columns are only added, nullable, and the minor number rises
 
 WORST = 1e30  # size of the steering value of weights below the floor: finite, so that the run goes on, but last
 LATER_SECONDS = "evaluate/seconds"  # name in `metrics`: seconds of measuring a run after its end, beside its own
@@ -77,6 +77,7 @@ COLUMNS: dict[str, list[pa.Field]] = {
         *columns(INT64, "parameters"),
         *columns(TIME, "ended"),
         *columns(FLOAT, "active_units* least_rate* used* perplexity* revived*"),  # of the last tick; since 1.2
+        *columns(TEXT, "collapsed*"),  # when a game of players collapsed, and by which sign; since 1.5
     ],
 }
 SCHEMAS: dict[str, pa.Schema] = {

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 import torch
+from PIL import Image
 
 from gen.config import RunConfig, WatchConfig, identity, override
-from gen.data.dataset import Dataset
+from gen.data.dataset import Dataset, open_dataset
 from gen.engine.collapse import DETECTORS, WORDS, Reading, Watched, look
 from gen.engine.fit import Tick, fit
 from gen.judge import Judge
 from gen.record import checkpoint
 from gen.record.record import Home
 from gen.results.queries import read
+from gen.results.ranking import leaderboard
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
+from tests.fixtures.pictures import encoded, write
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -169,7 +174,9 @@ def test_a_run_that_fails_is_told(detector: str, digits: Dataset, judge: Judge, 
     outcome = read(str(tmp_path), "experiment", "outcomes").iloc[0]
     assert (outcome["status"], outcome["tick"]) == ("finished", 6), "a run goes on unless it is told to stop"
     assert outcome["why"] == last.why
-    assert last.why.startswith("6 epochs; collapsed at epoch ")
+    assert last.why == f"6 epochs; collapsed at {last.collapsed}"
+    assert outcome["collapsed"] == last.collapsed
+    assert leaderboard(str(tmp_path), "experiment")["collapsed"].to_list() == [last.collapsed]
     assert f"at epoch {row['epoch']:g}: {row['why']}" in last.why
 
 
@@ -177,7 +184,8 @@ def test_a_run_that_fails_is_told(detector: str, digits: Dataset, judge: Judge, 
 def test_a_healthy_run_is_left_alone(entry: str, digits: Dataset, judge: Judge, tmp_path: Path) -> None:
     settings = {"watch.stop": True, "budget.epochs": 12, "watch.ticks": 1}
     *_, last = trained(small(entry, **settings), digits, judge, tmp_path)
-    assert (last.ended, last.why) == ("finished", "12 epochs")
+    assert (last.ended, last.why, last.collapsed) == ("finished", "12 epochs", "")
+    assert read(str(tmp_path), "experiment", "outcomes")["collapsed"].isna().all()
     assert events(tmp_path).empty
 
 
@@ -231,3 +239,77 @@ def test_recall_is_refused_where_it_is_not_measured(digits: Dataset, judge: Judg
     for config in (small("vae_mlp", **{"watch.recall": 0.1}), small("vqvae", **{"watch.recall": 0.1})):
         with pytest.raises(ValueError, match=r"^watch.recall=0.1 needs .* allowed: 0, which leaves recall out$"):
             next(fit(config, digits, device=CPU, judge=judge))
+
+
+MISSED = {"model.generator_optimizer.rate": 0, "evaluate.full_images": 60, "budget.epochs": 2}  # it makes noise
+
+
+def test_full_figures_tell_of_a_collapse_that_no_tick_tells(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    *_, last = trained(small("gan_mlp", **{**MISSED, "evaluate.full": "all"}), digits, judge, tmp_path)
+    (row,) = events(tmp_path).to_dict("records")
+    epoch = json.loads(row["detail"])["epoch"]
+    assert row["why"].startswith("the fakes miss most images: recall/fakes is 0, bound 0.01")
+    assert last.collapsed == f"epoch {epoch:g}: {row['why']}"
+    assert (last.ended, last.why) == ("finished", f"2 epochs; collapsed at {last.collapsed}")
+    outcome = read(str(tmp_path), "experiment", "outcomes").iloc[0]
+    assert (outcome["collapsed"], outcome["best_epoch"]) == (last.collapsed, epoch)
+    assert leaderboard(str(tmp_path), "experiment")["collapsed"].to_list() == [last.collapsed]
+
+
+def test_figures_that_are_measured_later_tell_it_too(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    config = small("gan_mlp", **MISSED)
+    *_, last = trained(config, digits, judge, tmp_path)
+    assert (last.why, last.collapsed) == ("2 epochs", "")
+    assert leaderboard(str(tmp_path), "experiment")["collapsed"].isna().all()
+    trained(override(config, {"evaluate.full": "all"}), digits, judge, tmp_path)
+    (told,) = leaderboard(str(tmp_path), "experiment")["collapsed"]
+    assert "the fakes miss most images: recall/fakes is 0, bound 0.01" in told
+
+
+def test_what_was_measured_of_weights_that_are_no_longer_the_best_is_not_told(
+    digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    """After one epoch the fakes are noise still; then they get better."""
+    config = small("gan_mlp", **{"evaluate.full": "all", "evaluate.full_images": 60, "budget.epochs": 1})
+    *_, last = trained(config, digits, judge, tmp_path)
+    assert last.collapsed
+    home = Home(Storage(str(tmp_path)), "experiment", "later")
+    more = override(config, {"budget.epochs": 12})
+    ticks = fit(more, digits, device=CPU, judge=judge, home=home)
+    for tick in ticks:
+        if tick.tick > 1 and tick.best < last.best:
+            last = ticks.send("enough")
+    assert (last.ended, last.why, last.collapsed) == ("stopped", "enough", "")
+
+
+def test_a_model_that_plays_no_game_does_not_collapse(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
+    settings = {"model.optimizer.rate": 1e-9, "evaluate.full": "all", "evaluate.full_images": 60, "budget.epochs": 1}
+    *_, last = trained(small("vae_mlp", **settings), digits, judge, tmp_path)
+    full = read(str(tmp_path), "experiment", "evals", {"scope": "best", "split": "validation"})
+    assert full.set_index("metric")["value"]["recall"] <= 0.01
+    assert (last.why, last.collapsed) == ("1 epochs", "")
+    assert events(tmp_path).empty
+
+
+MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "MNIST" / "raw"  # beside the project
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MNIST.is_dir(), reason="there is no ../shared/data with MNIST beside the project")
+def test_a_run_on_mnist_says_that_it_collapsed(tmp_path: Path) -> None:
+    """`gan_mlp` as it is, on few images and for few epochs: it was "finished" and no more."""
+    raw = (gzip.decompress((MNIST / f"train-{name}-ubyte.gz").read_bytes()) for name in ("images-idx3", "labels-idx1"))
+    pixels, labels = (np.frombuffer(data, dtype=np.uint8) for data in raw)
+    images = pixels[16 : 16 + 1_000 * 28 * 28].reshape(-1, 28, 28)
+    held = {f"train/{labels[8 + n]}/{n}.png": encoded(Image.fromarray(one)) for n, one in enumerate(images)}
+    few = write(tmp_path / "few.zip", held)
+    settings = {"data.name": f"images:{few}", "budget.epochs": 6, "evaluate.full_images": 200}
+    config = override(ZOO["gan_mlp"], settings)
+    home = Home(Storage(str(tmp_path / "results")), "experiment", "attempt")
+    *_, last = fit(config, open_dataset(config.data, cache=str(tmp_path / "cache")), device=CPU, home=home)
+    assert last.ended == "finished"
+    assert "the fakes miss most images: recall/fakes is 0, bound 0.01" in last.collapsed
+    assert last.why == f"6 epochs; collapsed at {last.collapsed}"
+    outcome = read(home.storage, "experiment", "outcomes").iloc[0]
+    assert (outcome["collapsed"], outcome["why"]) == (last.collapsed, last.why)
+    assert leaderboard(home.storage, "experiment")["collapsed"].to_list() == [last.collapsed]

@@ -55,6 +55,37 @@ CASES = {
     "name": (train, ["--entry", "vqvae", "--name", "../up"], "not a name"),
     "long name": (train, ["--entry", "vqvae", "--name", "n" * 201], "has 201 characters; allowed: at most 200"),
     "URI": (train, ["--entry", "vqvae", "--storage", "nope://bucket"], "not understood"),
+    "set twice": (
+        train,
+        ["--entry", "vqvae", "--set", "model.beta=1", "--set", "model.beta=2"],
+        "--set says model.beta=1 and model.beta=2; say one of them",
+    ),
+    "set twice by another name": (
+        train,
+        ["--entry", "vae_mlp", "--set", "model.width=8", "--set", "model.networks.width=16"],
+        "--set says model.networks.width=8 and model.networks.width=16",
+    ),
+    "searched twice": (
+        tune,
+        ["--entry", "vqvae", "--search", "model.beta=1,2", "--search", "model.beta=3"],
+        "--search says model.beta=1,2 and model.beta=3; say one of them",
+    ),
+    "set and searched": (
+        tune,
+        ["--entry", "vqvae", "--set", "model.beta=1", "--search", "model.beta=1,2"],
+        "--search model.beta=1,2 searches what is set to 1 by",
+    ),
+    "set and searched by another name": (
+        tune,
+        ["--entry", "vae_mlp", "--set", "model.networks.width=8", "--search", "model.width=8,16"],
+        "searches what is set to 8 by",
+    ),
+    "labels and searched labels": (
+        tune,
+        ["--entry", "classifier", "--labels", "20", "--search", "data.labels=20,50"],
+        "--search data.labels=20,50 searches what is set to 20 by an option of its own",
+    ),
+    "only": (tune, ["--entry", "vqvae", "--only"], "only searches what --search names, which is nothing"),
     "space key": (tune, ["--entry", "vqvae", "--search", "model.betta=1,2"], "model.beta"),
     "space value": (tune, ["--entry", "vqvae", "--search", "model.beta=1,x"], "expected float"),
     "samples": (tune, ["--entry", "vqvae", "--samples", "0"], "at least 1"),

@@ -17,6 +17,7 @@ from gen.data.dataset import open_dataset
 from gen.engine import Home, fit
 from gen.engine.build import build_model
 from gen.pictures import Scene
+from gen.pictures.curves import Shown, plot
 from gen.pictures.files import CAPTION
 from gen.pictures.kinds import STEPS, use
 from gen.results.storage import Storage
@@ -77,6 +78,8 @@ def test_pictures_of_the_best_run_are_named_by_experiment_run_and_kind(place: Pa
     for path, (_, text) in zip(files, lines, strict=True):
         assert Image.open(path).format == "PNG"
         assert "of vqvae on digits, epoch" in text
+        assert f"test images; run {best(place)} of books" in text
+        assert Image.open(path).text["Description"] == text
 
 
 @pytest.mark.parametrize(
@@ -172,43 +175,60 @@ def test_curves_of_all_runs_and_of_one(place: Path, tmp_path: Path) -> None:
     assert one.exit_code == 0, one.output
     names = ["books-curves-commitment", "books-curves-mse", f"books-{best(place)}-curves-perplexity"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in names)
-    assert f"runs: {SEEDS}" in done.stdout
+    assert f"runs: {SEEDS} of books on digits" in done.stdout
+    for path in tmp_path.iterdir():
+        assert Image.open(path).text["Description"] in done.stdout + one.stdout
     assert "autoencoder/mse (train), mse/reconstructions (validation) by epoch" in done.stdout
     assert "autoencoder/perplexity (train), perplexity/images (validation) by epoch; runs: 1" in one.stdout
 
 
-def test_the_curves_are_the_tables_numbers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves, "SHOWN", 1)
+def test_the_curves_are_the_tables_numbers(place: Path) -> None:
     storage = str(place / "results")
     frame = results.curves(storage, "books", ["perplexity"])
     runs = list(sample.rank_runs(Storage(storage), "books")["run"])
     assert runs[0] == best(place)
-    labels = curves.legend_of(results.settings(storage, "books"), runs)
-    assert sorted(label.split(" ")[1] for label in labels.values()) == [f"seed={seed}" for seed in range(SEEDS)]
-    figure = curves.plot(frame, labels, "perplexity")
-    (axes,) = figure.axes
+    shown = curves.legend_of(results.settings(storage, "books"), runs)
+    assert {one.configuration for one in shown.values()} == {f"{runs[0][:6]} (2 seeds)"}
+    assert sorted(one.seed for one in shown.values()) == [f"seed={seed}" for seed in range(SEEDS)]
+    (axes,) = plot(frame, shown, "perplexity").axes
     lines = {line.get_gid(): line for line in axes.lines}
-    assert len(lines) == 2 * SEEDS
     metrics, evals = results.metrics(storage, "books"), results.evals(storage, "books", scope="tick")
+    names = {"autoencoder/perplexity": "--", "perplexity/images": "-"}
     for run in runs:
         trained = metrics[(metrics["run"] == run) & (metrics["name"] == "autoencoder/perplexity")]
         judged = evals[(evals["run"] == run) & (evals["metric"] == "perplexity")]
-        for rows, name, style in ((trained, "autoencoder/perplexity", "--"), (judged, "perplexity/images", "-")):
+        for rows, (name, style) in zip((trained, judged), names.items(), strict=True):
             rows = rows.sort_values("epoch")
-            line = lines[f"{run} {name}"]
+            line = lines.pop(f"{run} {name}")
             assert np.array_equal(line.get_xdata(), rows["epoch"].to_numpy())
             assert np.array_equal(line.get_ydata(), rows["value"].to_numpy())
             assert line.get_linestyle() == style
-            assert (str(line.get_color()) == "0.85") == (run == runs[1])
+    means = frame.groupby(["name", "epoch"])["value"].mean()
+    assert len(lines) == len(names)
+    for name in names:
+        (line,) = (one for gid, one in lines.items() if gid.endswith(name))
+        assert line.get_ydata().tolist() == pytest.approx(means[name].to_list())
+
+
+def test_runs_beyond_the_best_are_grey_and_one_of_a_configuration_has_no_mean(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen.pictures.curves.SHOWN", 1)
+    frame = results.curves(str(place / "results"), "books", "perplexity")
+    runs = sorted(frame["run"].unique())
+    figure = plot(frame, {run: Shown(f"configuration {run}") for run in runs}, "perplexity")
+    (axes,) = figure.axes
+    assert len(axes.lines) == 2 * SEEDS
+    for line in axes.lines:
+        assert (str(line.get_color()) == "0.85") == line.get_gid().startswith(runs[1])
     (legend,) = figure.legends
-    texts = [text.get_text() for text in legend.get_texts()]
-    assert texts[2:] == [labels[runs[0]], "1 others"]
+    assert [text.get_text() for text in legend.get_texts()][2:] == [f"configuration {runs[0]}", "1 others"]
 
 
 def test_a_diverged_run_leaves_a_gap(place: Path) -> None:
     frame = results.curves(str(place / "results"), "books", ["mse/reconstructions"])
     frame["value"] = frame["value"].where(frame["tick"] == 1)
-    (axes,) = curves.plot(frame, dict.fromkeys(frame["run"], "run"), "mse").axes
+    (axes,) = plot(frame, dict.fromkeys(frame["run"], Shown("run", "seed")), "mse").axes
     for line in axes.lines:
         assert np.isfinite(line.get_ydata()).tolist() == [True, False]
 
@@ -243,7 +263,11 @@ def test_a_history_has_a_frame_for_each_of_the_weights_whose_grids_are_stored(
     for number, png in enumerate(stored["png"]):
         movie.seek(number)
         grid = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
-        assert np.array_equal(np.asarray(movie.convert("L"))[CAPTION:], grid)
+        shown = np.asarray(movie.convert("L"))
+        assert np.array_equal(shown[-len(grid) :], grid)
+        assert (len(shown) - len(grid)) % CAPTION == 0
+        assert (shown[: -len(grid)] < 128).any()
+    assert f"of gan_mlp_small on digits; run {stored['run'].iloc[0]} of {name}" in movie.info["comment"].decode()
 
 
 def test_lines_between_two_latents_are_a_grid_and_an_animation(game: Path, tmp_path: Path) -> None:
@@ -252,6 +276,7 @@ def test_lines_between_two_latents_are_a_grid_and_an_animation(game: Path, tmp_p
     made = {path.suffix: Image.open(path) for path in tmp_path.iterdir()}
     assert set(made) == {".png", ".gif"}
     assert made[".gif"].n_frames == STEPS
+    assert made[".gif"].info["comment"].decode() in done.stdout
 
 
 def test_the_surface_of_either_player(game: Path, tmp_path: Path) -> None:

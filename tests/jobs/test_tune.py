@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from gen import results
+from gen.config import override
 from jobs import tune
 from jobs.plan import plan, seconds
 from tests.conftest import GIVE_UP, ROOT, wait_for
@@ -221,6 +222,57 @@ def test_plans():
     with_decay = [config.model.codebook for config in planned("--samples", "20").configs]
     default = usual.asked.config.model.codebook.decay
     assert all((codebook.decay == default) == (codebook.update == "loss") for codebook in with_decay)
+
+
+BETAS = ["--search", "model.beta=1,2,4"]
+
+
+def test_a_search_of_what_it_names_alone_leaves_the_entry_as_it_is():
+    wanted = planned("--only", *BETAS, "--search", "train.batch=32,64", "--samples", "6")
+    assert wanted.notice == ""
+    assert sorted((one.model.beta, one.train.batch) for one in wanted.configs) == [
+        (beta, batch) for beta in (1.0, 2.0, 4.0) for batch in (32, 64)
+    ]
+    plain = planned("--space", "none", "--samples", "1").configs[0]
+    changed = {"model.beta": plain.model.beta, "train.batch": plain.train.batch}
+    changed |= {"evaluate.metric": plain.evaluate.metric}
+    assert {override(one, changed) for one in wanted.configs} == {plain}
+    few = planned("--only", *BETAS, "--samples", "2", "--seed", "3")
+    assert few.configs == planned("--only", *BETAS, "--samples", "3", "--seed", "3").configs[: len(few.configs)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs", "expected"),
+    [
+        (["--only", *BETAS, "--samples", "6"], 3, "6 samples are 3 different configurations: the space has no more"),
+        (["--only", *BETAS], 3, ""),  # nobody asked for more
+        (["--space", "none", "--samples", "2"], 1, "2 samples are 1 different configuration: the space has no more"),
+        (["--samples", "4"], 4, ""),
+    ],
+)
+def test_a_space_of_fewer_configurations_than_samples_says_so(arguments: list[str], runs: int, expected: str):
+    wanted = planned(*arguments)
+    assert len(wanted.configs) == runs
+    assert wanted.notice == expected
+
+
+def test_draws_that_miss_a_configuration_say_how_many_there_are():
+    counts = set()
+    for seed in range(8):
+        wanted = planned("--space", "none", *BETAS, "--samples", "3", "--seed", str(seed))
+        count = len(wanted.configs)
+        counts.add(count)
+        missed = f"{count} different configuration{'s' * (count > 1)} of the 3 that the space has; more samples draw"
+        assert (missed in wanted.notice) == (count < 3)
+    assert counts > {2}
+
+
+def test_a_dry_run_counts_too(tmp_path: Path):
+    asked = ["--entry", "vqvae", "--storage", str(tmp_path), "--only", *BETAS, "--samples", "6", "--dry-run"]
+    result = CliRunner().invoke(tune.main, asked)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["search"]["space"] == {"model.beta": [1.0, 2.0, 4.0]}
+    assert result.stderr == "vqvae: 6 samples are 3 different configurations: the space has no more\n"
 
 
 def test_times():

@@ -55,8 +55,8 @@ def test_a_gif_rests_at_both_ends() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_caption_stands_above_the_picture_and_tells_equal_frames_apart(channels: int) -> None:
     data = files.png(torch.rand(channels, 20, 30) * 2 - 1)
-    frames = [files.with_caption(data, f"epoch {number}") for number in range(5)]
     whole = Image.open(io.BytesIO(data))
+    frames = [files.with_caption(whole, f"epoch {number}") for number in range(5)]
     assert frames[0].mode == whole.mode
     assert frames[0].size == (whole.width, whole.height + files.CAPTION)
     assert np.array_equal(np.asarray(frames[0])[files.CAPTION :], np.asarray(whole))
@@ -64,3 +64,31 @@ def test_a_caption_stands_above_the_picture_and_tells_equal_frames_apart(channel
     assert all((line == 255).any() and (line < 128).any() for line in lines)
     movie = Image.open(io.BytesIO(files.animate(frames, 200)))
     assert movie.n_frames == 5
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("height", [4, 200])
+def test_a_file_carries_its_caption_to_see_and_to_read(channels: int, height: int) -> None:
+    picture = torch.rand(channels, height, 40) * 2 - 1
+    text = f"fakes of gan_mlp on digits, epoch 3, test images; run 0123456789abcdef of {'long-name' * 20}"
+    bare, said = (Image.open(io.BytesIO(files.png(picture, caption))) for caption in ("", text))
+    assert said.text == {files.DESCRIPTION: text}
+    assert bare.text == {}
+    lines = len(files.caption_rows(text, bare.width))
+    assert lines > 2
+    assert said.size == (bare.width, bare.height + lines * files.CAPTION)
+    above, below = np.split(np.asarray(said), [lines * files.CAPTION])
+    assert np.array_equal(below, np.asarray(bare))
+    for row in np.split(above, lines):
+        assert (row < 128).any()
+        assert (row[:, -files.MARGIN :] == 255).all(), "nothing is cut off at the right"
+    movie = Image.open(io.BytesIO(files.gif([picture, -picture], text)))
+    assert movie.info["comment"].decode() == text
+    assert movie.size == said.size
+
+
+def test_the_lines_of_a_caption_have_all_of_its_words() -> None:
+    assert files.caption_rows("one two", 800) == ["one two"]
+    assert files.caption_rows("one two", 60) == ["one", "two"]
+    assert "".join(files.caption_rows("w" * 50, 100)) == "w" * 50
+    assert files.caption_rows("ab", 1) == ["a", "b"], "narrower than a letter"

@@ -99,6 +99,39 @@ def test_what_an_earlier_version_began_goes_with_its_own_data(storage, place):
 
 
 @local
+def test_a_leaderboard_by_configuration(storage, place):
+    """Of rate 0.2 a seed was stopped: what is left of it is too good, and has no rank."""
+    values = {0.1: [0.6, 0.8], 0.2: [0.99, None], 0.3: [0.8, 0.9], 0.4: [None, None]}
+    for rate, found in values.items():
+        for seed, value in enumerate(found):
+            run(storage, f"r{rate}-{seed}", "sgan", 20, value, seed=seed, rate=rate, held_out="h1")
+    table = results.configurations(place, "e", split="test")
+    names = ["rank", "entry", "mean", "low", "high", "n", "runs", "collapsed", "best", "run", "rate"]
+    assert list(table.columns) == names
+    assert table["rate"].to_list() == [0.3, 0.1, 0.2, 0.4]
+    assert table["rank"].to_list()[:2] == [1, 2]
+    assert table["rank"].isna().to_list() == [False, False, True, True]
+    assert table["mean"].to_list()[:3] == pytest.approx([0.85, 0.7, 0.99])
+    assert table["n"].to_list() == [2, 2, 1, 0]
+    assert set(table["runs"]) == {2}
+    assert table["best"].to_list()[:3] == [0.9, 0.8, 0.99]
+    assert table["run"].to_list()[:3] == ["r0.3-1", "r0.1-1", "r0.2-0"]
+    reach = 12.706205 * 0.05  # t of 97.5 % with one degree of freedom, from a printed table; two values 0.1 apart
+    assert table["high"][0] - table["mean"][0] == pytest.approx(reach, rel=1e-6)
+    assert table.attrs["protocol"]["mode"] == "max"
+    with pytest.raises(ValueError, match="metric 'acuracy' is not known; nearest valid: accuracy"):
+        results.configurations(place, "e", "acuracy")
+
+
+@local
+def test_a_leaderboard_by_configuration_before_the_first_end(storage, place):
+    ledger = Ledger(storage, "e", "run", "a")
+    begin(ledger)
+    ledger.flush(0)
+    assert results.configurations(place, "e").empty
+
+
+@local
 def test_several_experiments_are_one_table(storage, place):
     run(storage, "r0", "sgan", 20, 0.8, experiment="one")
     run(storage, "r1", "classifier", 20, 0.7, experiment="two")

@@ -18,7 +18,7 @@ from gen.phase import Shape
 from gen.zoo import ZOO, buildable
 from tests.fixtures.examples import examples
 from tests.fixtures.variants import variants
-from tune_spaces import InTurn, Space, check_objective, draw, extend, pin, space_for
+from tune_spaces import InTurn, Space, check_objective, draw, every, extend, pin, space_for
 from tune_spaces.space import is_covered
 from tune_spaces.spaces import NAMED, SPACES
 
@@ -384,3 +384,27 @@ def test_old_forms_are_searched_as_what_they_are_now(name, choices, expected):
 def test_an_old_truth_value_is_searched_as_a_kind():
     space = extend(space_for(ZOO["vae_mlp"]), {"model.conditional": "true,false"})
     assert {draw(space, 0, index)["model.conditioning"] for index in range(20)} == {"one_hot", "none"}
+
+
+def test_all_configurations_of_a_finite_space_are_those_that_its_draws_find():
+    kinds = [{"kind": "gaussian", "variance": tune.choice(["fixed", "pixel"])}, {"kind": "bernoulli"}]
+    keys = {
+        "model.likelihood": tune.choice(kinds),
+        "model.beta": InTurn([1.0, 2.0]),
+        "train.batch": tune.choice([32, 64, 32]),
+        "model.latent": tune.choice([2, 3]),
+        "model.networks.width": tune.choice([2, 3]),
+    }
+    tied = {"model.networks.width": "model.latent"}
+    space = Space(ZOO["vae_mlp"], keys, metric="bound/images", tied=tied)
+    found = every(space, 72)
+    assert found is not None
+    assert len(found) == 3 * 2 * 2 * 2
+    drawn = {repr(draw(space, 0, index)) for index in range(MANY * 2)}
+    assert drawn == {repr(one) for one in found}
+    assert every(space, 35) is None, "counted before they are made, 32 twice"
+    fixed = dataclasses.replace(space, fixed=frozenset({"model.likelihood.variance"}))
+    assert all("model.likelihood.variance" not in one for one in every(fixed, 100) or [{}])
+    endless = dataclasses.replace(space, keys={**keys, "model.beta": tune.uniform(0.0, 1.0)})
+    assert every(endless, 10**9) is None
+    assert every(dataclasses.replace(space, keys={}, tied={}), 1) == [{}]

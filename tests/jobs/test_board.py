@@ -1,0 +1,99 @@
+"""jobs.board prints the leaderboard, says what it is of, and counts what it leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gen import results
+from gen.results import Ledger
+from jobs import board
+from tests.results.example_rows import begin, end, go
+
+SEEDS, RATES = 2, (0.1, 0.2)
+LOST = "epoch 1: the critic wins: critic/loss is 0.01, bound 0.03"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An experiment "e" of two configurations with two seeds each, and of a run that goes on; one run collapsed."""
+    place = tmp_path_factory.mktemp("place")
+    storage = results.Storage(str(place))
+    for rate in RATES:
+        for seed in range(SEEDS):
+            ledger = Ledger(storage, "e", f"r{rate}-{seed}", "a1")
+            begin(ledger, seed, [("model.rate", rate, str(rate)), ("seed", float(seed), str(seed))])
+            go(ledger, 1)
+            end(ledger, 1, 10 * rate + seed, **({"collapsed": LOST} if (rate, seed) == (0.2, 1) else {}))
+            ledger.close(1)
+    ledger = Ledger(storage, "e", "live", "a1")
+    begin(ledger)
+    ledger.flush(0)
+    return place
+
+
+def run(place: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(board.main, ["--storage", str(place), "--name", "e", *arguments])
+
+
+def test_by_run(place: Path) -> None:
+    done = run(place)
+    assert done.exit_code == 0, done.output
+    first, names, *rows, collapsed, left = done.stdout.splitlines()
+    about = "split=validation, n_real=180, n_fake=180, features=classifier, weights=raw, protocol=best-p1"
+    assert first == f"e in {place}, by frechet_classifier/reconstructions (small is good), {about}"
+    assert names.split()[:5] == ["rank", "run", "entry", "seed", "value"]
+    assert [row.split()[1] for row in rows] == ["r0.1-0", "r0.1-1", "r0.2-0", "r0.2-1"]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3", "4"]
+    assert LOST in rows[-1]
+    assert (collapsed, left) == ("collapsed: 1 of 4 runs", "not ended yet: 1 of 5 runs")
+
+
+def test_by_configuration(place: Path) -> None:
+    done = run(place, "--by", "configuration", "--metric", "frechet/reconstructions")
+    assert done.exit_code == 0, done.output
+    _, names, *rows, collapsed, left = done.stdout.splitlines()
+    assert names.split() == ["rank", "entry", "mean", "low", "high", "n", "runs", "collapsed", "best", "run", "rate"]
+    assert [row.split()[0] for row in rows] == ["1", "2"]
+    assert [float(row.split()[2]) for row in rows] == [1.5, 2.5]
+    assert [row.split()[-2] for row in rows] == ["r0.1-0", "r0.2-0"]
+    assert (collapsed, left) == ("collapsed: 1 of 4 runs", "not ended yet: 1 of 5 runs")
+
+
+def test_rows_that_are_left_out_are_counted(place: Path) -> None:
+    done = run(place, "--top", "1")
+    assert "not printed: 3 of 4 rows; jobs.board --top 0 prints all" in done.stdout
+    assert len(done.stdout.splitlines()) == len(run(place).stdout.splitlines()) - 3 + 1
+    assert "not printed" not in run(place, "--top", "0").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--metric", "nonsense"], "metric 'nonsense' is not known; nearest valid: "),
+        (["--metric", "fid/fakes"], "fid/fakes was measured of no run of e that ended, on validation images"),
+        (["--split", "tests"], "split='tests' is not known in evals; nearest valid: test"),
+        (["--features", "inception"], "features=inception: the runs have no such figure; there are: classifier"),
+        (["--name", "other"], "no experiment 'other'"),
+        (["--top", "-1"], "top=-1 is out of range; allowed: at least 0"),
+        (["--by", "seed"], "'seed' is not one of 'run', 'configuration'"),
+    ],
+)
+def test_refusals_are_one_line(place: Path, arguments: list[str], expected: str) -> None:
+    done = run(place, *arguments)
+    assert done.exit_code == 2
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_an_experiment_of_which_nothing_has_ended(tmp_path: Path) -> None:
+    ledger = Ledger(results.Storage(str(tmp_path)), "e", "live", "a1")
+    begin(ledger)
+    ledger.flush(0)
+    for by in ("run", "configuration"):
+        done = run(tmp_path, "--by", by)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.splitlines()[1:] == ["not ended yet: 1 of 1 runs"]

@@ -45,8 +45,8 @@ def test_train_and_sample_on_object_storage(
     filesystem, path = fs.FileSystem.from_uri(storage)  # plain pandas, without this project
     evals = pd.read_parquet(f"{path}/trained/evals", filesystem=filesystem, dtype_backend="pyarrow")
     assert sorted(evals.loc[evals["scope"] == "tick", "tick"].unique()) == [1, 2, 3]
-    logs = [path for path in ray_cluster.folder.rglob("*") if path.is_file()]
-    assert any("trained" in path.read_text(errors="replace") for path in logs)
+    logs = [path for path in ray_cluster.folder.glob("*/session_*/logs/**/*") if path.is_file()]
+    assert any("runtime_env" in path.name for path in logs)
     assert not [path for path in logs if secret in path.read_text(errors="replace")]
     asked = ["--storage", storage, "--name", "trained", "--out", str(tmp_path), "--kinds", "fakes,reconstructions"]
     drawn = CliRunner().invoke(sample.main, asked)

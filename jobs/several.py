@@ -59,9 +59,11 @@ class Plans:
         self.check()
         asked = self.first.asked
         if found := names.read_note(asked.storage, asked.name):
+            from gen.on_ray.preflight import check_name
+
             hashes = dict.fromkeys((config.data for config in self.configs), str(found["data_hash"]))
             for entry, note in self.notes(hashes):
-                names.check_name(asked.storage, asked.name, note, entry)
+                check_name(asked.storage, asked.name, note, entry)
 
     def check(self) -> None:
         """ValueError where the entries' figures do not compare."""

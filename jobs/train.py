@@ -31,8 +31,10 @@ def main(**options: Any) -> int:
         if asked.dry_run:
             asked.look()
             if note := names.read_note(asked.storage, asked.name):
+                from gen.on_ray.preflight import check_name  # which imports Ray
+
                 wanted = names.note(override(asked.config, {"evaluate.mode": ""}), note["data_hash"], job="train")
-                names.check_name(asked.storage, asked.name, wanted)
+                check_name(asked.storage, asked.name, wanted)
             show(asked.config)
             return 0
         dataset = asked.open()
@@ -56,7 +58,7 @@ def train(asked: Asked, data_hash: str) -> int:
         needed = preflight.check_cluster(config.machine)
         preflight.check_batchnorm([config], needed)
         preflight.check_shared(asked.storage)
-        names.check_name(asked.storage, name, wanted)
+        preflight.check_name(asked.storage, name, wanted)
         lease.acquire()
     try:
         names.write_note(asked.storage, name, wanted)

@@ -83,7 +83,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         preflight.check_batchnorm(wanted.configs, needed)
         preflight.check_shared(storage)
         for entry, note in notes.items():
-            names.check_name(storage, name, note, entry)
+            preflight.check_name(storage, name, note, entry)
         lease.acquire()
     try:
         set_threads(config.machine.threads)

@@ -121,7 +121,7 @@ class Judge:
         dtype = next(model.parameters()).dtype
         with torch.no_grad():
             for measure in self._measures(model, split, images, weights, only):
-                tell(f"{', '.join(measure.metrics)} of {measure.positions:,} {measure.planned[0].subject}, {split}")
+                tell(measure.words)
                 measure.begin(self.device)
                 for index in range(workers.rank, -(-measure.positions // self.batch), workers.size):
                     start = index * self.batch

@@ -17,6 +17,8 @@ from gen.judge.networks.extractors import Extractor
 from gen.judge.reference import References
 from gen.phase import Batch
 
+NAMED = 4  # metrics that are named where one says what is measured
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -60,9 +62,12 @@ class Measure(ABC):
             self.planned = [figure for figure in self.planned if figure.name in names]
 
     @property
-    def metrics(self) -> list[str]:
-        """The metrics of the planned figures."""
-        return list(dict.fromkeys(figure.metric for figure in self.planned))
+    def words(self) -> str:
+        """What is to be measured, in a few words."""
+        metrics = list(dict.fromkeys(figure.metric for figure in self.planned))
+        more = f" and {len(metrics) - NAMED} more" if len(metrics) > NAMED else ""
+        subject, split = self.planned[0].subject, self.planned[0].split
+        return f"{', '.join(metrics[:NAMED])}{more} of {self.positions:,} {subject}, {split}"
 
     @property
     def positions(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import uuid
@@ -11,11 +12,13 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from gen.config import Machine, RunConfig
+from gen.config import Machine, RunConfig, to_dotted
+from gen.record.names import read_note
 from gen.results.storage import Storage, one_line
 
 SCALE_TO = "GENFLEET_SCALE_TO"  # environment variable: what the cluster may grow to, such as CPU=32,GPU=8
 PROBE_SECONDS = 300.0  # far more than it takes to start a process on a host that has only the dependencies
+GROWS = ("epochs", "samples", "seeds")  # parts of an experiment's note that may grow
 
 
 def live_nodes() -> list[dict[str, Any]]:
@@ -141,6 +144,47 @@ def check_shared(storage: Storage) -> None:
             )
     finally:
         storage.delete(path)
+
+
+def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any], entry: str = "") -> None:
+    """ValueError if `experiment` is in use for something else. A larger budget is nothing else. `entry`: of several."""
+    found = read_note(storage, experiment, entry)
+    if found is None:
+        return
+    recorded, asked = (leaves(json.loads(json.dumps(note))) for note in (found, wanted))  # lists for tuples
+    changed = [key for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
+    other = [key for key in changed if key not in GROWS]
+    if other:
+        shown = "; ".join(
+            f"{key} was {part_in_words(found, key)}, now {part_in_words(wanted, key)}" for key in other[:5]
+        )
+        more = f" and {len(other) - 5} more" if len(other) > 5 else ""
+        raise ValueError(f"name {experiment} is in use with other settings: {shown}{more}; use another --name")
+    for key in changed:
+        if asked[key] < recorded.get(key, 1):
+            raise ValueError(
+                f"name {experiment} is in use with {key}={recorded[key]}, now {asked[key]}: it may only grow; "
+                f"use another --name"
+            )
+
+
+def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> value, and the other parts of a note, in one flat mapping."""
+    flat_parts: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "config":  # its settings that count are told by themselves
+            continue
+        if isinstance(value, Mapping):
+            flat_parts |= {inner if key == "settings" else f"{key}.{inner}": part for inner, part in value.items()}
+        else:
+            flat_parts[key] = value
+    return flat_parts
+
+
+def part_in_words(note: Mapping[str, Any], key: str) -> str:
+    """A part of a note for an error message."""
+    parts = {**to_dotted(note.get("config", {})), **leaves(note)}
+    return json.dumps(parts[key]) if key in parts else "its default" if "config" not in note else "absent"
 
 
 def in_words(resources: Mapping[str, float]) -> str:

@@ -120,9 +120,9 @@ class Teller(tune.Callback):
     def left(self) -> float:
         """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far; with those of
         measuring the leaders, as many evaluations as that takes at the time of those so far."""
-        later = self.measuring * self.evaluated / self.ticks if self.ticks else math.nan
         if not self.ticks or sum(self.ended.values()) >= len(self.runs):  # not `over`: a run may break unnamed
-            return later or math.nan
+            return math.nan
+        later = self.measuring * self.evaluated / self.ticks
         over = [self.epochs[run] for run in self.over]
         average = (self.expected + sum(over)) / (1 + len(over))  # what halving lets expect counts as one run
         ahead = sum(max(average - at, self.every) for run, at in self.epochs.items() if run not in self.over)

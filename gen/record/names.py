@@ -9,14 +9,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gen.config import RunConfig, essence, identity, to_dotted, to_json
+from gen.config import RunConfig, essence, identity, to_json
 from gen.results import queries
 from gen.results.renamed import VERSION, upgrade, upgrade_space
 from gen.results.storage import Storage
 from gen.zoo import restore
 
 NOTE = "_experiment.json"  # file that tells what an experiment was first used for
-GROWS = ("epochs", "samples", "seeds")  # parts of an experiment's note that may grow
 
 
 def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
@@ -54,47 +53,6 @@ def read_note(storage: Storage, experiment: str, entry: str = "") -> dict[str, A
 def write_note(storage: Storage, experiment: str, wanted: Mapping[str, Any], entry: str = "") -> None:
     """Records what `experiment` stands for. The caller holds its lease."""
     storage.put(note_path(experiment, entry), json.dumps(wanted, indent=1, sort_keys=True).encode())
-
-
-def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any], entry: str = "") -> None:
-    """ValueError if `experiment` is in use for something else. A larger budget is nothing else. `entry`: of several."""
-    found = read_note(storage, experiment, entry)
-    if found is None:
-        return
-    recorded, asked = (leaves(json.loads(json.dumps(note))) for note in (found, wanted))  # lists for tuples
-    changed = [key for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
-    other = [key for key in changed if key not in GROWS]
-    if other:
-        shown = "; ".join(
-            f"{key} was {part_in_words(found, key)}, now {part_in_words(wanted, key)}" for key in other[:5]
-        )
-        more = f" and {len(other) - 5} more" if len(other) > 5 else ""
-        raise ValueError(f"name {experiment} is in use with other settings: {shown}{more}; use another --name")
-    for key in changed:
-        if asked[key] < recorded.get(key, 1):
-            raise ValueError(
-                f"name {experiment} is in use with {key}={recorded[key]}, now {asked[key]}: it may only grow; "
-                f"use another --name"
-            )
-
-
-def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Setting -> value, and the other parts of a note, in one flat mapping."""
-    flat_parts: dict[str, Any] = {}
-    for key, value in tree.items():
-        if key == "config":  # its settings that count are told by themselves
-            continue
-        if isinstance(value, Mapping):
-            flat_parts |= {inner if key == "settings" else f"{key}.{inner}": part for inner, part in value.items()}
-        else:
-            flat_parts[key] = value
-    return flat_parts
-
-
-def part_in_words(note: Mapping[str, Any], key: str) -> str:
-    """A part of a note for an error message."""
-    parts = {**to_dotted(note.get("config", {})), **leaves(note)}
-    return json.dumps(parts[key]) if key in parts else "its default" if "config" not in note else "absent"
 
 
 class Names:

@@ -8,7 +8,7 @@ import pytest
 from gen.config import override
 from gen.on_ray import preflight
 from gen.on_ray.version import code_version, sources_hash
-from gen.record.names import check_name, note, write_note
+from gen.record.names import note, write_note
 from gen.results import Storage
 from gen.zoo import ZOO
 
@@ -21,15 +21,15 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def test_a_name_that_is_free_or_means_the_same(storage: Storage):
-    check_name(storage, "other", note(ZOO["vae_mlp"], "hash", job="train"))
+    preflight.check_name(storage, "other", note(ZOO["vae_mlp"], "hash", job="train"))
     grown = override(ZOO["vqvae"], {"budget.epochs": 50, "budget.patience": 3, "machine.threads": 4})
-    check_name(storage, "name", note(grown, "hash", job="tune", samples=8))
+    preflight.check_name(storage, "name", note(grown, "hash", job="tune", samples=8))
 
 
 def test_a_name_in_use(storage: Storage):
     def refused(config, data_hash="hash", **more):
         with pytest.raises(ValueError, match="name name is in use") as error:
-            check_name(storage, "name", note(config, data_hash, **{"job": "tune", "samples": 4} | more))
+            preflight.check_name(storage, "name", note(config, data_hash, **{"job": "tune", "samples": 4} | more))
         return str(error.value)
 
     entry = ZOO["vqvae"]

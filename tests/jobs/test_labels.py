@@ -137,8 +137,10 @@ def test_what_does_not_compare_is_refused(entry: str, arguments: list[str], expe
 def test_the_name_stands_for_its_entries_and_its_numbers_of_labels_and_may_grow(tmp_path: Path):
     storage = results.Storage(str(tmp_path))
 
-    def notes(*arguments: object, entries: str = "classifier,sgan") -> dict[str, dict[str, object]]:
-        wanted = plans(options(entries, *LABELS, "--samples", 4, "--epochs", 4, *arguments))
+    def notes(
+        *arguments: object, entries: str = "classifier,sgan", labels: str = "20,50"
+    ) -> dict[str, dict[str, object]]:
+        wanted = plans(options(entries, "--search", f"data.labels={labels}", "--samples", 4, "--epochs", 4, *arguments))
         return dict(wanted.notes({data: dataset.hash for data, dataset in wanted.open().items()}))
 
     for entry, note in notes().items():
@@ -150,7 +152,7 @@ def test_the_name_stands_for_its_entries_and_its_numbers_of_labels_and_may_grow(
     other = notes(entries="classifier")[""]
     with pytest.raises(ValueError, match="in use with other settings: entries was"):
         check_name(storage, "name", other)
-    other = notes("--search", "data.labels=20,100")[""]
+    other = notes(labels="20,100")[""]
     with pytest.raises(ValueError, match=r"search.each was .*20, 50.*, now .*20, 100"):
         check_name(storage, "name", other)
     with pytest.raises(ValueError, match=r"search.named was absent, now"):

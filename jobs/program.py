@@ -9,6 +9,7 @@ import click
 
 from gen.results.room import FullError
 from jobs import interrupt
+from jobs.output import drop_unread
 
 BAD_INPUT = 2
 
@@ -29,6 +30,8 @@ class Program(click.Command):
         except FullError as error:  # once the job had begun: before that, it is refused as bad input is
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
+        finally:
+            drop_unread()
         sys.exit(status or 0)
 
     def invoke(self, context: click.Context) -> Any:

@@ -1,16 +1,20 @@
 # Two commands on a fresh machine: `make demo` and `make test`. PYTHON names the interpreter that makes .venv.
-# While working: `make quick`, and `make gpu` on a machine with a CUDA device.
+# While working: `make quick`, and `make gpu` on a machine with a CUDA device. Before a release: `make long`.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quick gpu lint format
+.PHONY: demo test quick long gpu lint format
 
 demo: .venv/installed
 	$(BIN)/python -m jobs.demo
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+
+# What `make test` leaves out because each takes minutes: kills at many moments, of groups of workers too.
+long: .venv/installed
+	$(BIN)/pytest -m long
 
 # Format, lint, types, and the tests that need no Ray and are not slow, with few examples of each property.
 quick: lint

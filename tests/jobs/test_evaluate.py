@@ -57,6 +57,7 @@ def here(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return int(ended.value.code or 0), output.out, output.err
 
 
+@pytest.mark.long
 def test_two_workers_killed_and_begun_again(
     run_job: Callable, start_job: Callable, s3: str, capsys: pytest.CaptureFixture[str]
 ):

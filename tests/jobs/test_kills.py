@@ -51,6 +51,7 @@ def test_kills_in_the_middle_of_an_epoch(head: Head, tmp_path: Path):
     assert resumed() > once  # what was cut off went on from its checkpoint
 
 
+@pytest.mark.long
 def test_kill_of_a_process_that_drives_two_workers(head: Head, tmp_path: Path):
     """The workers hold both CPUs of this Ray, and the dashboard is absent, by which Ray itself would free them."""
     search = head.submit(f"{SEARCH} --samples 1 --workers-per-trial 2 --name search --storage {tmp_path}")

@@ -191,15 +191,16 @@ def on_slots(storage: Path, experiment: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_slots_of_a_search(run_job: Callable, tmp_path: Path, data: Dataset):
-    """Two processes serve all eight runs, at the same time; a slot's last run is what it is alone."""
+    """Two processes serve all four runs, at the same time; a slot's last run is what it is alone."""
     arguments = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--set", "evaluate.full=all"]
-    arguments += ["--epochs", 6, "--grace", 6, "--samples", 8]
+    arguments += ["--epochs", 3, "--grace", 3, "--samples", 4]
+    arguments += ["--set", "evaluate.full_images=300"]
     done = run_job("tune", *arguments, "--max-concurrent", 2, "--storage", tmp_path, "--name", "search")
     assert done.returncode == 0, done.stderr
     slots = dict(on_slots(tmp_path, "search"))
     assert len(slots) == 2
     last = results.outcomes(str(tmp_path), "search").set_index("run")
-    assert len(last) == 8
+    assert len(last) == 4
     began = last["ended"] - pd.to_timedelta(last["seconds"], unit="s")
     one, other = slots.values()
     assert any(began[a] < last["ended"][b] and began[b] < last["ended"][a] for a in one for b in other)

@@ -6,6 +6,7 @@ And an object store in a process of its own.
 import importlib.util
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -42,6 +43,8 @@ if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lac
     settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: jobs would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HIDDEN = """\
 import sys

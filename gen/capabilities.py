@@ -58,7 +58,7 @@ class Translates(Imitates):
         return tuple(self.sources)
 
 
-class Plays:
+class Plays(ABC):  # noqa: B024 - what phases give is enough
     """Has players, each of which lowers a loss at the expense of the others. None of these losses tells alone how the
     game goes, so the engine watches them at each tick, and the fakes of a model that imitates."""
 

@@ -74,9 +74,9 @@ def test_numbered_folders_beside_dataset_json_are_no_classes(opened: Callable[..
         opened(write(tmp_path / "part", stylegan([["00000/img00000000.png", 1]])))
 
 
-def csv_of(head: str, row: str, classes: dict[str, str]) -> bytes:
+def csv_of(titles: str, row: str, classes: dict[str, str]) -> bytes:
     return "\n".join(
-        [head, *(row.format(name=name, stem=name[:-4], value=value) for name, value in classes.items())]
+        [titles, *(row.format(name=name, stem=name[:-4], value=value) for name, value in classes.items())]
     ).encode()
 
 
@@ -85,7 +85,7 @@ KINDS = {name: ("cat", "dog", "eel")[number % 3] for number, name in enumerate(F
 
 
 @pytest.mark.parametrize(
-    ("name", "head", "row"),
+    ("name", "titles", "row"),
     [
         ("labels.csv", "filename,label", "{name},{value}"),
         ("train.csv", "id,breed", "{stem},{value}"),
@@ -100,10 +100,10 @@ KINDS = {name: ("cat", "dog", "eel")[number % 3] for number, name in enumerate(F
     ],
 )
 def test_a_table_beside_the_images_tells_their_classes(
-    name: str, head: str, row: str, opened: Callable[..., Dataset], tmp_path: Path
+    name: str, titles: str, row: str, opened: Callable[..., Dataset], tmp_path: Path
 ) -> None:
     dataset = opened(
-        write(tmp_path / "set", {**FLAT, name: csv_of(head.replace("{{", "{").replace("}}", "}"), row, KINDS)})
+        write(tmp_path / "set", {**FLAT, name: csv_of(titles.replace("{{", "{").replace("}}", "}"), row, KINDS)})
     )
     assert pairs(dataset) == expected(FLAT, KINDS)
     assert notices(dataset)[0] == f"classes: '{name}' tells the 3 of them; folders do not"

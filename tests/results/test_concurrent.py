@@ -15,7 +15,7 @@ from tests.conftest import GIVE_UP
 pytestmark = pytest.mark.slow
 
 WATCHED = ("runs", "metrics", "evals", "outcomes")
-RUNS = {"local": 16, "s3": 3}  # a process
+RUNS = {"local": 32, "s3": 3}  # a process
 TICKS = 5
 
 

@@ -424,7 +424,7 @@ def test_curves_of_a_name_that_is_not_there(storage, place):
         ValueError, match=r"no metric 'distorsion' .*nearest: .*distortion.*; there are: decoder/distor"
     ):
         results.curves(place, "e", ["distortion", "distorsion"])
-    with pytest.raises(ValueError, match=r"run='other' is not known in runs; nearest valid: r$"):
+    with pytest.raises(ValueError, match=r"^no run 'other' in experiment e; there are: r$"):
         results.curves(place, "e", ["distortion"], run="other")
 
 

@@ -83,7 +83,8 @@ def test_a_run_comes_to_its_end_with_an_outcome(entry: str, ended: Callable[[str
     assert (outcome["status"], outcome["why"], outcome["best"]) == (last.ended, last.why, last.best)
     assert last.evals[outcome["metric"]] == last.value
     assert (run.place / outcome["checkpoint"]).is_file()
-    assert rows(run.place, "events").empty  # a picture that could not be drawn would be one
+    # a picture that could not be drawn would be one; a game of two epochs may be told to have collapsed
+    assert set(rows(run.place, "events")["kind"]) <= {"collapse"}
 
 
 @pytest.mark.parametrize("entry", ALL)
@@ -177,7 +178,7 @@ def test_it_runs_where_most_images_have_no_label(entry: str, tmp_path: Path) -> 
     config = small(entry, dataset, **{"evaluate.pictures": 1, "budget.epochs": 1})
     *_, last = fit(config, dataset, device=CPU, home=home(tmp_path))
     assert last.ended == "finished"
-    assert rows(tmp_path, "events").empty
+    assert set(rows(tmp_path, "events")["kind"]) <= {"collapse"}
     evals = rows(tmp_path, "evals")
     model = build_model(config, dataset, CPU)
     makes = has(model, Imitates) or has(model, Reconstructs)

@@ -28,8 +28,8 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
 
 
 def nearest(name: str, there: Iterable[str], count: int = 3) -> str:
-    """Those of the words `there` that are most like `name`, for an error: "mse, psnr". If none is alike all of them, or
-    the first ten; "none" if there are none."""
+    """The words of `there` that are most like `name`, in one text for an error: "mse, psnr". Where no word is like it,
+    the first ten words; where there are no words, "none"."""
     words = sorted({*there})
     alike = difflib.get_close_matches(name, words, n=count, cutoff=0.4)
     more = f" and {len(words) - 10} more" if not alike and len(words) > 10 else ""

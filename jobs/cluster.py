@@ -74,8 +74,9 @@ def connection() -> Iterator[None]:
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:  # also of another
-        what = "no Ray starts on this host" if address == LOCAL else f"the Ray at {address} cannot be joined"  # version
+    # also where the Ray there is of another version of Ray or Python
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        what = "no Ray starts on this host" if address == LOCAL else f"the Ray at {address} cannot be joined"
         raise click.ClickException(f"{what}: {' '.join(str(error).split())}") from error
     for name in ("ray.train", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed

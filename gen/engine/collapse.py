@@ -50,7 +50,7 @@ class Watched:
 
     @property
     def why(self) -> str:
-        """The same as a reason."""
+        """The collapses that last, as the reason of a run's end; "" if there are none."""
         return f"collapsed at {self.told}" if self.told else ""
 
 

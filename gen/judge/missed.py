@@ -11,13 +11,14 @@ DETECTOR = "full"  # what the detail of such an event calls it
 
 
 def missed(figures: Iterable[Figure]) -> list[Figure]:
-    """Those of the full figures that are at their bounds or below, of validation images if these were measured."""
+    """The full figures that are at their bounds or below: of validation images, if any of these figures is, else of the
+    other splits."""
     low = [figure for figure in figures if figure.metric in BOUNDS and figure.value <= BOUNDS[figure.metric]]
     return [figure for figure in low if figure.split == "validation"] or low
 
 
 def line_of(low: Iterable[Figure]) -> str:
-    """What such figures say, in words."""
+    """One line that names figures at their bounds, with their values."""
     return "the fakes miss most images: " + ", ".join(
         f"{figure.name} is {figure.value:.3g}, bound {BOUNDS[figure.metric]:g}" for figure in low
     )

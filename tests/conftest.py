@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,9 +156,9 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """Host and port of an object store, in a process of its own, with an empty bucket named "bucket"."""
+@contextmanager
+def object_store() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Host and port of an object store with an empty bucket named "bucket", and the process that is the store."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -168,8 +169,15 @@ def s3() -> Iterator[str]:
             f"s3://key:secret@bucket?endpoint_override={address}&scheme=http&allow_bucket_creation=true"
         )
         filesystem.create_dir("bucket")
-        yield address
+        yield address, server
         server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Host and port of an object store, in a process of its own, with an empty bucket named "bucket"."""
+    with object_store() as (address, _):
+        yield address
 
 
 def wait_for(happened: Callable[[], object], why: Callable[[], object] = str) -> None:

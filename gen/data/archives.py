@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import functools
 import gzip
 import io
@@ -12,7 +13,8 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,10 +40,66 @@ MAGIC = {  # how a file begins -> what it is
     b"\x89HDF": "hdf5",
 }
 PACKED: Mapping[str, Callable[[BinaryIO], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+AWAY = {  # what the system says where not the file is at fault but the way to it: a share of a network, this process
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTUNREACH),
+    *(errno.ENETUNREACH, errno.ENETDOWN, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
 UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError, EOFError, lzma.LZMAError, zlib.error)
 
 Stamp = tuple[int, ...]
 """Size and time of change of a file."""
+
+
+class AwayError(ValueError):
+    """A place that does not answer, whose images may be sound: what reads it ends, where it would leave out a damaged
+    image. Its text is one line, for users."""
+
+
+@contextmanager
+def answering(storage: Storage) -> Iterator[None]:
+    """Turns what a place raises in the block because it does not answer into an AwayError. That a file is not there,
+    or may not be read, is an answer."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+        raise
+    except OSError as error:
+        if storage.is_local and error.errno not in AWAY:
+            raise
+        raise AwayError(
+            f"{storage} cannot be read now ({one_line(error)}); no image was left out for it: submit the same again "
+            f"when it can"
+        ) from None
+
+
+class Stream(io.RawIOBase):
+    """A file of an object store, to be read at any place. AwayError where the store does not answer: the readers of
+    archives and tables take an OSError for damage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        with answering(storage):
+            self.file: Any = storage.filesystem.open_input_file(storage.full(""))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self.file.tell())
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        return int(self.file.seek(place, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        with answering(self.storage):
+            return int(self.file.readinto(buffer))
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 def kind_of(storage: Storage) -> str:
@@ -57,8 +115,7 @@ def open_stream(storage: Storage) -> BinaryIO:
     """A file, local or of object storage, to be read at any place."""
     if storage.is_local:
         return Path(storage.place).open("rb")
-    raw: Any = storage.filesystem.open_input_file(storage.full(""))
-    return io.BufferedReader(raw, BUFFER)
+    return io.BufferedReader(Stream(storage), BUFFER)
 
 
 def refuse_torn(storage: Storage, kind: str, error: BaseException) -> ValueError:

@@ -10,7 +10,17 @@ from typing import NamedTuple
 
 from pyarrow import fs
 
-from gen.data.archives import PACKED, UNREADABLE, check_names, kind_of, list_tar, list_zip, read_tar, read_zip
+from gen.data.archives import (
+    PACKED,
+    UNREADABLE,
+    answering,
+    check_names,
+    kind_of,
+    list_tar,
+    list_zip,
+    read_tar,
+    read_zip,
+)
 from gen.data.decode import DamagedError
 from gen.data.raw import File
 from gen.data.sheets import list_sheet, read_sheet
@@ -191,12 +201,13 @@ def has_changed(place: str, marks: Mapping[str, list[int]]) -> bool:
 
 def reader(place: str) -> Callable[[str], bytes]:
     """A function from a file's name to its content; SHARD.tar/NAME and TABLE.parquet/ROW are names too. It raises
-    DamagedError if the file is out of reach or damaged."""
-    read = read_archive(place) if is_archive(place) else read_folder(place)
+    DamagedError if the file is out of reach or damaged, AwayError if the place does not answer."""
+    storage, read = Storage(place), read_archive(place) if is_archive(place) else read_folder(place)
 
     def read_checked(name: str) -> bytes:
         try:
-            return read(name)
+            with answering(storage):
+                return read(name)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise DamagedError(GONE) from None
         except PermissionError:

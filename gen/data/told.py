@@ -17,6 +17,7 @@ from gen.data.decode import DamagedError
 from gen.data.places import below, mark, reader, split_shard, without_secrets
 from gen.data.raw import File
 from gen.data.sheets import LABELS, ROW, rows_by_class
+from gen.results.storage import one_line
 
 TABLES = (".csv", ".tsv", ".jsonl")  # names of tables that may tell classes
 WORDS = {"text", "caption", "description", "prompt", "url", "split", "id"}  # columns that tell no class
@@ -88,9 +89,15 @@ def of_json(place: str, pictures: Sequence[File], others: Sequence[File]) -> Tol
     for file in others:
         if PurePosixPath(file.name).name != "dataset.json":
             continue
+        text = open_texts(place)(file.name)
         try:
-            labels = json.loads(open_texts(place)(file.name))["labels"]
-            pairs = dict(labels or {})
+            content = json.loads(text)
+        except ValueError as error:
+            raise ValueError(
+                f"{without_secrets(place)}: {file.name!r} is no JSON ({one_line(error)}); mend it, or move it away"
+            ) from None
+        try:
+            pairs = dict(content["labels"] or {})
         except (ValueError, KeyError, TypeError):
             continue  # another file of that name
         used = frozenset({file.name})

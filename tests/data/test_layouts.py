@@ -74,6 +74,13 @@ def test_numbered_folders_beside_dataset_json_are_no_classes(opened: Callable[..
         opened(write(tmp_path / "part", stylegan([["00000/img00000000.png", 1]])))
 
 
+def test_a_dataset_json_that_is_cut_is_no_set_without_classes(opened: Callable[..., Dataset], tmp_path: Path) -> None:
+    held = stylegan([[image, int(value)] for image, value in NUMBERED.items()])
+    held["dataset.json"] = held["dataset.json"][:-9]
+    with pytest.raises(ValueError, match=r"^\S+set: 'dataset.json' is no JSON \([^\n]+\); mend it, or move it away$"):
+        opened(write(tmp_path / "set", held))
+
+
 def csv_of(titles: str, row: str, classes: dict[str, str]) -> bytes:
     return "\n".join(
         [titles, *(row.format(name=name, stem=name[:-4], value=value) for name, value in classes.items())]

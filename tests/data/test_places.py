@@ -1,6 +1,7 @@
 """Sets named by their place: layouts, splits, object storage, and when they are prepared again."""
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from PIL import Image
 from pyarrow import fs
 
 from gen.config import DataConfig
+from gen.data.archives import AwayError
 from gen.data.dataset import open_dataset, slug
 from gen.data.parts import Part, make
+from gen.data.places import reader
+from tests.conftest import object_store
 from tests.fixtures.pictures import encoded, files, noise, write
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -188,17 +192,21 @@ def test_labels_that_do_not_fit(labels: int, fault: str, tmp_path: Path) -> None
         open_dataset(DataConfig(f"images:{place}", labels=10), cache=str(tmp_path))
 
 
+def upload(local: Path, filesystem: fs.FileSystem, path: str) -> None:
+    if local.is_file():
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(local.read_bytes())
+    else:
+        fs.copy_files(str(local), path, source_filesystem=fs.LocalFileSystem(), destination_filesystem=filesystem)
+
+
 @pytest.mark.parametrize("name", ["set", "set.zip"])
 def test_a_place_on_object_storage(name: str, s3: str, tmp_path: Path) -> None:
     held = {**files(12, "train/a/"), **files(12, "train/ö/"), **files(4, "test/a/")}
     local = write(tmp_path / name, held)
     query = f"?endpoint_override={s3}&scheme=http"
     filesystem, path = fs.FileSystem.from_uri(f"s3://key:secret@bucket/{tmp_path.name}/{name}{query}")
-    if local.is_file():
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(local.read_bytes())
-    else:
-        fs.copy_files(str(local), path, source_filesystem=fs.LocalFileSystem(), destination_filesystem=filesystem)
+    upload(local, filesystem, path)
     place = f"s3://key:secret@bucket/{tmp_path.name}/{name}{query}"
     parts = f"s3://key:secret@bucket/{tmp_path.name}/parts{query}"
     config = DataConfig(f"images:{place}")
@@ -214,6 +222,30 @@ def test_a_place_on_object_storage(name: str, s3: str, tmp_path: Path) -> None:
     assert open_dataset(config, cache=str(tmp_path / "other"), parts=parts, runner=nothing).hash == dataset.hash
     with pytest.raises(ValueError, match=r"absent does not exist; name a folder"):
         open_dataset(DataConfig(f"images:s3://key:secret@bucket/absent{query}"), cache=str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(("name", "count"), [("set", 20), ("set.tar", 200)], ids=["folder", "tar"])
+def test_an_object_store_that_goes_away_leaves_no_image_out(name: str, count: int, tmp_path: Path) -> None:
+    local = write(tmp_path / name, files(count, size=(96, 96)))  # of an archive more than is read ahead
+    with object_store() as (address, server):
+        query = f"?endpoint_override={address}&scheme=http"
+        filesystem, path = fs.FileSystem.from_uri(f"s3://key:secret@bucket/{name}{query}")
+        upload(local, filesystem, path)
+
+        place = f"s3://key:secret@bucket/{name}{query}"
+        read = reader(place)
+
+        def lose(parts: Sequence[Part]) -> Iterator[int]:
+            server.kill()
+            server.wait()
+            yield from map(make, parts)
+
+        config = DataConfig(f"images:{place}", skip_bad=True)
+        with pytest.raises(ValueError, match=r"^s3://bucket/set[^\n]* cannot be read"):
+            open_dataset(config, cache=str(tmp_path / "cache"), runner=lose)
+        with pytest.raises(AwayError, match=r"^s3://bucket/set[^\n]* cannot be read now [^\n]* no image was left out"):
+            [read(f"{number:03d}.png") for number in range(count)]  # the first of an archive have been read ahead
+    assert not [*(tmp_path / "cache").glob("*/manifest.json")]
 
 
 def test_names_of_experiments_and_caches() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ import click
 from gen.on_ray.errors import reason
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
+from gen.results.room import FullError
 from gen.results.storage import NO_HOME
 from jobs import handover, upload
 from jobs.address import LOCAL, choose, prepare_token
@@ -133,7 +135,7 @@ def run_workers(
         with (
             storage.room(),
             watch(needed, workers, say) as watched,
-            listener(queue, hear, watched.heard, lease.check),
+            listener(queue, hear, watched.heard, lambda: check_unless_full(lease)),
         ):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
@@ -142,6 +144,12 @@ def run_workers(
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
         raise KeyboardInterrupt from None
     return True
+
+
+def check_unless_full(lease: Lease) -> None:
+    """As `Lease.check`, but for a place that is full: the workers meet that too, and end the job."""
+    with contextlib.suppress(FullError):
+        lease.check()
 
 
 @contextmanager

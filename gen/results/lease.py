@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -44,6 +43,7 @@ class Lease:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._renewed = 0.0
+        self._full: FullError | None = None  # what the last heartbeat met
         self._renewing = threading.Lock()
 
     def acquire(self) -> Lease:
@@ -68,10 +68,12 @@ class Lease:
         return holder
 
     def check(self) -> None:
-        """RuntimeError if another attempt has taken the lease. If the last heartbeat is too old, it makes one first."""
+        """RuntimeError if another attempt has taken the lease, FullError if storage has no room for a heartbeat. If the
+        last one is too old, it makes one first."""
+        if self._full is not None:
+            raise self._full
         if not self.lost.is_set() and time.monotonic() - self._renewed > self.seconds:
-            with contextlib.suppress(FullError):  # nobody else can take it there either
-                self._beat()  # this process was asleep, or storage was away
+            self._beat()  # this process was asleep, or storage was away
         if self.lost.is_set():
             raise RuntimeError(f"the lease of {self.experiment!r} in {self.storage} went to another attempt; ended")
 
@@ -125,6 +127,9 @@ class Lease:
         while not self._stop.wait(self.seconds / 6) and not self.lost.is_set():
             try:
                 self._beat()
+                self._full = None
+            except FullError as error:
+                self._full = error
             except OSError:  # storage is away for a moment; `check` raises once that lasts as long as the lease
                 continue
 

@@ -23,6 +23,7 @@ from gen.results.room import FullError, in_words, room_at
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from jobs import sample, train
+from tests.conftest import wait_for
 from tests.fixtures.disk import Disk
 from tests.fixtures.pictures import files, write
 
@@ -110,6 +111,24 @@ def test_a_job_says_it_before_it_starts(
     with pytest.raises(click.ClickException, match=f"^out={disk.place}/pictures {FULL}"):
         sample.write(disk.place / "pictures" / "picture.png", bytes(10_000), "")
     assert not [name for name in disk.names() if name.endswith("png")]
+
+
+def test_a_lease_on_a_full_disk_tells_it_and_holds_on(disk: Disk) -> None:
+    with results.Lease(Storage(str(disk.place)), "e", seconds=0.6) as lease:
+        lease.check()
+        disk.fill()
+        wait_for(lambda: is_full(lease))
+        disk.free()
+        wait_for(lambda: not is_full(lease))
+
+
+def is_full(lease: results.Lease) -> bool:
+    """Whether a check of the lease tells that its storage is full."""
+    try:
+        lease.check()
+    except FullError as error:
+        return bool(re.search(FULL, str(error)))
+    return False
 
 
 def test_a_disk_that_takes_no_more_files(disk: Disk) -> None:

@@ -18,6 +18,7 @@ from gen.pictures import Scene, choose_kinds, paint
 from gen.pictures.files import plot_png
 from gen.pictures.surface import plot_surface
 from gen.zoo import restore
+from jobs.progress import decode_here
 
 Picture = tuple[str, Callable[[], bytes], str]  # the end of the file's name, what draws the file, and what it shows
 LINES = ("interpolation", "animation")  # the kinds that --interpolate draws
@@ -51,7 +52,7 @@ def of_weights(
     """The pictures of stored weights, each with its caption. ValueError where the model or its data do not allow one
     that is asked for."""
     config, device, split = restore(state["config"]), resolve_device(options["device"]), options["split"]
-    dataset = open_dataset(config.data, options["data_root"], options["download"])
+    dataset = open_dataset(config.data, options["data_root"], options["download"], runner=decode_here)
     check_trained_on(dataset, run, data_hash)
     model = build_model(config, dataset, torch.device("cpu"))
     model.load_state_dict(state["weights"])

@@ -26,6 +26,7 @@ from gen.results.storage import Storage, check_name
 from gen.zoo import ZOO, entry
 from jobs.places import absolute, data_at, storage_at
 from jobs.program import Program
+from jobs.progress import decode_here
 from jobs.runs import on_first_stage
 
 BEFORE = """
@@ -75,7 +76,7 @@ class Asked:
 
     def open(self) -> Dataset:
         """The data set. ValueError where it is missing or damaged, or where the entry or the features do not fit it."""
-        dataset = open_dataset(self.config.data, self.data_root, self.download)
+        dataset = open_dataset(self.config.data, self.data_root, self.download, runner=decode_here)
         self.check(dataset)
         return dataset
 

@@ -23,6 +23,7 @@ from gen.phase import Model
 from gen.record import names
 from gen.results.renamed import to_present
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
+from jobs.progress import decode_here
 from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, every, extend, pin, space_for
 
 COUNTED = 1_000  # a space of more configurations is not counted
@@ -65,7 +66,7 @@ class Plan:
     def datasets(self) -> Mapping[DataConfig, Dataset]:
         """Settings of data -> data set, of all runs. ValueError where one is missing or damaged."""
         return {
-            data: open_dataset(data, self.asked.data_root, self.asked.download)
+            data: open_dataset(data, self.asked.data_root, self.asked.download, runner=decode_here)
             for data in dict.fromkeys(one.data for one in self.configs)
         }
 

@@ -15,13 +15,11 @@ import click
 from gen.config import DataConfig, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.notices import notices
-from gen.data.parts import Part, Runner
+from gen.data.parts import Part
 from jobs.cluster import connection, say
 from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pairs_of, refusing
 from jobs.places import absolute, data_at
-from jobs.progress import duration
-
-SECONDS = 1.0  # between two lines that tell how far it is
+from jobs.progress import duration, reporting
 
 
 def options(command: Any) -> Any:
@@ -64,29 +62,6 @@ def over_cluster(parts: Sequence[Part]) -> Iterator[int]:
             for count in make_parts(parts):
                 watched.heard()
                 yield count
-
-
-def reporting(runner: Runner) -> Runner:
-    """`runner`, telling how far it is and how long it will take."""
-
-    def run(parts: Sequence[Part]) -> Iterator[int]:
-        total, done = sum(len(part.names) for part in parts), 0
-        print(f"decoding {total:,} images in {len(parts)} parts", flush=True)
-        start = shown = time.monotonic()
-        before = 0  # images of the first part, which had to wait for the cluster
-        for count in runner(parts):
-            done += count
-            now = time.monotonic()
-            if not before and done < total:
-                before, start = done, now
-            elif now - shown >= SECONDS or done == total:
-                rate = (done - before) / max(now - start, 1e-3)
-                left = duration((total - done) / rate)
-                print(f"{done:,} of {total:,} images, {rate:,.0f} a second, {left} left", flush=True)
-                shown = now
-            yield count
-
-    return run
 
 
 def describe(dataset: Dataset) -> str:

@@ -1,19 +1,24 @@
-"""How far a search is: lines in a job's log, a bar on a terminal."""
+"""How far a search, or the decoding of images, is: lines in a job's log, a bar on a terminal."""
 
 from __future__ import annotations
 
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gen.data.parts import Part, Runner, here
+
 if TYPE_CHECKING:
     from gen.on_ray.leaders import Measuring
     from gen.on_ray.progress import Standing
+
+SECONDS = 1.0  # between two lines that tell how far decoding is
 
 
 @contextmanager
@@ -91,3 +96,29 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def reporting(runner: Runner) -> Runner:
+    """`runner`, telling how far it is and how long it will take."""
+
+    def run(parts: Sequence[Part]) -> Iterator[int]:
+        total, done = sum(len(part.names) for part in parts), 0
+        print(f"decoding {total:,} images in {len(parts)} parts", flush=True)
+        start = shown = time.monotonic()
+        before = 0  # images of the first part, which had to wait for the cluster
+        for count in runner(parts):
+            done += count
+            now = time.monotonic()
+            if not before and done < total:
+                before, start = done, now
+            elif now - shown >= SECONDS or done == total:
+                rate = (done - before) / max(now - start, 1e-3)
+                left = duration((total - done) / rate)
+                print(f"{done:,} of {total:,} images, {rate:,.0f} a second, {left} left", flush=True)
+                shown = now
+            yield count
+
+    return run
+
+
+decode_here: Runner = reporting(here)  # what jobs decode beside their main work

@@ -27,6 +27,7 @@ from gen.results.ranking import costs
 from gen.zoo import restore
 from jobs.options import split_names
 from jobs.places import absolute, data_at, storage_at
+from jobs.progress import decode_here
 
 
 def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:
@@ -83,7 +84,9 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
     known, had, able = on_record(wanted.storage, wanted.experiment), set[str](), set[str]()
     judges: dict[tuple[DataConfig, EvaluateConfig], Judge] = {}
     for data in dict.fromkeys(one.config.data for one in wanted.stored):
-        open_dataset(data, wanted.data_root, wanted.download)  # which looks whether files were overwritten
+        open_dataset(
+            data, wanted.data_root, wanted.download, runner=decode_here
+        )  # which looks whether files were overwritten
     for one in wanted.stored:
         config, dataset = one.config, wanted.dataset(one)
         if (key := (config.data, config.evaluate)) not in judges:

@@ -20,7 +20,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from gen.config import DataConfig
@@ -28,6 +27,7 @@ from gen.data import cache as filling
 from gen.data import labels
 from gen.data.columns import COLUMNS, is_image
 from gen.data.folders import digest_visible
+from gen.data.locks import alone
 from gen.data.parts import Runner, here
 from gen.data.places import cache_folder, has_changed, is_archive, list_files, title, without_secrets
 from gen.data.raw import Pictures, Raw, Source
@@ -157,7 +157,7 @@ def open_dataset(
     shelves: list[str] = []  # of the parts that this call made
 
     def fill(fresh: Path, scratch: Path) -> dict[str, Any]:
-        with FileLock(place / "originals.lock") if download else contextlib.nullcontext():
+        with alone(place / "originals.lock", "fetches originals") if download else contextlib.nullcontext():
             raw = source.load(originals, download, scratch)
         marks = raw.marks if raw.marks is not None else fingerprint(source, originals)
         listings = list_originals(source, raw, scratch)
@@ -211,7 +211,7 @@ def read_or_fill(
         raise
     except OSError as error:
         raise ValueError(f"cache folder {place} cannot be written ({error.strerror}); set GENFLEET_CACHE") from error
-    with FileLock(place / f"{folder.name}.lock"):
+    with alone(place / f"{folder.name}.lock", f"prepares {display(config.name)}"):
         dataset = read(folder, is_current)  # another process may have built it while this one waited
         if dataset is None:
             with room_at(f"cache folder {place}", place):

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from gen.capabilities import Quantises, TwoStage, has
@@ -22,6 +21,7 @@ from gen.config import ModelConfig, RunConfig, StageOne, TwoStageConfig, flat
 from gen.config.variants import uncommon
 from gen.data.cache import create_array
 from gen.data.dataset import MANIFEST, Dataset, Table, map_column
+from gen.data.locks import alone
 from gen.data.places import cache_folder
 from gen.data.stream import on_device
 from gen.phase import Model, Shape
@@ -98,7 +98,10 @@ def add_codes(
     splits = read_codes(folder, dataset)
     if splits is None:
         place.mkdir(parents=True, exist_ok=True)
-        with room_at(f"cache folder {place}", place), FileLock(place / f"{folder.name}.lock"):
+        with (
+            room_at(f"cache folder {place}", place),
+            alone(place / f"{folder.name}.lock", f"computes the codes of {dataset.name}"),
+        ):
             splits = read_codes(folder, dataset)  # another process may have computed them while this one waited
             if splits is None:
                 build(folder, dataset, first_stage(stage, dataset.shape, weights).to(device), device)

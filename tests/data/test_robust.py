@@ -2,7 +2,10 @@
 
 import io
 import os
+import re
+import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import torch
 from PIL import Image
 
 from gen.config import DataConfig
+from gen.data import locks
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.decode import decode
+from tests.conftest import wait_for
 from tests.fixtures.pictures import encoded, files, noise, write
 
 
@@ -257,3 +262,21 @@ def test_a_picture_whose_tags_cannot_be_written_again_is_turned(tmp_path: Path, 
 def test_a_folder_whose_name_is_as_long_as_the_file_system_allows(tmp_path: Path, cache: Path) -> None:
     place = write(tmp_path / ("a" * 255), files(20))
     assert every(opened(place, cache)) == every(opened(place, cache))
+
+
+def test_who_waits_for_another_process_says_so(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "FIRST", 0.1)
+    place = write(tmp_path / "set", files(20))
+    opened(place, cache)
+    (lock,) = cache.glob("*.lock")
+    shutil.rmtree(lock.with_suffix(""))  # the set is to be prepared again
+    with ThreadPoolExecutor() as pool:
+        with locks.alone(lock, "prepares it"):
+            waiting = pool.submit(opened, place, cache)
+            wait_for(lambda: caplog.messages)
+            assert not waiting.done()
+        assert len(every(waiting.result())) == 20
+    (line,) = caplog.messages
+    assert re.fullmatch(rf"waiting for another process that prepares images:{place}, 0 s \(it holds {lock}\)", line)

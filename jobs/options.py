@@ -118,7 +118,8 @@ def look_at(asked: Asked, data: DataConfig | None = None) -> Dataset | None:
     """The data set that is asked for, or `data`, as far as it is known before any image is read; None if that is too
     little to check by. ValueError where it, the set whose features judge, or the storage cannot be there."""
     asked.storage.check_possible()
-    dataset, features = preview(data or asked.config.data), asked.config.evaluate.features
+    features = asked.config.evaluate.features
+    dataset = preview(data or asked.config.data, asked.data_root, asked.download)
     if features and features not in NAMES:
         check_there(features)
         return None  # the other set's images tell whether it fits

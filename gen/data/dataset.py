@@ -43,6 +43,7 @@ Table: TypeAlias = Mapping[str, Tensor]
 FORMAT = 2  # version of the cache's layout: another one makes new folders
 LATER = ("fit", "background", "white", "stratified", "images")  # settings that the first caches of this format had not
 MANIFEST = "manifest.json"
+ORIGINALS = "originals"  # in the folder of caches: what was downloaded without a root
 LONGEST = 150  # characters of a data set's name within a file's
 PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
 
@@ -142,7 +143,7 @@ def open_dataset(
             config, place, open_dataset(whole, root, download, cache, verify=verify, parts=parts, runner=runner)
         )
     source = find_source(config.name)
-    originals = local_path(root) if root else place / "originals"
+    originals = local_path(root) if root else place / ORIGINALS
 
     def is_current(manifest: Mapping[str, Any]) -> bool:
         """Whether the originals are still those that the manifest records."""

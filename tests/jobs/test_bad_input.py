@@ -111,6 +111,14 @@ CASES = {
 SEEN = {  # without reading an image: a dry run refuses it too
     "data": (["--entry", "vqvae", "--data", "nosuch"], "unknown data set 'nosuch'"),
     "place": (["--entry", "vqvae", "--data", "images:/nowhere/at/all"], "/nowhere/at/all does not exist"),
+    "originals": (
+        ["--entry", "vqvae", "--data", "mnist"],
+        "originals does not exist, and so holds nothing of mnist; name",
+    ),
+    "root": (
+        ["--entry", "vqvae", "--data", "cifar10", "--data-root", "/usr"],
+        "data folder /usr holds nothing of cifar10",
+    ),
     "features": (["--entry", "vqvae", "--set", "evaluate.features=beauty"], "unknown data set 'beauty'"),
     "figure": (["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
     "size": (["--entry", "vae_conv_bn", "--size", "24"], "size=24 must be a multiple of 16"),

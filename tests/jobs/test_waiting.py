@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.interrupt import TEXT
 from tests.conftest import GIVE_UP, ROOT, RayCluster
+from tests.fixtures.pictures import files, write
 
 HOLD = """
 import sys
@@ -27,21 +28,31 @@ print(len(list_placement_groups(filters=[("state", "!=", "REMOVED")])))
 """
 
 
-def test_a_job_waits_and_is_interrupted(ray_cluster: RayCluster, start_job: Callable, tmp_path: Path):
+def test_jobs_wait_and_are_interrupted(ray_cluster: RayCluster, start_job: Callable, tmp_path: Path):
+    """By Ctrl-C, by a terminal that closes, and by `ray job stop`."""
+    place, results = write(tmp_path / "set", files(12)), tmp_path / "results"
+    jobs = {
+        signal.SIGINT: ("train", "--entry", "vae_mlp", "--workers", 2, "--storage", results, "--name", "run"),
+        signal.SIGHUP: ("tune", "--entry", "vae_mlp", "--samples", 2, "--storage", results, "--name", "search"),
+        signal.SIGTERM: ("prepare", "--data", f"images:{place}", "--parts", tmp_path / "parts"),
+    }
     variables = {**os.environ, "RAY_ADDRESS": ray_cluster.address}
     command = [sys.executable, "-c", HOLD, "//key:hush@there"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=variables, stdin=pipe, stdout=pipe, text=True) as other:
         job = other.stdout.readline().strip()
-        process = start_job("train", "--entry", "vae_mlp", "--workers", 2, "--storage", tmp_path, "--name", "waits")
-        lines = iter(process.stdout.readline, "")
-        line = next((line for line in lines if line.startswith("waiting ")), "")
-        assert line.startswith("waiting for 2 workers with 1 CPU each, "), process.communicate()
-        assert f": 0 of 4 CPU free; 4 CPU by job {job} (" in line
-        assert "hush" not in line
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=GIVE_UP)
-        assert (process.returncode, errors) == (130, f"{TEXT}\n")
+        processes = {number: start_job(*arguments) for number, arguments in jobs.items()}
+        for number, process in processes.items():
+            lines = iter(process.stdout.readline, "")
+            line = next((line for line in lines if line.startswith("waiting ")), "")
+            count = "2 workers" if jobs[number][0] == "train" else "1 worker"
+            assert line.startswith(f"waiting for {count} with 1 CPU each, "), process.communicate()
+            assert f": 0 of 4 CPU free; 4 CPU by job {job} (" in line
+            assert "hush" not in line
+            process.send_signal(number)
+        for process in processes.values():
+            _, errors = process.communicate(timeout=GIVE_UP)
+            assert (process.returncode, errors) == (130, f"{TEXT}\n")
         left = subprocess.run([sys.executable, "-c", LEFT], env=variables, capture_output=True, text=True, check=True)
-        assert left.stdout == "1\n"  # the other's: nothing goes on waiting in the name of the one that ended
+        assert left.stdout == "1\n"  # the other's: nothing goes on waiting in the name of those that ended
         other.communicate()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,26 @@ from gen.config import RunConfig, identity
 from gen.engine.fit import fit
 from gen.record import checkpoint
 from gen.results.storage import Storage
+from tests.conftest import ROOT
 from tests.seams.house import CPU, EXPERIMENT, PLAYED, data_of, home, judge_of, rows, small, trained
 
 pytestmark = pytest.mark.slow
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from gen.engine.step import Stepper
+from tests.seams.house import small, trained
+torch.set_num_threads(1)
+advance, last = Stepper.advance, int(sys.argv[2])
+def advance_or_die(self):
+    advance(self)
+    if self.step == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+Stepper.advance = advance_or_die
+trained("cyclegan", small("cyclegan", **{"budget.epochs": 3, "evaluate.full": "none"}), Path(sys.argv[1]))
+"""
 AVERAGED = {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2, "train.precision": "bf16"}
 SETTINGS = ({}, {**AVERAGED, "data.augment.flip": True, "data.augment.margin": 0.5})
 
@@ -48,5 +67,22 @@ def test_a_resumed_run_is_bit_for_bit_one_that_never_stopped(
     for table in ("metrics", "evals", "samples", "runs", "settings"):
         pandas.testing.assert_frame_equal(rows(tmp_path / "whole", table), rows(tmp_path / "cut", table))
     one, other = (weights(tmp_path / side, entry, config) for side in ("whole", "cut"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_cyclegan_killed_in_mid_epoch_has_the_weights_and_pools_of_one_that_was_not(tmp_path: Path) -> None:
+    entry = "cyclegan"
+    config = small(entry, **{"budget.epochs": 3, "evaluate.full": "none"})
+    whole = trained(entry, config, tmp_path / "whole")
+    last = int(1.25 * whole[1].step)  # half an epoch after the checkpoint of the second
+    assert whole[1].step < last < whole[2].step
+    child = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(last)], cwd=ROOT, check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert [tick.tick for tick in trained(entry, config, tmp_path / "killed")] == [3]
+    one, other = (weights(tmp_path / side, entry, config) for side in ("whole", "killed"))
+    pools = [name for name in one if "pool" in name]
+    assert all(one[name].abs().sum() > 0 for name in pools if one[name].is_floating_point())
+    assert len(pools) > 1
     assert one.keys() == other.keys()
     assert all(torch.equal(value, other[name]) for name, value in one.items())

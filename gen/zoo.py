@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import replace
 
+from gen.checks import nearest
 from gen.config import (
     AugmentConfig,
     Budget,
@@ -257,8 +257,7 @@ TINY_SIZES["vaegan"] = 16
 def entry(name: str) -> RunConfig:
     """The config of the entry `name`; ValueError names the nearest ones."""
     if name not in ZOO:
-        near = difflib.get_close_matches(name, ZOO, n=3, cutoff=0.4) or list(ZOO)
-        raise ValueError(f"unknown entry {name!r}; nearest valid: {', '.join(near)}")
+        raise ValueError(f"unknown entry {name!r}; nearest valid: {nearest(name, ZOO)}")
     return ZOO[name]
 
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from gen.checks import nearest
 from gen.data.folders import load_images, load_unpaired
 from gen.data.known import (
     load_batches,
@@ -57,6 +57,5 @@ def find_source(name: str) -> Source:
         return Source(lambda root, download, scratch: PLACES[kind](place, scratch), place=place)
     if name not in SOURCES:
         valid = [*SOURCES, *(f"{kind}:PATH" for kind in PLACES)]
-        near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5) or valid
-        raise ValueError(f"unknown data set {name!r}; nearest valid: {', '.join(near)}")
+        raise ValueError(f"unknown data set {name!r}; nearest valid: {nearest(name, valid)}")
     return SOURCES[name]

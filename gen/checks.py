@@ -27,10 +27,10 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
         raise ValueError(f"{name}={value!r} is not known; allowed: {', '.join(map(str, allowed))}")
 
 
-def nearest(name: str, there: Iterable[str], count: int = 3) -> str:
+def nearest(name: str, there: Iterable[str], count: int = 3, most: int = 10) -> str:
     """The words of `there` that are most like `name`, in one text for an error: "mse, psnr". Where no word is like it,
-    the first ten words; where there are no words, "none"."""
+    the first `most` words; where there are no words, "none"."""
     words = sorted({*there})
     alike = difflib.get_close_matches(name, words, n=count, cutoff=0.4)
-    more = f" and {len(words) - 10} more" if not alike and len(words) > 10 else ""
-    return ", ".join(alike or words[:10]) + more or "none"
+    more = f" and {len(words) - most} more" if not alike and len(words) > most else ""
+    return ", ".join(alike or words[:most]) + more or "none"

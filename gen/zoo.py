@@ -257,7 +257,7 @@ TINY_SIZES["vaegan"] = 16
 def entry(name: str) -> RunConfig:
     """The config of the entry `name`; ValueError names the nearest ones."""
     if name not in ZOO:
-        raise ValueError(f"unknown entry {name!r}; nearest valid: {nearest(name, ZOO)}")
+        raise ValueError(f"unknown entry {name!r}; nearest valid: {nearest(name, ZOO, most=len(ZOO))}")
     return ZOO[name]
 
 

@@ -57,5 +57,5 @@ def find_source(name: str) -> Source:
         return Source(lambda root, download, scratch: PLACES[kind](place, scratch), place=place)
     if name not in SOURCES:
         valid = [*SOURCES, *(f"{kind}:PATH" for kind in PLACES)]
-        raise ValueError(f"unknown data set {name!r}; nearest valid: {nearest(name, valid)}")
+        raise ValueError(f"unknown data set {name!r}; nearest valid: {nearest(name, valid, most=len(valid))}")
     return SOURCES[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import logging
 import os
@@ -36,13 +37,23 @@ def keep_to_loopback() -> bool:
     late for that.
 
     Ray reads the variable once, on import. So this is called when this file is imported, which each job does before it
-    imports Ray. Nothing need be done for a job that has an address in $RAY_ADDRESS, for it starts no Ray.
+    imports Ray. A job for which $RAY_ADDRESS names a cluster starts no Ray; where that is an address of loopback, Ray
+    would without the variable look for it at the address that this host has for others, where it need not listen.
     """
-    if os.environ.get("RAY_ADDRESS", "") not in ("", "auto", "local"):
+    host = os.environ.get("RAY_ADDRESS", "").rpartition(":")[0].strip("[]")
+    if os.environ.get("RAY_ADDRESS", "") not in ("", "auto", LOCAL) and not is_loopback(host):
         return True
     if "ray" not in sys.modules:
         os.environ[LOOPBACK] = "0"
     return os.environ.get(LOOPBACK) == "0"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is one by which this host calls itself."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 IN_TIME = keep_to_loopback()
@@ -79,7 +90,9 @@ def connection() -> Iterator[None]:
     # also where the Ray there is of another version of Ray or Python
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         what = "no Ray starts on this host" if address == LOCAL else f"the Ray at {address} cannot be joined"
-        raise click.ClickException(f"{what}: {' '.join(str(error).split())}") from error
+        text = " ".join(str(error).split())
+        cure = "; run the job with the Ray and the Python of the cluster" if "Version mismatch" in text else ""
+        raise click.ClickException(f"{what}: {text}{cure}") from error
     for name in ("ray.train", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed
     for number in (signal.SIGTERM, signal.SIGHUP):  # `ray job stop` and a closed terminal: as Ctrl-C

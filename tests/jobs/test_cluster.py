@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from jobs.cluster import LOOPBACK
-from tests.conftest import GIVE_UP, ROOT
+from tests.conftest import GIVE_UP, ROOT, RayCluster
 
 LISTENING = """
 import jobs.tune  # which imports Ray
@@ -34,6 +34,26 @@ import sys
 import jobs.evaluate, jobs.prepare, jobs.sample, jobs.train
 assert "ray" not in sys.modules
 """
+
+JOINED = """
+from jobs.cluster import connection
+
+with connection():
+    print("joined")
+"""
+
+
+def test_a_head_that_listens_on_loopback_only_is_joined_by_a_shell_that_knows_nothing_of_it(ray_cluster: RayCluster):
+    others = {key: value for key, value in os.environ.items() if key != LOOPBACK}
+    host, _, port = ray_cluster.address.rpartition(":")
+    assert host == "127.0.0.1"
+    command = [sys.executable, "-c", JOINED]
+    for name in (host, "localhost"):
+        known = others | {"RAY_ADDRESS": f"{name}:{port}"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=known, capture_output=True, text=True, check=False, timeout=GIVE_UP
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "joined\n", "")
 
 
 @pytest.mark.own_ray

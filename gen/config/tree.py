@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gen.checks import at_least, one_of
+from gen.checks import at_least, below_one, one_of
 from gen.config.model import ModelConfig
 
 MOST_IMAGES = 2**20  # in a micro-batch, and micro-batches in a step: a larger number is a typing error
@@ -76,7 +76,7 @@ class TrainConfig:
         at_least("micro_batches", self.micro_batches, 0, MOST_IMAGES)
         one_of("precision", self.precision, ("float32", "bf16", "float64"))
         at_least("clip", self.clip, 0)
-        at_least("ema", self.ema, 0, 1)
+        below_one("ema", self.ema)  # with 1 the mean would stay what the weights were at the start
         at_least("ema_batches", self.ema_batches, 1)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gen.checks import at_least
 from gen.config import DataConfig
 from gen.data.dataset import ORIGINALS, Dataset, Table, fingerprint, key_of, read, settings_of, slug
 from gen.data.places import cache_folder, is_archive
@@ -40,6 +41,9 @@ def preview(
     if found is not None or config.name not in SHAPES:
         return found
     known = SHAPES[config.name]
+    for setting in ("labels", "images"):  # one of each class, or 0
+        if number := getattr(config, setting):
+            at_least(setting, number, known.classes)
     shape = replace(known, size=config.size or known.size)
     tables: tuple[Table, ...] = ({"image": images(shape), "label": torch.empty(ROWS, dtype=torch.long, device="meta")},)
     if config.labels:

@@ -87,6 +87,8 @@ class Storage:
         uri = self.place
         if uri.lower().startswith("s3://") and "allow_delayed_open" not in uri:
             uri += ("&" if "?" in uri else "?") + "allow_delayed_open=true"  # one PUT instead of a multipart upload
+        if not urlsplit(uri).netloc and not urlsplit(uri).path.strip("/"):
+            raise ValueError(f"storage {self} names no bucket; give a path or a URI like s3://bucket/prefix")
         try:
             filesystem, root = fs.FileSystem.from_uri(uri)
         except (ValueError, OSError) as error:

@@ -119,6 +119,13 @@ SEEN = {  # without reading an image: a dry run refuses it too
         ["--entry", "vqvae", "--data", "cifar10", "--data-root", "/usr"],
         "data folder /usr holds nothing of cifar10",
     ),
+    "labels": (["--entry", "sgan", "--labels", "3"], "labels=3 is out of range; allowed: at least 10"),
+    "images": (["--entry", "vqvae", "--set", "data.images=9"], "images=9 is out of range; allowed: at least 10"),
+    "bucket": (["--entry", "vqvae", "--storage", "s3://"], "storage s3:// names no bucket"),
+    "average": (
+        ["--entry", "vqvae", "--set", "train.ema=1"],
+        "train.ema=1 is out of range; allowed: from 0 to below 1",
+    ),
     "features": (["--entry", "vqvae", "--set", "evaluate.features=beauty"], "unknown data set 'beauty'"),
     "figure": (["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
     "size": (["--entry", "vae_conv_bn", "--size", "24"], "size=24 must be a multiple of 16"),

@@ -108,7 +108,7 @@ def as_images(place: str, name: str, array: NDArray[Any]) -> Lazy:
     """An array as images (N, C, H, W) of bytes. ValueError for another type, or another number of channels."""
     if array.dtype not in WHITE:
         raise ValueError(
-            f"{without_secrets(place)}: the images {name} are {array.dtype}; save them as uint8, 0 black and 255 white"
+            f"{without_secrets(place)}: the images {name!r} are {array.dtype}; save them as uint8, 0 black and 255 white"
         )
     factor = np.uint8(WHITE[array.dtype])
     if array.ndim == 3:
@@ -119,6 +119,6 @@ def as_images(place: str, name: str, array: NDArray[Any]) -> Lazy:
     if array.shape[1] in (1, 3):
         return Lazy((len(array), *array.shape[1:]), lambda rows: array[rows] * factor)
     raise ValueError(
-        f"{without_secrets(place)}: the images {name} are {array.shape}; allowed: (N, H, W), (N, H, W, C) or "
+        f"{without_secrets(place)}: the images {name!r} are {array.shape}; allowed: (N, H, W), (N, H, W, C) or "
         f"(N, C, H, W), with 1 or 3 channels C"
     )

@@ -91,7 +91,7 @@ def images_of(place: str) -> Found:
         held = "; ".join(f"{one.number} {why}, such as {one.such_as!r}" for why, one in found.aside().items())
         raise ValueError(
             f"{without_secrets(place)} holds no images; their names end in {', '.join(SUFFIXES)}"
-            + (f"; it has {held}" if held else "")
+            + (f"; found: {held}" if held else "")
         )
     return found
 

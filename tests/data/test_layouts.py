@@ -324,7 +324,7 @@ def test_what_is_left_out_is_counted_by_reason(opened: Callable[..., Dataset], t
         "aside: 1 files have names without a suffix, such as 'README'",
         "aside: 1 folders have no images, and make no classes, such as 'c'",
     ]
-    with pytest.raises(ValueError, match=r"holds no images; .*; it has 1 files end in .heic, which is not read"):
+    with pytest.raises(ValueError, match=r"holds no images; .*; found: 1 files end in .heic, which is not read"):
         opened(write(tmp_path / "other", {"a.heic": b""}))
 
 

@@ -243,7 +243,7 @@ def test_arrays_of_numpy(
 @pytest.mark.parametrize(
     ("arrays", "fault"),
     [
-        ({"images": PIXELS.astype(np.float32)}, "the images images are float32; save them as uint8"),
+        ({"images": PIXELS.astype(np.float32)}, "the images 'images' are float32; save them as uint8"),
         ({"images": np.zeros((9, 8, 8, 4), np.uint8)}, "with 1 or 3 channels C"),
         ({"one": PIXELS, "two": PIXELS}, "for train one should be images .* there is one and two"),
         ({"images": PIXELS, "y": VALUES, "z": VALUES}, "one only of y and z can be the labels"),

@@ -78,6 +78,12 @@ class Plays(ABC):  # noqa: B024 - what phases give is enough
         player knows nothing. A loss without a least value is not among them."""
         return {}
 
+    @property
+    def sums(self) -> Mapping[str, float]:
+        """Player -> over how many values of an image its loss is a sum, where others are means, and its gradients
+        larger by as much. Players whose loss is a mean are not among them."""
+        return {}
+
 
 class Reconstructs(ABC):
     """Maps an image to itself through a bottleneck."""

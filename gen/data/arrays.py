@@ -108,7 +108,7 @@ def as_images(place: str, name: str, array: NDArray[Any]) -> Lazy:
     """An array as images (N, C, H, W) of bytes. ValueError for another type, or another number of channels."""
     if array.dtype not in WHITE:
         raise ValueError(
-            f"{without_secrets(place)}: the images {name!r} are {array.dtype}; save them as uint8, 0 black and 255 white"
+            f"{without_secrets(place)}: the images {name!r} are {array.dtype}; save them as uint8, 255 for white"
         )
     factor = np.uint8(WHITE[array.dtype])
     if array.ndim == 3:

@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 from gen.config import WatchConfig
 
 Figures = Mapping[str, float]
-Scales = Mapping[str, tuple[float, float]]
 RECALL = "recall/fakes"
 SPREAD = {"variance": "generator/variance", "distance": "generator/distance"}  # detector -> its figure
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What is usual in a model's game, as `Plays` says it."""
+
+    losses: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # `Plays.scales`
+    sums: Mapping[str, float] = field(default_factory=dict)  # `Plays.sums`
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def look(
     """What is known after a tick with these figures, and the readings of the collapses that begin with it.
 
     A detector must speak at `config.ticks` ticks in a row; then its collapse lasts until it is silent. A tick without
-    its figure, or where that is not finite, tells it nothing: things stay as they were. `scales`: `Plays.scales`."""
+    its figure, or where that is not finite, tells it nothing: things stay as they were."""
     known = {name: value for name, value in figures.items() if math.isfinite(value)}
     seen = {name: known[name] for name in SPREAD.values() if name in known}
     highest = before.highest | {name: max(value, before.highest.get(name, value)) for name, value in seen.items()}
@@ -83,7 +90,7 @@ def critic_wins(figures: Figures, highest: Figures, config: WatchConfig, scales:
     """Reads whether a player has nothing left to win, and so nothing to teach the others."""
     found = [
         Reading("margin", name, figures[name], least + config.margin * (nothing - least))
-        for name, (least, nothing) in scales.items()
+        for name, (least, nothing) in scales.losses.items()
         if name in figures and nothing > least
     ]
     return min(found, key=lambda one: one.value - one.bound) if config.margin and found else None
@@ -97,10 +104,13 @@ def gradients_vanish(figures: Figures, highest: Figures, config: WatchConfig, sc
 
 
 def gradients_explode(figures: Figures, highest: Figures, config: WatchConfig, scales: Scales) -> Reading | None:
-    """Reads the largest gradient of a player."""
-    norms = {name: value for name, value in figures.items() if name.endswith("gradient_norm")}
-    name = max(norms, key=norms.__getitem__, default="")
-    return Reading("exploding", name, norms[name], config.exploding, above=True) if config.exploding and name else None
+    """Reads the largest gradient of a player, beside what is usual for its loss."""
+    norms = {
+        name: Reading("exploding", name, value, config.exploding * scales.sums.get(name.split("/")[0], 1), above=True)
+        for name, value in figures.items()
+        if name.endswith("gradient_norm")
+    }
+    return max(norms.values(), key=lambda one: one.value / one.bound) if config.exploding and norms else None
 
 
 def variance_falls(figures: Figures, highest: Figures, config: WatchConfig, scales: Scales) -> Reading | None:

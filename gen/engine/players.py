@@ -10,6 +10,7 @@ from gen.config import RunConfig
 from gen.data.dataset import Dataset
 from gen.data.stream import rows_of
 from gen.distributed.machine import seed
+from gen.engine.collapse import Scales
 from gen.engine.step import Stepper
 from gen.metrics.variety import variety
 from gen.phase import Model
@@ -27,7 +28,7 @@ class Spectator:
         self.config, self.dataset, self.stepper = config, dataset, stepper
         self.count = min(config.watch.images, most, dataset.length("validation"))
         model = stepper.model
-        self.scales = dict(model.scales) if has(model, Plays) else {}
+        self.scales = Scales(dict(model.scales), dict(model.sums)) if has(model, Plays) else Scales()
 
     def held_out(self) -> dict[str, float]:
         """What the players log on held-out images: the weights that play, not their average, and BatchNorm by the

@@ -87,6 +87,9 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
         if config.objective.shift_free and last_of(self.critic).bias is not None:
             self.unmoved = {f"critic.{len(self.critic) - 1}.bias": config.objective.idle_bias}
         self.to(memory_format=torch.channels_last)  # convolutions train faster, on a CPU too
+        with torch.device("meta"):
+            below = config.networks.build(shape, config.latent)[1][: self.end]
+            self.values = below(torch.empty(2, shape.channels, shape.size, shape.size))[0].numel()  # of the layer l
 
     def phases(self) -> Sequence[Phase]:
         config = self.config
@@ -164,6 +167,10 @@ class VAEGAN(Model, Imitates, Reconstructs, Interpolates, Decodes, Encodes, Play
             return {}
         output += objective.boundary(output, output)
         return {"critic/loss": (objective.least, self.game(output, output, output).item())}
+
+    @property
+    def sums(self) -> Mapping[str, float]:
+        return {"encoder": self.values}  # nats of an image (eq. 7)
 
     def decode_latents(self, latents: Tensor, batch: Batch) -> Tensor:
         image: Tensor = self.decoder(latents)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gen.config import RunConfig, WatchConfig, identity, override
 from gen.data.dataset import Dataset, open_dataset
-from gen.engine.collapse import DETECTORS, WORDS, Reading, Watched, look
+from gen.engine.collapse import DETECTORS, WORDS, Reading, Scales, Watched, look
 from gen.engine.fit import Tick, fit
 from gen.judge import Judge
 from gen.record import checkpoint
@@ -46,7 +46,7 @@ FAILURES: dict[str, dict[str, Any]] = {  # detector -> settings of a gan_mlp tha
     "recall": {"watch.recall": 0.2, "model.generator_optimizer.rate": 0},
 }
 HEALTHY = ("gan_mlp", "lsgan_mlp", "wgan_gp_mlp")
-GAN = {"critic/loss": (0.0, 1.4)}  # scales
+GAN = Scales({"critic/loss": (0.0, 1.4)})
 FINE = {
     "critic/loss": 1.2,
     "critic/gradient_norm": 1.0,
@@ -125,12 +125,12 @@ def test_a_tick_that_lacks_the_figure_tells_nothing(detector: str) -> None:
 
 
 def test_nothing_is_known_at_first() -> None:
-    state, begun = look(Watched(), {}, 1.0, WatchConfig(ticks=1), {})
+    state, begun = look(Watched(), {}, 1.0, WatchConfig(ticks=1), Scales())
     assert (state, begun, state.why) == (Watched(), [], "")
     state, begun = look(Watched(), FINE, 1.0, WatchConfig(ticks=1), GAN)
     assert begun == []
     assert state.highest == {"generator/variance": 0.5, "generator/distance": 0.4}
-    assert look(Watched(), {"generator/distance": 0.0}, 1.0, WatchConfig(ticks=1), {})[1], "they never differed"
+    assert look(Watched(), {"generator/distance": 0.0}, 1.0, WatchConfig(ticks=1), Scales())[1], "they never differed"
 
 
 def test_a_fall_is_from_the_highest_value_so_far() -> None:
@@ -154,12 +154,21 @@ def test_what_lasts_is_the_reason_and_what_has_gone_is_not() -> None:
 
 def test_a_critic_that_has_no_least_loss_never_wins_and_one_with_another_wins_near_it() -> None:
     config = WatchConfig(ticks=1)
-    assert look(Watched(), {"critic/game": -1e9}, 1.0, config, {})[1] == []
-    smooth = {"critic/loss": (0.3251, 1.3863)}  # smoothing 0.1
+    assert look(Watched(), {"critic/game": -1e9}, 1.0, config, Scales())[1] == []
+    smooth = Scales({"critic/loss": (0.3251, 1.3863)})  # smoothing 0.1
     assert look(Watched(), {"critic/loss": 0.34}, 1.0, config, smooth)[1] == [
         Reading("margin", "critic/loss", 0.34, pytest.approx(0.346324))
     ]
-    assert look(Watched(), {"critic/loss": 0.0}, 1.0, config, {"critic/loss": (0.0, 0.0)})[1] == []
+    assert look(Watched(), {"critic/loss": 0.0}, 1.0, config, Scales({"critic/loss": (0.0, 0.0)}))[1] == []
+
+
+def test_a_loss_that_sums_over_an_image_has_larger_gradients() -> None:
+    summed, config = Scales(sums={"encoder": 64}), WatchConfig(ticks=1)
+    usual = {"encoder/gradient_norm": 6399.0, "encoder/first_gradient_norm": 300.0, "critic/gradient_norm": 17.0}
+    assert look(Watched(), usual, 1.0, config, summed)[1] == []
+    for name, bound in (("encoder/gradient_norm", 6400.0), ("critic/gradient_norm", 100.0)):
+        (reading,) = look(Watched(), {**usual, name: bound + 1}, 1.0, config, summed)[1]
+        assert (reading.figure, reading.bound) == (name, bound)
 
 
 @pytest.mark.parametrize("detector", FAILURES)

@@ -106,6 +106,8 @@ def plays(model: Any, batch: Batch) -> None:
     assert {f"{phase.name}/held_out_loss" for phase in model.phases()} <= set(logs[0]), "of every player"
     assert set(model.scales) <= told
     assert all(least < nothing < math.inf for least, nothing in model.scales.values())
+    assert set(model.sums) <= {phase.name for phase in model.phases()}
+    assert all(count > 1 for count in model.sums.values())
 
 
 def reconstructs(model: Any, batch: Batch) -> None:

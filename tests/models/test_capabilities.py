@@ -43,7 +43,7 @@ class Everything(Still, Imitates):
         return {"image": torch.zeros_like(batch["image"])}
 
     reconstruct = classify = codes = code_nats = bound_terms = log_weights = latent_posterior = translate = imitate
-    held_out = scales = decode_latents = interpolate = decode = code_vectors = nearest_codes = fit = imitate
+    held_out = scales = sums = decode_latents = interpolate = decode = code_vectors = nearest_codes = fit = imitate
 
 
 class Turner(Still, Translates):

@@ -195,6 +195,12 @@ def test_the_layer_is_counted_back_from_the_critics_last(networks, play):
     assert len(seen) == len(hidden_ends(model.critic)) >= 2
 
 
+def test_the_encoder_s_loss_is_a_sum_over_the_values_of_its_layer():
+    model = build()
+    (features,) = model.features(torch.zeros(2, 1, 16, 16, dtype=torch.float64))
+    assert model.sums == {"encoder": features[0].numel()}
+
+
 @pytest.mark.parametrize("objective", Objective.kinds)
 def test_the_critic_is_balanced_under_every_objective(objective, play):
     """A constant added to all outputs lowers no loss for ever, and the watch knows an ignorant critic's loss."""

@@ -70,6 +70,8 @@ def of_weights(
         raise ValueError(
             f"pair={options['pairs'][0]}: no picture here joins two images of {config.entry}; leave it out"
         )
+    if not kinds:
+        raise ValueError(f"{config.entry} makes no images, and there is nothing to draw but --surface and --curves")
     texts = [f"{kind.name}{f' ({shows})' if (shows := kind.shows(model)) else ''} {drawn}" for kind in kinds]
     return [
         (f"{kind.name}.{kind.suffix}", partial(paint, kind, model, replace(scene, caption=text)), text)

@@ -45,11 +45,20 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
     tables = [schema.empty_table()]
     for name in present if experiment is None else [experiment]:
         folder = storage.full(f"{name}/{table}")
-        if storage.filesystem.get_file_info(folder).type == fs.FileType.Directory:
+        if storage.filesystem.get_file_info(folder).type != fs.FileType.Directory:
+            if experiment is not None and not is_experiment(storage, name):
+                raise ValueError(f"{name} in {storage} is no experiment: it has no tables; name the folder above it?")
+        else:
             files = ds.dataset(folder, schema=schema, filesystem=storage.filesystem, format="parquet")
             tables.append(files.to_table(filter=wanted))
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
     return frame
+
+
+def is_experiment(storage: Storage, name: str) -> bool:
+    """Whether a folder holds tables, or what lies there before the first: a lease, a note, checkpoints."""
+    inside = [*storage.folders(name), *storage.list(name)]
+    return any(one in SCHEMAS or one.startswith("_") for one in inside)
 
 
 def run_of(text: str, names: Collection[str], where: str) -> str | None:

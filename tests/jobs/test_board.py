@@ -89,6 +89,12 @@ def test_refusals_are_one_line(place: Path, arguments: list[str], expected: str)
     assert done.stdout == ""
 
 
+def test_a_folder_that_is_no_experiment(place: Path) -> None:
+    done = CliRunner().invoke(board.main, ["--storage", str(place.parent), "--name", place.name])
+    line = f"error: {place.name} in {place.parent} is no experiment: it has no tables; name the folder above it?\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", line)
+
+
 def test_an_experiment_of_which_nothing_has_ended(tmp_path: Path) -> None:
     ledger = Ledger(results.Storage(str(tmp_path)), "e", "live", "a1")
     begin(ledger)

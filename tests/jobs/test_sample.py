@@ -107,6 +107,15 @@ def test_refusals_are_one_line(place: Path, tmp_path: Path, arguments: list[str]
     assert not list(tmp_path.iterdir())
 
 
+def test_an_entry_that_makes_no_images_says_so(tmp_path: Path) -> None:
+    config = override(tiny(ZOO["classifier"]), {"budget.epochs": 1, "evaluate.full": "none", "data.labels": 10})
+    home = Home(Storage(str(tmp_path / "results")), "books", "attempt")
+    list(fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home))
+    done = run(tmp_path, "--out", str(tmp_path / "out"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: classifier makes no images, and there is nothing to draw but --surface")
+
+
 def test_a_run_by_the_beginning_of_its_id(place: Path, tmp_path: Path) -> None:
     run_id, all_runs = best(place), sorted(results.runs(str(place / "results"), "books")["run"])
     short = next(run_id[:end] for end in range(1, 17) if sum(one.startswith(run_id[:end]) for one in all_runs) == 1)

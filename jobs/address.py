@@ -71,10 +71,29 @@ def started_here() -> list[str]:
     for process in psutil.process_iter(["name", "cmdline", "uids"]):
         if process.info["name"] == "raylet" and process.info["uids"] and process.info["uids"].real == os.getuid():
             words = dict(word.partition("=")[::2] for word in process.info["cmdline"] or ())
-            address = words.get("--gcs-address", "")
-            if address and not is_private(process, address, words.get("--temp_dir", "") or default_folder()):
+            address, folder = words.get("--gcs-address", ""), words.get("--temp_dir", "") or default_folder()
+            if address and not is_private(process, address, folder) and not is_left_over(address, folder):
                 found.add(address)
     return sorted(found)
+
+
+def is_left_over(address: str, folder: str) -> bool:
+    """Whether a Ray has lost its head and is not the one that was started last by `ray start`: what a killed job leaves
+    of its own Ray for up to a minute."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), SECONDS).close()
+    except OSError:
+        return started_last(folder) != address
+    return False
+
+
+def started_last(folder: str) -> str:
+    """The address of the cluster that `ray start` started last with this folder; "" for none."""
+    try:
+        return Path(folder, "ray_current_cluster").read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_private(raylet: psutil.Process, address: str, folder: str) -> bool:
@@ -86,10 +105,8 @@ def is_private(raylet: psutil.Process, address: str, folder: str) -> bool:
         return False
     if not words or "python" not in Path(words[0]).name or words[2:3] == ["start"]:
         return False
-    try:  # in a container process 1 may be a program with a Ray of its own, or one that orphans fall to
-        return parent.pid != 1 or Path(folder, "ray_current_cluster").read_text().strip() != address
-    except OSError:
-        return True
+    # in a container process 1 may be a program with a Ray of its own, or one that orphans fall to
+    return parent.pid != 1 or started_last(folder) != address
 
 
 def check_form(said: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.address import LOCAL, choose
@@ -143,8 +144,16 @@ def test_which_ray_of_this_host_is_used():
             assert {address, second.variables["RAY_ADDRESS"]} <= set(found)
             assert all(one in chosen for one in found)
             assert own not in found
+        head, node = (
+            next(one for one in psutil.Process(private.pid).children(recursive=True) if one.name() == name)
+            for name in ("gcs_server", "raylet")
+        )
+        node.suspend()  # which else ends by itself, some time after its head
+        private.kill()
         private.communicate()
-    assert private.returncode == 0
+        head.kill()
+        assert own not in ask(RAY_AUTH_TOKEN=token)[1], "what a killed job leaves is no cluster"
+        node.kill()
     assert ask(RAY_ADDRESS="", RAY_TMPDIR="/tmp")[1] == [
         one for one in found if one not in (address, second.variables["RAY_ADDRESS"])
     ]

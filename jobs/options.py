@@ -13,6 +13,7 @@ import torch
 
 from gen.config import Config, DataConfig, RunConfig, TwoStageConfig, flat, override, to_json
 from gen.config.describe import WIDTH, kinds_text
+from gen.damage import take_remarks
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.preview import check_there, preview
 from gen.data.sources import SOURCES
@@ -57,6 +58,9 @@ def refusing() -> Iterator[None]:
         raise
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        for line in take_remarks():
+            click.echo(line, err=True)
 
 
 @dataclass(frozen=True)

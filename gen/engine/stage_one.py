@@ -112,7 +112,7 @@ def add_codes(
 def first_stage(stage: StageOne, shape: Shape, weights: Mapping[str, Tensor]) -> Model:
     """The trained model of a first stage, frozen. ValueError if it has no codes."""
     model = stage.model.build(shape)
-    model.load_state_dict(dict(weights))
+    checkpoint.put_weights(model, weights, f"{stage.experiment}/{stage.run}")
     frozen = model.requires_grad_(False).eval()
     if not has(frozen, Quantises):
         raise ValueError(f"run {stage.experiment}/{stage.run} is of {stage.entry}, which has no codes")

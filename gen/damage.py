@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+CHECKSUM = "checksum"  # key under which a record has its own
 
 
 class DamageError(ValueError):
@@ -22,3 +28,14 @@ def remark(line: str) -> None:
 def take_remarks() -> list[str]:
     """The lines that this process kept since it was last asked."""
     return [_remarks.popleft() for _ in range(len(_remarks))]
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record for JSON with a checksum of all else in it."""
+    rest = {key: value for key, value in json.loads(json.dumps(record)).items() if key != CHECKSUM}
+    return {**rest, CHECKSUM: zlib.crc32(json.dumps(rest, sort_keys=True).encode())}
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Whether a record, as JSON gave it, is the one that was sealed; one without a checksum may be."""
+    return CHECKSUM not in record or sealed(record)[CHECKSUM] == record[CHECKSUM]

@@ -17,10 +17,9 @@ from typing import Any
 import click
 
 from gen.damage import DamageError
-from gen.on_ray.errors import reason
+from gen.on_ray.errors import reason, tells_damage
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
-from gen.results.room import causes
 from gen.results.storage import NO_HOME
 from jobs import handover, upload
 from jobs.address import LOCAL, choose, prepare_token
@@ -139,8 +138,8 @@ def run_workers(
         ):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        if damage := next((one for one in causes(error) if isinstance(one, DamageError)), None):
-            raise damage from None
+        if tells_damage(error):
+            raise DamageError(reason(error)) from None
         print(f"error: {name} broke: {reason(error)}", file=sys.stderr)
         return False
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended

@@ -10,6 +10,7 @@ import lzma
 import posixpath
 import shutil
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +39,15 @@ MAGIC = {  # how a file begins -> what it is
     b"\x89HDF": "hdf5",
 }
 PACKED: Mapping[str, Callable[[BinaryIO], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError, EOFError, lzma.LZMAError, zlib.error)
+UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    UnicodeDecodeError,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    tokenize.TokenError,  # by NumPy, of the header of an array
+)
 
 Stamp = tuple[int, ...]
 """Size and time of change of a file."""

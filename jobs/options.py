@@ -17,7 +17,7 @@ from gen.damage import take_remarks
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.preview import check_there, preview
 from gen.data.sources import SOURCES
-from gen.engine.build import build_model, steering
+from gen.engine.build import build_model, check_memory, outline, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
 from gen.judge.networks.extractors import NAMES
@@ -94,6 +94,8 @@ class Asked:
         """ValueError where the entry or the features do not fit the data set."""
         check_stage(self.config, dataset)
         self.features().find(dataset)  # an error if its weights are missing, or the labels to learn from
+        if (sketch := outline(self.config, dataset.shape)) is not None:
+            check_memory(self.config, sketch, self.config.machine.device == "cpu")
         model = build_model(self.config, dataset, torch.device("cpu"))
         steering(self.config, self.naming_judge(dataset), model)
 

@@ -18,7 +18,7 @@ from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
 from gen.distributed.workers import ALONE, Workers
-from gen.engine.build import build_model, steering
+from gen.engine.build import build_model, check_memory, steering
 from gen.engine.collapse import RECALL, Watched, look
 from gen.engine.guards import guards
 from gen.engine.players import Spectator
@@ -115,6 +115,7 @@ class Run:
     ) -> None:
         self.config, self.dataset, self.device, self.workers, self.tell = config, dataset, device, workers, tell
         model = build_model(config, dataset, device)
+        check_memory(config, model, device.type == "cpu")
         install(model, dataset)
         if config.train.sync_batchnorm:
             if device.type != "cuda":
@@ -353,7 +354,7 @@ class Run:
         time; those on the `way` of a run that may become a leader are kept. If one cannot be drawn, that is an event,
         and the run goes on."""
         progress = self.progress
-        if self._draws_ends:
+        if not way:  # so that the end does not store the grids of a tick once more
             progress.pictured.append(progress.best_tick if best and progress.best_tick else progress.tick)
         if self.workers.rank == 0 and self.record.writes:
 

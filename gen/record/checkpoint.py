@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gen.damage import DamageError, remark
+from gen.results.queries import find_run as find_recorded
 from gen.results.queries import read, run_of
-from gen.results.storage import Storage
+from gen.results.storage import Storage, is_name
 from gen.tensors import from_bytes, reading, to_bytes
 
 VERSION = 1
@@ -94,7 +95,9 @@ def best_tick(storage: Storage, experiment: str, run: str) -> int:
 
 def find_run(storage: Storage, experiment: str, text: str) -> str:
     """The whole name of the run that `text` names or begins; `text` itself if there is none. ValueError if there is
-    more than one."""
+    more than one, or for a text that can be no name, such as "RUN/"."""
+    if text and not is_name(text):
+        return find_recorded(storage, experiment, text)
     if text and storage.list(folder(experiment, text)):
         return text
     names = set(read(storage, experiment, "runs")["run"])

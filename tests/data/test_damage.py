@@ -27,7 +27,6 @@ IMAGES, LABELS = rng.integers(0, 256, (24, 1, 8, 8)).astype(np.uint8), np.arange
 @pytest.fixture(params=[0, 6], ids=["all labels", "few labels"])
 def config(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
     monkeypatch.setitem(SOURCES, "toy", toy(IMAGES, LABELS))
-    take_remarks()
     return DataConfig("toy", validation=0.25, labels=request.param)
 
 

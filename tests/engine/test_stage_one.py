@@ -88,7 +88,6 @@ def test_codes_are_the_first_stage_s_and_computed_once(
 def test_a_damaged_cache_is_computed_again(
     damage: str, digits: Dataset, first: tuple[Storage, StageOne], tmp_path: Path
 ) -> None:
-    take_remarks()
     storage, stage = first
     config = prior("vqvae_gmm", stage)
     dataset = with_codes(config, plain(digits), storage, CPU, str(tmp_path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,6 @@ STATES: dict[str, dict[str, Any]] = {
 @pytest.fixture(params=STATES)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _no_remarks() -> Iterator[None]:
-    take_remarks()
-    yield
-    take_remarks()
 
 
 def stored(place: Path, name: str) -> tuple[Storage, Path]:

@@ -325,11 +325,15 @@ def read(folder: Path, is_current: Callable[[Mapping[str, Any]], bool]) -> Datas
     """The data set in a cache folder; None if it is absent, damaged, or its manifest is not `is_current`."""
     try:
         found = open_folder(folder)
-        if not is_current(found.manifest) or read_manifest(folder / MANIFEST) != found.manifest:
-            return None  # replaced while it was read: arrays and hash may not belong together
     except UNREADABLE:
         return None  # the caller builds it anew from the originals
-    return found
+    if not is_current(found.manifest):
+        return None
+    try:
+        same = read_manifest(folder / MANIFEST) == found.manifest
+    except (OSError, ValueError):
+        return None
+    return found if same else None  # replaced while it was read: arrays and hash may not belong together
 
 
 def open_folder(folder: Path) -> Dataset:

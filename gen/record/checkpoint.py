@@ -77,8 +77,11 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], run: str) -> No
 
 
 def check_last(storage: Storage, experiment: str, run: str) -> None:
-    """DamageError if the last state of a run, from which it would go on, is damaged; none is needed."""
-    load(storage, f"{folder(experiment, run)}/last.pt", torch.device("meta"))
+    """DamageError if the last state of a run, from which it would go on, or its best weights so far are damaged; a run
+    that begins has neither."""
+    last = load(storage, f"{folder(experiment, run)}/last.pt", torch.device("meta"))
+    if last is not None and (tick := last["progress"].get("best_tick")):
+        load(storage, f"{folder(experiment, run)}/{best_name(tick)}", torch.device("meta"))
 
 
 def best_name(tick: int) -> str:

@@ -21,7 +21,10 @@ STATES: dict[str, dict[str, Any]] = {
         "config": "{}", "shape": (1, 8, 10), "grey": [], "tick": 2, "epoch": 2.0, "step": 20, "images": 640,
         "metric": "mse/reconstructions", "value": 0.5, "kind": "raw",
     },
-    "last.pt": {"config": "{}", "stepper": {"model": {"weight": torch.ones(9)}}, "progress": {"tick": 2}, "data": {}},
+    "last.pt": {
+        "config": "{}", "stepper": {"model": {"weight": torch.ones(9)}}, "progress": {"tick": 2, "best_tick": 2},
+        "data": {},
+    },
 }  # fmt: skip
 
 
@@ -67,6 +70,11 @@ def test_a_last_state_is_looked_at_before_anything_starts(tmp_path: Path) -> Non
     storage, file = stored(tmp_path, "last.pt")
     checkpoint.check_last(storage, "e", "r")
     checkpoint.check_last(storage, "e", "another")
+    _, best = stored(tmp_path, "best-000002.pt")
+    checkpoint.check_last(storage, "e", "r")
+    best.write_bytes(best.read_bytes()[:-9])
+    with pytest.raises(DamageError, match=r"/best-000002.pt is not a checkpoint "):  # not after hours of training
+        checkpoint.check_last(storage, "e", "r")
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DamageError, match=r"/last.pt is not a checkpoint .* submitted again trains the run from its"):
         checkpoint.check_last(storage, "e", "r")

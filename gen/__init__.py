@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ def load(storage: str | Storage, experiment: str, run: str = "best", device: str
     `run`: the name of a run, or a beginning of it that no other run's has, or "best": the run with the best value of
     the figure that steered it. ValueError if there is no such run, or if no run has stored weights.
     """
-    from gen.engine.load import load_run  # imported this late, so that `import gen` takes no time
+    from gen.damage import take_remarks  # imported this late, so that `import gen` takes no time
+    from gen.engine.load import load_run
 
-    return load_run(storage, experiment, run, device)
+    found = load_run(storage, experiment, run, device)
+    for line in take_remarks():
+        warnings.warn(line, stacklevel=2)
+    return found

@@ -18,7 +18,8 @@ from typing import Any
 
 import click
 
-from gen.on_ray.errors import reason
+from gen.damage import DamageError
+from gen.on_ray.errors import reason, tells_damage
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
 from gen.results.room import FullError
@@ -152,6 +153,8 @@ def run_workers(
         ):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
+        if tells_damage(error):
+            raise DamageError(reason(error)) from None
         print(f"error: {name} broke: {reason(error)}", file=sys.stderr)
         return False
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended

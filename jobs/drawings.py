@@ -17,6 +17,7 @@ from gen.phase import Model
 from gen.pictures import Scene, choose_kinds, paint
 from gen.pictures.files import plot_png
 from gen.pictures.surface import plot_surface
+from gen.record import checkpoint
 from gen.zoo import restore
 from jobs.progress import decode_here
 
@@ -55,7 +56,7 @@ def of_weights(
     dataset = open_dataset(config.data, options["data_root"], options["download"], runner=decode_here)
     check_trained_on(dataset, run, data_hash)
     model = build_model(config, dataset, torch.device("cpu"))
-    model.load_state_dict(state["weights"])
+    checkpoint.put_weights(model, state["weights"], run)
     model.to(device).eval()
     scene = Scene(dataset, device, next(model.parameters()).dtype, split, [pair(text) for text in options["pairs"]])
     epoch = f"epoch {state['epoch']:g}{'' if options['ended'] else ', the best so far of a run that has not ended'}"

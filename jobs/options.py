@@ -13,10 +13,11 @@ import torch
 
 from gen.config import Config, DataConfig, RunConfig, TwoStageConfig, flat, override, to_json
 from gen.config.describe import WIDTH, kinds_text
+from gen.damage import take_remarks
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.preview import check_there, preview
 from gen.data.sources import SOURCES
-from gen.engine.build import build_model, steering
+from gen.engine.build import build_model, check_memory, outline, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
 from gen.judge.networks.extractors import NAMES
@@ -58,6 +59,9 @@ def refusing() -> Iterator[None]:
         raise
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        for line in take_remarks():
+            click.echo(line, err=True)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Asked:
         """ValueError where the entry or the features do not fit the data set."""
         check_stage(self.config, dataset)
         self.features().find(dataset)  # an error if its weights are missing, or the labels to learn from
+        if (sketch := outline(self.config, dataset.shape)) is not None:
+            check_memory(self.config, sketch, self.config.machine.device == "cpu")
         model = build_model(self.config, dataset, torch.device("cpu"))
         steering(self.config, self.naming_judge(dataset), model)
 

@@ -16,7 +16,7 @@ from ray.tune.search.sample import Categorical, Domain
 from gen.checks import at_least
 from gen.config import DataConfig, Machine, RunConfig, TwoStageConfig, override
 from gen.data.dataset import Dataset, open_dataset
-from gen.engine.build import build_model, check_batch
+from gen.engine.build import build_model, check_batch, check_memory, outline
 from gen.engine.stage_one import check_stage
 from gen.metrics.table import direction, is_known
 from gen.phase import Model
@@ -97,7 +97,8 @@ class Plan:
         with torch.device("cpu" if looks else "meta"):
             for one in self.configs:
                 if (key := repr(one.model)) not in built:
-                    built[key] = one.model.build(dataset.shape)  # each draw fits the images
+                    built[key] = outline(one, dataset.shape) or one.model.build(dataset.shape)  # each draw fits
+                    check_memory(one, built[key], one.machine.device == "cpu")
                 check_batch(one.train, built[key])
         model, judge = build_model(config, dataset, torch.device("cpu")), self.asked.naming_judge(dataset)
         measured, metric = judge.steers(model), judge.full_name(config.evaluate.metric)

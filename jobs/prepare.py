@@ -16,6 +16,7 @@ from gen.config import DataConfig, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.data.notices import notices
 from gen.data.parts import Part
+from gen.data.sums import files_of
 from jobs.cluster import connection, say
 from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pairs_of, refusing
 from jobs.places import absolute, data_at
@@ -34,8 +35,11 @@ def options(command: Any) -> Any:
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any of data.*, such as data.filter=lanczos."
 )
+@click.option("--verify", is_flag=True, help="Compare all bytes of the cache with their checksums once more.")
 @click.option("--parts", help="Folder or URI that all hosts reach, where decoded parts stay; default $GENFLEET_PARTS.")
-def main(settings: Sequence[str], parts: str | None, data_root: str | None, download: bool, **options: Any) -> None:
+def main(
+    settings: Sequence[str], parts: str | None, data_root: str | None, download: bool, verify: bool, **options: Any
+) -> None:
     """Checks the options, prepares the data set, and prints what it holds."""
     start = time.monotonic()
     with refusing():
@@ -46,7 +50,9 @@ def main(settings: Sequence[str], parts: str | None, data_root: str | None, down
         config = configure(DataConfig(), keys, said, "data.")
         config = override(config, {"name": data_at("data", config.name)}, "data.")
         root, shelf = absolute("data-root", data_root), absolute("parts", parts)
-        dataset = open_dataset(config, root, download, parts=shelf, runner=reporting(over_cluster))
+        dataset = open_dataset(config, root, download, parts=shelf, runner=reporting(over_cluster), recheck=verify)
+    if verify:
+        print(f"{len(files_of(dataset.manifest))} files of {dataset.name} are what was written", flush=True)
     print(describe(dataset), f"in {duration(time.monotonic() - start)}", flush=True)
     for line in notices(dataset):
         print(line)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from gen.damage import DamageError
 from gen.results.room import FullError
 from jobs import interrupt
 from jobs.output import drop_unread
@@ -27,6 +28,9 @@ class Program(click.Command):
             sys.exit(BAD_INPUT)
         except (click.Abort, KeyboardInterrupt):
             interrupt.end()
+        except DamageError as error:  # found once the job had begun
+            click.echo(f"error: {error}", err=True)
+            sys.exit(BAD_INPUT)
         except FullError as error:  # once the job had begun: before that, it is refused as bad input is
             click.echo(f"error: {error}", err=True)
             sys.exit(1)

@@ -13,7 +13,7 @@ import click
 from gen.config import override
 from gen.data.notices import notices
 from gen.engine.fit import Tick
-from gen.record import names
+from gen.record import checkpoint, names
 from gen.results import Lease
 from jobs.cluster import connection, facts, run_workers
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
@@ -59,10 +59,11 @@ def train(asked: Asked, data_hash: str) -> int:
         preflight.check_batchnorm([config], needed)
         preflight.check_shared(asked.storage)
         preflight.check_name(asked.storage, name, wanted)
+        run = names.Names(asked.storage, name).of(config, data_hash)
+        checkpoint.check_last(asked.storage, name, run)
         lease.acquire()
     try:
         names.write_note(asked.storage, name, wanted)
-        run = names.Names(asked.storage, name).of(config, data_hash)
         order = Order(config=config, run=run, **asked.submission(lease.attempt, {config.data: data_hash}, facts()))
         each = preflight.in_words(needed)
         print(
@@ -90,6 +91,8 @@ def train(asked: Asked, data_hash: str) -> int:
 def show_tick(tick: Tick) -> None:
     """Prints a tick."""
     figures = "  ".join(f"{name} {value:.5g}" for name, value in tick.evals.items())
+    for line in tick.remarks:
+        print(line)
     print(f"epoch {tick.epoch:g}  {tick.images} images  {tick.seconds:.1f} s  {figures}", flush=True)
 
 

@@ -20,7 +20,7 @@ from gen.data.notices import notices
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
-from gen.record import history, names
+from gen.record import checkpoint, history, names
 from jobs.board import footing
 from jobs.cluster import connection, facts, say
 from jobs.options import Job, refusing, shared_options, show
@@ -84,6 +84,11 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         preflight.check_shared(storage)
         for entry, note in notes.items():
             preflight.check_name(storage, name, note, entry)
+        named = names.Names(storage, name)
+        by_run = {named.of(one, hashes[one.data]): one for one in wanted.configs}  # equal draws are one run
+        ended = ends(storage, name, by_run)
+        for run in set(storage.folders(checkpoint.folder(name, ""))) & by_run.keys() - ended.keys():
+            checkpoint.check_last(storage, name, run)
         lease.acquire()
     try:
         set_threads(config.machine.threads)
@@ -94,9 +99,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
         for entry, note in notes.items():
             names.write_note(storage, name, note, entry)
-        named = names.Names(storage, name)
-        by_run = {named.of(one, hashes[one.data]): one for one in wanted.configs}  # equal draws are one run
-        done = len(ends(storage, name, by_run))
+        done = len(ended)
         each = preflight.in_words(needed)
         for line in wanted.notices:
             print(line, flush=True)

@@ -25,6 +25,7 @@ TIERS = (  # rooms from top to bottom: each may import those below it, and its n
     ("gen.phase", "gen.optimizers", "gen.distributed"),
     ("gen.metrics", "gen.results"),
     ("gen.checks", "gen.tensors"),
+    ("gen.damage",),
 )
 LEVELS = {room: len(TIERS) - number for number, tier in enumerate(TIERS) for room in tier}
 RAY = ("gen.on_ray", "jobs", "tune_spaces")  # the rooms that may import Ray

@@ -11,6 +11,7 @@ import lzma
 import posixpath
 import shutil
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +45,15 @@ AWAY = {  # what the system says where not the file is at fault but the way to i
     *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTUNREACH),
     *(errno.ENETUNREACH, errno.ENETDOWN, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 }
-UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError, EOFError, lzma.LZMAError, zlib.error)
+UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    UnicodeDecodeError,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    tokenize.TokenError,  # by NumPy, of the header of an array
+)
 
 Stamp = tuple[int, ...]
 """Size and time of change of a file."""

@@ -262,7 +262,7 @@ def join_parts(
     start = 0
     for part in parts:
         if count := notes[part.path].shape[0]:
-            array[start : start + count] = array_of(part)
+            array[start : start + count] = array_of(part, notes[part.path])
             start += count
     return array
 

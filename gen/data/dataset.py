@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from gen.config import DataConfig
+from gen.damage import DamageError, remark
 from gen.data import cache as filling
 from gen.data import labels
 from gen.data.columns import COLUMNS, is_image
@@ -33,18 +34,19 @@ from gen.data.places import cache_folder, has_changed, is_archive, list_files, t
 from gen.data.raw import Pictures, Raw, Source
 from gen.data.sources import find_source
 from gen.data.splits import SPLIT_SEED
+from gen.data.sums import MANIFEST, damage_of, files_of, is_marked, mark, read_manifest, with_sums
 from gen.phase import Shape
 from gen.results.room import FullError, room_at
-from gen.results.storage import Storage, local_path
+from gen.results.storage import Storage, local_path, one_line
 
 Table: TypeAlias = Mapping[str, Tensor]
 """Columns of equal length: images as uint8 (N, C, H, W), labels as int64 (N,)."""
 
 FORMAT = 2  # version of the cache's layout: another one makes new folders
 LATER = ("fit", "background", "white", "stratified", "images")  # settings that the first caches of this format had not
-MANIFEST = "manifest.json"
 ORIGINALS = "originals"  # in the folder of caches: what was downloaded without a root
 LONGEST = 150  # characters of a data set's name within a file's
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)  # by cut and overwritten files
 PARTS = "GENFLEET_PARTS"  # environment variable: a folder or URI that all hosts reach, for decoded parts to stay in
 
 
@@ -124,6 +126,7 @@ def open_dataset(
     verify: bool = True,
     parts: str | None = None,
     runner: Runner = here,
+    recheck: bool = False,
 ) -> Dataset:
     """The data set that `config` names, memory-mapped from the cache, which is filled first if need be.
 
@@ -133,14 +136,19 @@ def open_dataset(
     went in a local folder. Unless `verify` is false, a whole listing of the folders that images are read from, buckets
     as well, tells of files that were overwritten. `cache`: the folder of caches; by default $GENFLEET_CACHE or
     ~/.cache/genfleet. `parts`: a folder or URI where decoded parts stay for other hosts; by default $GENFLEET_PARTS,
-    else they lie beside the cache until it is whole. `runner` makes the parts. ValueError for an unknown name, bad
-    originals, or a cache that cannot be written; FullError for one that has no room left.
+    else they lie beside the cache until it is whole. `runner` makes the parts. The first call on a host, and each that
+    is to `recheck`, compares the bytes of the cache with their checksums; a damaged one is built anew, with a remark.
+    ValueError for an unknown name, bad originals, or a cache that cannot be written; FullError for one that has no room
+    left.
     """
     place = cache_folder(cache)
     if config.labels:
         whole = dataclasses.replace(config, labels=0, label_seed=0)
         return few_labels(
-            config, place, open_dataset(whole, root, download, cache, verify=verify, parts=parts, runner=runner)
+            config,
+            place,
+            open_dataset(whole, root, download, cache, verify=verify, parts=parts, runner=runner, recheck=recheck),
+            recheck,
         )
     source = find_source(config.name)
     originals = local_path(root) if root else place / ORIGINALS
@@ -169,14 +177,14 @@ def open_dataset(
         manifest = filling.fill(fresh, config, source, raw, shelf, makes)
         return {"originals": marks, "listings": listings} | manifest
 
-    dataset = read_or_fill(place, config, is_current, fill)
+    dataset = read_or_fill(place, config, is_current, fill, recheck)
     if not shelf_of(place, config, parts)[1]:  # the cache is whole: nobody needs its parts
         for shelf_place in shelves:
             shutil.rmtree(shelf_place, ignore_errors=True)
     return dataset
 
 
-def few_labels(config: DataConfig, place: Path, whole: Dataset) -> Dataset:
+def few_labels(config: DataConfig, place: Path, whole: Dataset, recheck: bool = False) -> Dataset:
     """The set `whole`, of whose training images only `config.labels` keep a label. ValueError if it has no labels."""
     if not whole.shape.classes or "label" not in whole.columns:
         raise ValueError(f"labels={config.labels} needs a data set with labels; {whole.name} has none")
@@ -185,7 +193,10 @@ def few_labels(config: DataConfig, place: Path, whole: Dataset) -> Dataset:
         found = labels.fill(fresh, whole.splits, whole.shape.classes, config.labels, config.label_seed)
         return {**whole.manifest, **found, "originals": {"whole": whole.hash}}
 
-    return read_or_fill(place, config, lambda manifest: bool(manifest["originals"] == {"whole": whole.hash}), fill)
+    def is_current(manifest: Mapping[str, Any]) -> bool:
+        return bool(manifest["originals"] == {"whole": whole.hash})
+
+    return read_or_fill(place, config, is_current, fill, recheck)
 
 
 def read_or_fill(
@@ -193,34 +204,58 @@ def read_or_fill(
     config: DataConfig,
     is_current: Callable[[Mapping[str, Any]], bool],
     fill: Callable[[Path, Path], dict[str, Any]],
+    recheck: bool = False,
 ) -> Dataset:
     """The data set in the cache folder of `config`. One process at a time has `fill` write it, if the folder is absent,
-    damaged, or made of other originals (its manifest is not `is_current`).
+    damaged, or made of other originals (its manifest is not `is_current`), and compares its bytes, if this host has not
+    or is to `recheck`.
 
     `fill`: (fresh folder, scratch folder) -> manifest.
     """
     settings = settings_of(config)
     folder = place / f"{slug(config.name)}-{key_of(settings)}"
     dataset = read(folder, is_current)
-    if dataset is not None:
+    if dataset is not None and not recheck and is_marked(folder, files_of(dataset.manifest)):
         return dataset
     try:
         with room_at(f"cache folder {place}", place):
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{folder.name}.lock").touch()
-    except FullError:
-        raise
     except OSError as error:
+        if dataset is not None and not damage_of(folder, dataset.manifest, dataset.splits):  # read as it is
+            return dataset
+        if isinstance(error, FullError):
+            raise
         raise ValueError(f"cache folder {place} cannot be written ({error.strerror}); set GENFLEET_CACHE") from error
     with alone(place / f"{folder.name}.lock", f"prepares {display(config.name)}"):
-        dataset = read(folder, is_current)  # another process may have built it while this one waited
+        dataset, why = read(folder, is_current), ""  # another process may have built it while this one waited
+        if dataset is None:
+            why = unreadable(folder)
+        elif recheck or not is_marked(folder, files_of(dataset.manifest)):
+            why = damage_of(folder, dataset.manifest, dataset.splits)
+            dataset = None if why else dataset
         if dataset is None:
             with room_at(f"cache folder {place}", place):
-                build(folder, settings, fill)
+                rebuild(folder, settings, fill, why)
             dataset = read(folder, lambda manifest: True)
+        if dataset is not None:
+            mark(folder, files_of(dataset.manifest))
     if dataset is None:
         raise RuntimeError(f"the cache {folder} was built and cannot be read")
     return dataset
+
+
+def rebuild(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path, Path], dict[str, Any]], why: str) -> None:
+    """Makes the cache folder; `why`: what in the present one is damaged, which then is said. DamageError where that
+    cannot be made anew."""
+    try:
+        build(folder, settings, fill)
+    except ValueError as error:
+        if why:
+            raise DamageError(f"cache {folder} is damaged ({why}) and cannot be made anew: {error}") from error
+        raise
+    if why:
+        remark(f"cache {folder} was damaged ({why}), and was made anew")
 
 
 def settings_of(config: DataConfig) -> dict[str, Any]:
@@ -290,33 +325,48 @@ def fingerprint(source: Source, root: Path) -> dict[str, list[int]]:
 def read(folder: Path, is_current: Callable[[Mapping[str, Any]], bool]) -> Dataset | None:
     """The data set in a cache folder; None if it is absent, damaged, or its manifest is not `is_current`."""
     try:
-        text = (folder / MANIFEST).read_text()
-        manifest = json.loads(text)
-        splits = {
-            split: tuple(
-                {column: map_column(folder / like["file"], like) for column, like in columns.items()}
-                for columns in tables
-            )
-            for split, tables in manifest["splits"].items()
-        }
-        shape = Shape(**manifest["shape"])
-        name, found = manifest["source"], manifest["hash"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
-        return None  # whatever a cut or overwritten file raises: the caller builds it anew from the originals
-    if not is_current(manifest):
+        found = open_folder(folder)
+    except UNREADABLE:
+        return None  # the caller builds it anew from the originals
+    if not is_current(found.manifest):
         return None
     try:
-        if (folder / MANIFEST).read_text() != text:
-            return None  # replaced while it was read: arrays and hash may not belong together
-    except OSError:
+        same = read_manifest(folder / MANIFEST) == found.manifest
+    except (OSError, ValueError):
         return None
-    return Dataset(name, shape, found, splits, manifest)
+    return found if same else None  # replaced while it was read: arrays and hash may not belong together
+
+
+def open_folder(folder: Path) -> Dataset:
+    """The data set in a cache folder. It raises one of `UNREADABLE` where that is absent, cut or overwritten."""
+    manifest = read_manifest(folder / MANIFEST)
+    splits = {
+        split: tuple(
+            {column: map_column(folder / like["file"], like) for column, like in columns.items()} for columns in tables
+        )
+        for split, tables in manifest["splits"].items()
+    }
+    return Dataset(manifest["source"], Shape(**manifest["shape"]), manifest["hash"], splits, manifest)
+
+
+def unreadable(folder: Path) -> str:
+    """What is damaged in a cache folder that is there and cannot be read; "" if it can, or is not there."""
+    try:
+        open_folder(folder)
+    except UNREADABLE as error:
+        return one_line(error) if folder.exists() else ""
+    return ""
 
 
 def map_column(path: Path, like: Mapping[str, Any]) -> Tensor:
     """A stored column, memory-mapped to be read only. All processes of a host share its pages, and it may be larger
     than memory, which a map that can be written may not."""
-    array = np.load(path, mmap_mode="r")
+    try:
+        array = np.load(path, mmap_mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # its header is read as Python is, and damaged ones raise as many kinds of errors
+        raise ValueError(f"{path} is not what was written: {one_line(error)}") from error
     if list(array.shape) != like["shape"] or str(array.dtype) != like["dtype"]:
         raise ValueError(f"{path} is not what its manifest says")
     with warnings.catch_warnings():
@@ -334,6 +384,7 @@ def build(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path, Path]
         fresh.mkdir()
         scratch.mkdir()
         manifest = fill(fresh, scratch) | {"source": settings["name"], "settings": dict(settings)}
+        manifest = with_sums(manifest, fresh, sorted(path.name for path in fresh.iterdir()))
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if folder.exists():
             folder.rename(old)  # processes that have it mapped keep their pages

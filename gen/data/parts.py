@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gen.damage import is_sealed, remark, sealed
 from gen.data.decode import DamagedError, Decoded, Look, decode, examine, fit_square, pixels
 from gen.data.places import reader, without_secrets
 from gen.data.raw import File, Pictures
@@ -59,6 +61,7 @@ class PartNote:
     counts: Mapping[str, int] = field(default_factory=dict)  # images that are grey, transparent, ... (`COUNTED`)
     whites: frozenset[float] = frozenset()  # the values of deep pixels that became white
     upper: int = -1  # the largest of the upper 8 bits of 16 bits a colour; -1: no image has so many
+    sum: int | None = None  # CRC-32 of the file of its array; None: of an earlier version
 
 
 Runner: TypeAlias = Callable[[Sequence[Part]], Iterator[int]]
@@ -97,8 +100,9 @@ def make(part: Part) -> int:
         "counts": counts,
         "whites": sorted(whites),
         "upper": upper,
+        "sum": zlib.crc32(buffer.getbuffer()),
     }
-    part.shelf.put(f"{part.path}.json", json.dumps(note).encode())
+    part.shelf.put(f"{part.path}.json", json.dumps(sealed(note)).encode())
     return len(part.names)
 
 
@@ -173,24 +177,34 @@ def first_side(pictures: Pictures, rows: NDArray[np.int64]) -> int:
 
 
 def note_of(part: Part) -> PartNote | None:
-    """The note of a part; None if the part is not made, or was made of another number of images."""
+    """The note of a part; None if the part is not made, or was made of another number of images, or if its note is
+    damaged, which a remark says."""
     text = part.shelf.get(f"{part.path}.json")
     if text is None:
         return None
-    note = json.loads(text)
+    try:
+        note = json.loads(text)
+    except ValueError:
+        note = None
+    if not isinstance(note, dict) or not is_sealed(note):
+        remark(f"{part.shelf}/{part.path}.json was damaged, and the part was made anew")
+        return None
     if "counts" not in note:  # of an earlier version, which took some pixels for others
         return None
     shape, damaged = tuple(note["shape"]), {int(key): why for key, why in note["damaged"].items()}
-    found = PartNote(part.path, shape, damaged, note["counts"], frozenset(note["whites"]), note["upper"])
+    whites = frozenset(note["whites"])
+    found = PartNote(part.path, shape, damaged, note["counts"], whites, note["upper"], note.get("sum"))
     return found if shape[0] + len(damaged) == len(part.names) else None
 
 
-def array_of(part: Part) -> NDArray[np.uint8]:
-    """The part's images (n, C, H, W). RuntimeError if they are gone from the shelf."""
-    if part.shelf.is_local:
-        found: NDArray[np.uint8] = np.load(f"{part.shelf.place}/{part.path}.npy", mmap_mode="r")
-        return found
+def array_of(part: Part, note: PartNote) -> NDArray[np.uint8]:
+    """The part's images (n, C, H, W). A damaged array is made anew, with a remark. RuntimeError if it is gone from the
+    shelf."""
     data = part.shelf.get(f"{part.path}.npy")
+    if data is not None and note.sum is not None and zlib.crc32(data) != note.sum:
+        make(part)
+        data = part.shelf.get(f"{part.path}.npy")
+        remark(f"{part.shelf}/{part.path}.npy was damaged, and was made anew")
     if data is None:
         raise RuntimeError(f"{part.shelf}/{part.path}.npy is gone; prepare again")
     loaded: NDArray[np.uint8] = np.load(io.BytesIO(data))

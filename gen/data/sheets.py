@@ -52,7 +52,7 @@ def open_sheet(place: str, stamp: Stamp) -> Sheet:
     import pyarrow.parquet  # most sets need it not
 
     try:
-        file = pyarrow.parquet.ParquetFile(open_stream(storage))
+        file = pyarrow.parquet.ParquetFile(open_stream(storage), page_checksum_verification=True)
     except FAULTS as error:
         raise refuse_torn(storage, "Parquet file", error) from None
     schema, meta = file.schema_arrow, file.metadata

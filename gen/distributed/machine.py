@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
+
 import torch
 
 from gen.checks import one_of
@@ -17,6 +21,16 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def memory() -> int:
+    """Bytes of memory that processes of this machine, or of this container, may take; 0 if nobody tells."""
+    found = []
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # not every system tells
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found, default=0)
 
 
 def set_threads(count: int) -> None:

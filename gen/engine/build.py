@@ -5,15 +5,19 @@ from __future__ import annotations
 import torch
 
 from gen.capabilities import Fits, Plays, TwoStage, has
-from gen.config import AugmentConfig, RunConfig, TrainConfig
+from gen.config import AugmentConfig, RunConfig, TrainConfig, TwoStageConfig
 from gen.data.dataset import Dataset, check_needs
-from gen.distributed.machine import seed
+from gen.distributed.machine import memory, seed
 from gen.engine.collapse import RECALL
 from gen.engine.freeze import BATCH_NORMS
 from gen.judge import Judge
 from gen.judge.judge import MEASURES
 from gen.metrics.table import direction
-from gen.phase import Model
+from gen.phase import Model, Shape
+from gen.results.room import in_words
+from gen.results.storage import one_line
+
+TRAINED = 4  # numbers that training keeps of each parameter: itself, its gradient, and the means of both of Adam
 
 
 def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Model:
@@ -29,6 +33,33 @@ def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Mo
     if config.train.precision == "float64":
         model = model.double()
     return model.to(device)
+
+
+def outline(config: RunConfig, shape: Shape) -> Model | None:
+    """The run's model without its numbers, which takes no memory. None for a model of two stages, whose building runs
+    its first stage. ValueError for sizes that no tensor can have."""
+    if isinstance(config.model, TwoStageConfig):
+        return None
+    try:
+        with torch.device("meta"):
+            return config.model.build(shape)
+    except (RuntimeError, OverflowError) as error:
+        raise ValueError(
+            f"entry {config.entry} cannot be built with these settings ({one_line(error)}); make its sizes smaller"
+        ) from error
+
+
+def check_memory(config: RunConfig, model: Model, on_cpu: bool) -> None:
+    """ValueError if the parameters of a model, outlined or not, take more than this machine has: with their gradients
+    and what the optimisers keep if it trains `on_cpu`, else by themselves, for they are drawn on the CPU."""
+    parameters, have = sum(one.numel() for one in model.parameters()), memory()
+    size = (8 if config.train.precision == "float64" else 4) * (TRAINED if on_cpu else 1)
+    if have and parameters * size > have:
+        what = "with their gradients and the optimiser's means" if on_cpu else "by themselves"
+        raise ValueError(
+            f"entry {config.entry} would have {parameters:,} parameters with these settings, which take "
+            f"{in_words(parameters * size)} {what}; this machine has {in_words(have)}: make its sizes smaller"
+        )
 
 
 def check_fit(model: Model) -> None:

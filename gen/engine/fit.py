@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,11 +14,13 @@ from torch import nn
 
 from gen.capabilities import Plays, has
 from gen.config import RunConfig
+from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
 from gen.distributed.workers import ALONE, Workers
-from gen.engine.build import build_model, steering
+from gen.engine.build import build_model, check_memory, steering
 from gen.engine.collapse import RECALL, Watched, look
+from gen.engine.guards import guards
 from gen.engine.players import Spectator
 from gen.engine.stage_one import install
 from gen.engine.step import Stepper
@@ -29,6 +31,7 @@ from gen.judge.missed import DETECTOR, line_of, missed
 from gen.metrics.table import direction
 from gen.phase import Model
 from gen.pictures import grids
+from gen.record import checkpoint
 from gen.record.later import join, later_rows, of_attempt, on_record, picture_rows
 from gen.record.record import Home, Record
 from gen.results.ledger import Slot
@@ -37,7 +40,6 @@ from gen.results.schema import FULL_SHARE, WORST
 
 SPLITS = ("validation", "test")  # of the full protocol
 CLOSED = "fitted in closed form"  # why a run without phases is complete
-GUARDS = ("active_units", "least_rate", "used", "perplexity", "revived")  # names of figures that tell of a collapse
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Tick:
     best: float = math.nan  # ... and its best so far
     guards: dict[str, float] = field(default_factory=dict)  # name of a figure that tells of a collapse -> value
     collapsed: str = ""  # when and how a game of players collapsed, if that lasts
+    remarks: Sequence[str] = ()  # lines on what was found damaged and made anew
     ended: str = ""  # "finished", "stopped" or "failed"; "" while the run goes on
     why: str = ""  # the reason of the end
 
@@ -112,6 +115,7 @@ class Run:
     ) -> None:
         self.config, self.dataset, self.device, self.workers, self.tell = config, dataset, device, workers, tell
         model = build_model(config, dataset, device)
+        check_memory(config, model, device.type == "cpu")
         install(model, dataset)
         if config.train.sync_batchnorm:
             if device.type != "cuda":
@@ -131,6 +135,7 @@ class Run:
         self.tick_images = config.evaluate.tick_images(stream.length)
         self.spectator = Spectator(config, dataset, self.stepper, self.tick_images) if has(model, Plays) else None
         self.evals: dict[str, float] = {}
+        self.remarks: list[str] = []
         self.record = Record(home, config, dataset, workers, self.metric)
         self.progress = self.record.resume(self.stepper)
 
@@ -188,6 +193,7 @@ class Run:
         for phase in stepper.phases:
             metrics[f"{phase.name}/learning_rate"] = phase.optimizer.rate_at(stepper.epoch)
         progress.guards = guards(metrics, self.evals)
+        self.remarks += self.record.remarks(progress)
         self.record.rows(progress, stepper, metrics, figures, "tick")
         collapsed = self._watch(metrics) if self.spectator else ""
         if why := self._complete():
@@ -258,7 +264,7 @@ class Run:
         with self.stepper.evaluating() as current:
             model = copy.deepcopy(current)
         if weights is not None:
-            model.load_state_dict(weights)
+            checkpoint.put_weights(model, weights, self.record.run)
         figures, count = list[Figure](), self.config.evaluate.full_images
         for split, names in missing.items():
             figures += self.judge.figures(model, split, count, self._weights, self.workers, names, self.tell)
@@ -280,11 +286,13 @@ class Run:
             told = {"detector": DETECTOR, "figure": low[0].name, "epoch": epoch}
             self.record.event(progress, "collapse", line, progress.tick, low[0].value, **told)
         metrics = {"engine/full_seconds": seconds, FULL_SHARE: seconds / progress.seconds}
+        self.remarks += self.record.remarks(progress)
         self.record.rows(progress, self.stepper, metrics, figures, "best")
 
     def at(self, metrics: dict[str, float]) -> Tick:
         """The tick at which the run stands, with these metrics."""
         progress = self.progress
+        remarks, self.remarks = [*self.remarks, *take_remarks()], []
         return Tick(
             tick=progress.tick,
             epoch=float(progress.tick * self.config.evaluate.every),
@@ -297,6 +305,7 @@ class Run:
             best=progress.best,
             guards=dict(progress.guards),
             collapsed=progress.collapsed,
+            remarks=remarks,
             ended=progress.status,
             why=progress.why,
         )
@@ -345,7 +354,7 @@ class Run:
         time; those on the `way` of a run that may become a leader are kept. If one cannot be drawn, that is an event,
         and the run goes on."""
         progress = self.progress
-        if self._draws_ends:
+        if not way:  # so that the end does not store the grids of a tick once more
             progress.pictured.append(progress.best_tick if best and progress.best_tick else progress.tick)
         if self.workers.rank == 0 and self.record.writes:
 
@@ -388,11 +397,3 @@ class Run:
         if budget.patience and epoch - self.progress.best_tick * every >= budget.patience:
             return f"no better {self.metric} for {budget.patience} epochs"
         return ""
-
-
-def guards(metrics: Mapping[str, float], evals: Mapping[str, float]) -> dict[str, float]:
-    """The figures that tell of a collapse, as far as the model has them: "least_rate" and "revived" from the logs of
-    training ("phase/name"), the others from held-out images ("name/subject")."""
-    by_name = {name.rpartition("/")[2]: value for name, value in metrics.items()}
-    by_name |= {name.partition("/")[0]: value for name, value in evals.items()}
-    return {name: by_name[name] for name in GUARDS if name in by_name}

@@ -181,7 +181,7 @@ def load_run(storage: str | Storage, experiment: str, run: str = "best", device:
     model = config.model.build(shape)
     if config.train.precision == "float64":
         model = model.double()
-    model.load_state_dict(state["weights"])
+    checkpoint.put_weights(model, state["weights"], chosen)
     model.to(where).eval().requires_grad_(False)
     grey = state.get("grey", ())  # weights of earlier versions do not tell
     return Trained(model, config, shape, chosen, state["epoch"], state["metric"], state["value"], grey)

@@ -19,11 +19,13 @@ from torch import Tensor
 from gen.capabilities import Quantises, TwoStage, has
 from gen.config import ModelConfig, RunConfig, StageOne, TwoStageConfig, flat
 from gen.config.variants import uncommon
+from gen.damage import remark
 from gen.data.cache import create_array
-from gen.data.dataset import MANIFEST, Dataset, Table, map_column
+from gen.data.dataset import Dataset, Table, map_column
 from gen.data.locks import alone
 from gen.data.places import cache_folder
 from gen.data.stream import on_device
+from gen.data.sums import MANIFEST, is_marked, mark, read_manifest, torn_file, with_sums
 from gen.phase import Model, Shape
 from gen.record import checkpoint
 from gen.results.renamed import first_form
@@ -96,16 +98,17 @@ def add_codes(
     place = cache_folder(cache)
     folder = place / f"codes-{FORMAT}-{stage.hash}-{dataset.hash}"
     splits = read_codes(folder, dataset)
-    if splits is None:
+    if splits is None or not is_marked(folder, names_in(folder)):
         place.mkdir(parents=True, exist_ok=True)
         with (
             room_at(f"cache folder {place}", place),
             alone(place / f"{folder.name}.lock", f"computes the codes of {dataset.name}"),
         ):
             splits = read_codes(folder, dataset)  # another process may have computed them while this one waited
-            if splits is None:
+            if splits is None or (not is_marked(folder, names_in(folder)) and is_torn(folder)):
                 build(folder, dataset, first_stage(stage, dataset.shape, weights).to(device), device)
                 splits = read_codes(folder, dataset)
+            mark(folder, names_in(folder))
     if splits is None:
         raise RuntimeError(f"the cache {folder} was built and cannot be read")
     columns = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(Dataset)}
@@ -115,7 +118,7 @@ def add_codes(
 def first_stage(stage: StageOne, shape: Shape, weights: Mapping[str, Tensor]) -> Model:
     """The trained model of a first stage, frozen. ValueError if it has no codes."""
     model = stage.model.build(shape)
-    model.load_state_dict(dict(weights))
+    checkpoint.put_weights(model, weights, f"{stage.experiment}/{stage.run}")
     frozen = model.requires_grad_(False).eval()
     if not has(frozen, Quantises):
         raise ValueError(f"run {stage.experiment}/{stage.run} is of {stage.entry}, which has no codes")
@@ -134,7 +137,7 @@ def install(model: Model, dataset: Dataset) -> None:
 def read_codes(folder: Path, dataset: Dataset) -> dict[str, tuple[Table, ...]] | None:
     """The splits of `dataset` with the codes from a cache folder; None if the folder is absent or damaged."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = read_manifest(folder / MANIFEST)
         return {
             split: tuple(
                 {**table, "codes": map_column(folder / codes_file(split, index), like)} if like else table
@@ -143,7 +146,22 @@ def read_codes(folder: Path, dataset: Dataset) -> dict[str, tuple[Table, ...]] |
             for split, tables in dataset.splits.items()
         }
     except (OSError, ValueError, KeyError, TypeError, EOFError):
-        return None  # whatever a cut or overwritten file raises: the caller computes them anew
+        if folder.exists():  # whatever a cut or overwritten file raises: the caller computes them anew
+            remark(f"cache {folder} was damaged, and was made anew")
+        return None
+
+
+def names_in(folder: Path) -> list[str]:
+    """The files of a cache folder of codes."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def is_torn(folder: Path) -> bool:
+    """Whether the codes in a cache folder are not those that were written, which a remark says."""
+    torn = torn_file(folder, read_manifest(folder / MANIFEST))
+    if torn:
+        remark(f"cache {folder} was damaged ({torn}), and was made anew")
+    return bool(torn)
 
 
 def codes_file(split: str, index: int) -> str:
@@ -168,7 +186,8 @@ def build(folder: Path, dataset: Dataset, model: Model, device: torch.device) ->
                     create_array(fresh / codes_file(split, index), codes.dtype, codes.shape)[...] = codes
                 like = None if codes is None else {"shape": list(codes.shape), "dtype": str(codes.dtype)}
                 manifest[split].append(like)
-        (fresh / MANIFEST).write_text(json.dumps({"splits": manifest}, indent=1))
+        summed = with_sums({"splits": manifest}, fresh, names_in(fresh))
+        (fresh / MANIFEST).write_text(json.dumps(summed, indent=1))
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)

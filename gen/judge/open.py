@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from gen.config import DataConfig, EvaluateConfig, RunConfig
+from gen.damage import DamageError
 from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE, Workers
 from gen.judge.judge import Judge
-from gen.judge.networks.classifier import WIDTH
+from gen.judge.networks.classifier import WIDTH, from_bytes
 from gen.judge.networks.extractors import (
     INCEPTION,
     NAMES,
@@ -25,6 +26,7 @@ from gen.judge.networks.extractors import (
     open_teller,
     teller_name,
 )
+from gen.judge.reference import read_or_remark
 from gen.results.storage import Storage
 
 FOLDER = "_cache"
@@ -155,7 +157,7 @@ class Keeper:
     def __call__(self, key: str, make: Callable[[], bytes]) -> bytes:
         if self.storage is None:  # nothing is shared: every worker makes the same bytes
             return make()
-        data = self.storage.get(f"{FOLDER}/{key}")
+        data = whole(self.storage, key)
         if data is None and self.workers.rank == 0:
             data = make()
             self.storage.put(f"{FOLDER}/{key}", data)
@@ -169,16 +171,30 @@ def stored_in(storage: Storage | None) -> Kept:
     def find(key: str, make: Callable[[], bytes]) -> bytes:
         if storage is None:
             raise FileNotFoundError(key)
-        return get_weights(storage, key)
+        data = get_weights(storage, key)
+        try:
+            from_bytes(data, torch.device("cpu"))
+        except DamageError as error:  # whoever opens the judge makes it anew
+            raise FileNotFoundError(key) from error
+        return data
 
     return find
+
+
+def whole(storage: Storage, key: str) -> bytes | None:
+    """The bytes that are kept under `key`. None if there are none or, with a remark, if they are damaged."""
+    data = storage.get(f"{FOLDER}/{key}")
+    if data is None:
+        return None
+    where = f"{storage}/{FOLDER}/{key}"
+    return data if read_or_remark(data, lambda kept: from_bytes(kept, torch.device("cpu")), where) is not None else None
 
 
 def get_weights(storage: Storage, key: str) -> bytes:
     """The bytes that are kept under `key`. FileNotFoundError if there are none."""
     data = storage.get(f"{FOLDER}/{key}")
     if data is None:
-        raise FileNotFoundError(f"{storage.place}/{FOLDER}/{key} is not there")
+        raise FileNotFoundError(f"{storage}/{FOLDER}/{key} is not there")
     return data
 
 

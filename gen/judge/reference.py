@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from gen.damage import DamageError, remark
 from gen.data.dataset import Dataset
 from gen.data.stream import from_uint8, mixture
 from gen.distributed.workers import Workers
@@ -86,10 +87,11 @@ class References:
         if key not in self._kept:
             path = f"_cache/reference-{self._hash(key)}.pt"
             data = self.storage.get(path) if self.storage else None
-            seen = torch.tensor([float(data is not None)], device=self.device)
+            stored = read_or_remark(data, from_bytes, f"{self.storage}/{path}") if data is not None else None
+            seen = torch.tensor([float(stored is not None)], device=self.device)
             workers.total([seen])  # another job may have put it there between two workers' looks
-            if data is not None and int(seen) == workers.size:
-                self._kept[key] = from_bytes(data)
+            if stored is not None and int(seen) == workers.size:
+                self._kept[key] = stored
             else:
                 with torch.no_grad():
                     self._kept[key] = compute()
@@ -105,8 +107,20 @@ class References:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
+def read_or_remark(data: bytes, from_bytes: Callable[[bytes], Kept], where: str) -> Kept | None:
+    """What `from_bytes` makes of stored data. None, with a remark that names the place, if they are damaged: whoever
+    asked makes it anew."""
+    try:
+        return from_bytes(data)
+    except DamageError:
+        remark(f"{where} was damaged, and is made anew")
+        return None
+
+
 def features_from_bytes(data: bytes) -> Tensor:
-    """Features that `to_bytes` stored. ValueError if the bytes are damaged."""
+    """Features that `to_bytes` stored. DamageError if the bytes are damaged."""
     with reading("the stored features are damaged; delete _cache, and they are computed anew"):
-        features: Tensor = from_bytes(data)
+        features = from_bytes(data)
+        if not isinstance(features, Tensor) or features.dim() != 2:
+            raise DamageError(f"they are a {type(features).__name__}")
         return features

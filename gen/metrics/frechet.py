@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gen.damage import DamageError
 from gen.tensors import from_bytes, reading, to_bytes
 
 PANEL = 256  # rows of a product at a time
@@ -76,6 +77,9 @@ class Reference:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Reference:
-        """The reference that `to_bytes` stored. ValueError if the bytes are damaged."""
+        """The reference that `to_bytes` stored. DamageError if the bytes are damaged."""
         with reading("the stored reference statistics are damaged; delete them, and they are made anew"):
-            return cls(**from_bytes(data))
+            found = cls(**from_bytes(data))
+            if found.mean.dim() != 1 or not len(found.mean) == len(found.covariance) == len(found.root):
+                raise DamageError("their parts do not belong together")
+            return found

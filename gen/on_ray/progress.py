@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from gen.on_ray.replay import End
-from gen.on_ray.scheduler import EPOCH, EVALUATED, REPLAYED, RUN, VALUE
+from gen.on_ray.scheduler import EPOCH, EVALUATED, REMARKS, REPLAYED, RUN, VALUE
 from gen.results.lease import Lease
 
 QUIET = 5.0  # seconds between two reports on a search in which no run ends
@@ -30,7 +30,7 @@ class Standing:
     best_run: str
     seconds: float  # since the search was submitted
     left: float  # estimate of the seconds to go; NaN before the first tick
-    news: str = ""  # about the run that has just ended; "": none has
+    news: str = ""  # about the run that has just ended, or something damaged that was made anew; "": neither
     ticks: int = 0  # since the search was submitted
 
     @property
@@ -82,6 +82,8 @@ class Teller(tune.Callback):
         self.evaluated += float(result.get(EVALUATED, 0.0))
         self.epochs[result[RUN]] = max(float(result[EPOCH]), self.epochs[result[RUN]])
         self.better(result[RUN], result[VALUE])
+        for line in result.get(REMARKS, ()):
+            self.tell(trials, line)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tells how a run ended."""

@@ -18,6 +18,7 @@ from gen.search.halving import Decision, Halving, Report
 RUN, TICK, EPOCH = "run", "tick", "epoch"  # what a trial reports: the parts of a `Report`, ...
 VALUE, LAST, SECONDS = "value", "last", "seconds"
 EVALUATED = "evaluated"  # seconds of the tick's evaluation
+REMARKS = "remarks"  # ... and lines on what was found damaged and made anew
 REPLAYED = "replayed"  # ... and whether its run had ended before, so that its end was only read
 
 

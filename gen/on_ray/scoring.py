@@ -15,6 +15,7 @@ import torch.distributed
 
 from gen.capabilities import Plays, has
 from gen.config import RunConfig
+from gen.damage import take_remarks
 from gen.data.dataset import Dataset, check_trained_on
 from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
@@ -132,7 +133,7 @@ def score(
     start = time.perf_counter()  # not of opening data and judge, which a process does once, whichever run comes first
     state = checkpoint.load_best(wanted.storage, wanted.experiment, one.run, device)
     model = build_model(config, dataset, device)
-    model.load_state_dict(state["weights"])
+    checkpoint.put_weights(model, state["weights"], one.run)
     model.eval().requires_grad_(False)
     here = {"experiment": wanted.experiment, "run": one.run}
     here |= {name: state[name] for name in ("tick", "step", "epoch", "images")}
@@ -142,6 +143,8 @@ def score(
         if names:
             images, weights = wanted.images_of(one), wanted.weights_of(one)
             figures += judge.figures(model, split, images, weights, workers, names, tell)
+    for line in take_remarks():
+        tell(line)
     if not figures:
         return {}
     failures, rows = list[str](), dict[str, Any]()

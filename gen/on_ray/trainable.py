@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import math
 import socket
 import uuid
@@ -11,18 +10,18 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import pyarrow.parquet as pq
 from ray import tune
 
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
 from gen.on_ray.replay import KIND, End, ends
-from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REPLAYED, RUN, SECONDS, TICK, VALUE
+from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REMARKS, REPLAYED, RUN, SECONDS, TICK, VALUE
 from gen.on_ray.submission import Search
 from gen.record import checkpoint
 from gen.record.record import Home
 from gen.results.ledger import Slot, last_ticks
+from gen.results.parquet import read_bytes
 
 SCHEDULER = "-scheduler-"  # in the names of the files that hold decisions
 TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.runs`
@@ -88,7 +87,7 @@ class Resident(tune.Trainable):
             self.ticks = None
         report = {TICK: now.tick, EPOCH: now.epoch, VALUE: now.best, LAST: now.value, SECONDS: now.seconds}
         report[EVALUATED] = now.metrics.get("engine/evaluate_seconds", 0.0)
-        told = {"ended": now.ended, "why": now.why, "collapsed": now.collapsed}
+        told = {"ended": now.ended, "why": now.why, "collapsed": now.collapsed, REMARKS: list(now.remarks)}
         return report | {RUN: self.run, "done": bool(now.ended)} | told
 
     def leave(self) -> None:
@@ -107,8 +106,8 @@ class Resident(tune.Trainable):
         """
         storage, folder = self.search.storage, f"{self.search.experiment}/events"
         for name in reversed([name for name in storage.list(folder) if SCHEDULER in name]):
-            file = io.BytesIO(storage.get(f"{folder}/{name}") or b"")
-            rows = pq.read_table(file, columns=["run", "epoch", "kind", "decision", "why"]).to_pylist()
+            data, wanted = storage.get(f"{folder}/{name}") or b"", ["run", "epoch", "kind", "decision", "why"]
+            rows = read_bytes(data, f"{storage}/{folder}/{name}", wanted).to_pylist()
             for row in reversed(rows):
                 if (row["run"], row["kind"], row["decision"]) == (self.run, KIND, "stop"):
                     return str(row["why"]) if row["epoch"] <= self.reached else ""

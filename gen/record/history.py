@@ -4,13 +4,12 @@ in a file beside the tables, EXPERIMENT/_history/RUN.parquet, until the leaders 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from gen.damage import DamageError, remark
 from gen.results.ledger import to_parquet
+from gen.results.parquet import read_bytes
 from gen.results.schema import SCHEMAS, to_table
 from gen.results.storage import Storage
 
@@ -26,9 +25,14 @@ def save(storage: Storage, experiment: str, run: str, rows: Sequence[dict[str, A
 
 
 def load(storage: Storage, experiment: str, run: str, tick: int | None = None) -> list[dict[str, Any]]:
-    """The grids of a run's ticks up to `tick` (None: of all), as rows of `samples`; none if there is no file."""
+    """The grids of a run's ticks up to `tick` (None: of all), as rows of `samples`; none if there is no file or, with a
+    remark, if it is damaged."""
     data = storage.get(path(experiment, run))
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist() if data else []
+    try:
+        rows = [] if data is None else read_bytes(data, f"{storage}/{path(experiment, run)}").to_pylist()
+    except DamageError as error:
+        remark(f"{error.args[0].partition('; ')[0]}; the run goes on without these grids")
+        rows = []
     return [row for row in rows if tick is None or row["tick"] <= tick]
 
 

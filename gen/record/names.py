@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gen.config import RunConfig, essence, identity, to_json
+from gen.damage import CHECKSUM, DamageError, is_sealed, sealed
 from gen.results import queries
 from gen.results.renamed import VERSION, upgrade, upgrade_space
 from gen.results.storage import Storage
+from gen.tensors import reading
 from gen.zoo import restore
 
 NOTE = "_experiment.json"  # file that tells what an experiment was first used for
@@ -35,7 +37,9 @@ def read_note(storage: Storage, experiment: str, entry: str = "") -> dict[str, A
     text = storage.get(note_path(experiment, entry))
     if text is None:
         return None
-    found: dict[str, Any] = json.loads(text)
+    place = f"{storage}/{note_path(experiment, entry)}"
+    with reading(f"{place} is damaged ({{reason}}); put a copy of it back, or delete it: the next job writes it anew"):
+        found = parse_note(text)
     version, settings = found.get("version", 1), found["settings"]
     if "config" in found:
         config = restore(json.dumps(found["config"]))
@@ -52,7 +56,22 @@ def read_note(storage: Storage, experiment: str, entry: str = "") -> dict[str, A
 
 def write_note(storage: Storage, experiment: str, wanted: Mapping[str, Any], entry: str = "") -> None:
     """Records what `experiment` stands for. The caller holds its lease."""
-    storage.put(note_path(experiment, entry), json.dumps(wanted, indent=1, sort_keys=True).encode())
+    storage.put(note_path(experiment, entry), json.dumps(sealed(wanted), indent=1, sort_keys=True).encode())
+
+
+def parse_note(text: bytes) -> dict[str, Any]:
+    """A note from its JSON. DamageError if it is not what was written."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise DamageError(str(error)) from None
+    if not isinstance(found, dict):
+        raise DamageError(f"it holds a {type(found).__name__}")
+    if not is_sealed(found):
+        raise DamageError("its checksum differs")
+    if not isinstance(found.get("settings"), dict):
+        raise DamageError("it has no settings")
+    return {key: value for key, value in found.items() if key != CHECKSUM}
 
 
 class Names:

@@ -20,7 +20,7 @@ class Progress:
     best_step: int = 0
     best_images: int = 0
     measured_tick: int = 0  # whose weights were measured in full at an end; they are not again, if no better ones come
-    pictured: list[int] = field(default_factory=list)  # ticks of a game whose grids are on record
+    pictured: list[int] = field(default_factory=list)  # ticks whose grids are on record
     last: float = math.nan
     guards: dict[str, float] = field(default_factory=dict)  # figure that tells of a collapse -> last value
     watched: dict[str, Any] = field(default_factory=dict)  # what its earlier ticks told of a collapse, if it plays

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gen.config import RunConfig, flat, identity, to_json
+from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.distributed.workers import Workers
 from gen.judge import Figure
@@ -23,6 +24,7 @@ from gen.record.progress import Progress
 from gen.record.tensorboard import Board
 from gen.results.ledger import Ledger, Slot
 from gen.results.storage import Storage
+from gen.tensors import reading
 
 
 class Training(Protocol):
@@ -83,8 +85,11 @@ class Record:
         if self.home:
             state = checkpoint.load(self.home.storage, f"{self._folder}/last.pt", stepper.device)
         if state:
-            stepper.load_state_dict(state["stepper"])
-            progress = Progress(**state["progress"])
+            assert self.home is not None
+            path = f"{self.home.storage}/{self._folder}/last.pt"
+            with reading(f"{path} is no state of this run ({{reason}}); {checkpoint.AGAIN}"):
+                stepper.load_state_dict(state["stepper"])
+                progress = Progress(**state["progress"])
         else:
             progress = Progress()
         self.saved_tick = progress.tick
@@ -164,6 +169,13 @@ class Record:
                 detail=json.dumps(detail, sort_keys=True),
                 time=datetime.now(UTC),
             )
+
+    def remarks(self, progress: Progress) -> list[str]:
+        """The lines on what was found damaged and made anew since the last tick, each as an event of the run too."""
+        lines = take_remarks()
+        for line in lines:
+            self.event(progress, "cache", line, progress.tick)
+        return lines
 
     def better(self, weights: dict[str, Tensor]) -> None:
         """Keeps a copy of the best weights so far, off the device."""

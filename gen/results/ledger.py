@@ -6,16 +6,15 @@ import io
 import itertools
 import re
 import secrets
-import struct
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from gen.results.parquet import SEAL, footer_length, read_files, seal
 from gen.results.schema import SCHEMAS, TABLES, check_row, to_table
 from gen.results.storage import Storage, check_name
 
@@ -35,12 +34,18 @@ def new_attempt() -> str:
         return f"{_latest:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
 
 
-MANY_ROWS = {"compression": "zstd", "use_dictionary": True, "write_statistics": ["run"]}
-FEW_ROWS = {"compression": "lz4", "use_dictionary": False, "write_statistics": ["run"]}  # six times as fast
+CHECKED = {"write_statistics": ["run"], "write_page_checksum": True}
+MANY_ROWS = {"compression": "zstd", "use_dictionary": True, **CHECKED}
+FEW_ROWS = {"compression": "lz4", "use_dictionary": False, **CHECKED}  # six times as fast
 
 
 def to_parquet(groups: Sequence[pa.Table], schema: pa.Schema, options: Mapping[str, Any] = MANY_ROWS) -> bytes:
     """A Parquet file with one row group for each table."""
+    return seal(encode(groups, schema, options))
+
+
+def encode(groups: Sequence[pa.Table], schema: pa.Schema, options: Mapping[str, Any]) -> bytes:
+    """The file before it is sealed."""
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema, **options) as writer:
         for group in groups:
@@ -57,11 +62,10 @@ def to_slot(groups: Sequence[pa.Table], schema: pa.Schema) -> bytes | None:
     """
     if len(groups) > SLOT_RUNS:
         return None
-    data = to_parquet(groups, schema, FEW_ROWS)
-    footer = struct.unpack("<I", data[-8:-4])[0] + 8
-    if len(data) > SLOT_BYTES or footer > FOOTER_BYTES:
+    data = encode(groups, schema, FEW_ROWS)
+    if len(data) + SEAL > SLOT_BYTES or footer_length(data) > FOOTER_BYTES:
         return None
-    return data[:-footer] + bytes(SLOT_BYTES - len(data)) + data[-footer:]
+    return seal(data, SLOT_BYTES)
 
 
 class Slot:
@@ -198,14 +202,10 @@ def last_ticks(storage: Storage, experiment: str) -> dict[str, dict[str, int]]:
     `events` is left out: an event belongs to its attempt, and a repetition does not write it again."""
     found: dict[str, dict[str, int]] = {}
     for table, schema in SCHEMAS.items():
-        names = [name for name in storage.list(f"{experiment}/{table}") if name.startswith("slot-")]
-        if table == "events" or not names:
+        if table == "events":
             continue
-        paths = [storage.full(f"{experiment}/{table}/{name}") for name in names]
         ticked = ["tick"] if "tick" in schema.names else []
-        rows = ds.dataset(paths, schema=schema, filesystem=storage.filesystem, format="parquet").to_table(
-            columns=["run", *ticked]
-        )
+        rows = read_files(storage, f"{experiment}/{table}", schema, columns=["run", *ticked], start="slot-")
         ticks = rows["tick"].to_pylist() if ticked else itertools.repeat(0)
         for run, tick in zip(rows["run"].to_pylist(), ticks, strict=False):
             of_run = found.setdefault(run, {})

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow import fs
 
 from gen.checks import nearest
 from gen.metrics.table import FRECHET
+from gen.results.parquet import read_files
 from gen.results.questions import check_word, figure_name
 from gen.results.renamed import present_key, space_key
 from gen.results.schema import SCHEMAS
@@ -31,7 +31,8 @@ SHOWN = 10  # runs that an error names
 
 def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """The rows of a table in which each column of `equal` has the value given there (None: any value). Without such
-    rows the frame is empty and has all columns. ValueError if there is no such experiment (names those there are)."""
+    rows the frame is empty and has all columns. ValueError if there is no such experiment (names those there are),
+    DamageError (names the file) for a damaged one."""
     storage = place if isinstance(place, Storage) else Storage(place)
     present = [name for name in storage.folders("") if not name.startswith("_")]
     if experiment is not None and experiment not in present:
@@ -44,13 +45,9 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
             wanted = condition if wanted is None else wanted & condition
     tables = [schema.empty_table()]
     for name in present if experiment is None else [experiment]:
-        folder = storage.full(f"{name}/{table}")
-        if storage.filesystem.get_file_info(folder).type != fs.FileType.Directory:
-            if experiment is not None and not is_experiment(storage, name):
-                raise ValueError(f"{name} in {storage} is no experiment: it has no tables; name the folder above it?")
-        else:
-            files = ds.dataset(folder, schema=schema, filesystem=storage.filesystem, format="parquet")
-            tables.append(files.to_table(filter=wanted))
+        tables.append(read_files(storage, f"{name}/{table}", schema, wanted=wanted))
+    if experiment is not None and not any(map(len, tables)) and not is_experiment(storage, experiment):
+        raise ValueError(f"{experiment} in {storage} is no experiment: it has no tables; name the folder above it?")
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 

@@ -33,6 +33,11 @@ def check_name(kind: str, name: str) -> None:
         raise ValueError(f"{kind} {name[:20]}... has {len(name)} characters; allowed: at most {LONGEST}")
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a folder or a file here, and not a path."""
+    return bool(NAME.fullmatch(text)) and len(text) <= LONGEST
+
+
 def one_line(error: BaseException) -> str:
     """The first line of an error's text."""
     return (str(error).splitlines() or [type(error).__name__])[0]

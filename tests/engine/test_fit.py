@@ -19,7 +19,8 @@ from gen.capabilities import Reconstructs
 from gen.config import EvaluateConfig, RunConfig, identity, override
 from gen.data.dataset import Dataset
 from gen.engine.build import build_model, steering
-from gen.engine.fit import GUARDS, Tick, fit
+from gen.engine.fit import Tick, fit
+from gen.engine.guards import GUARDS
 from gen.judge import Judge
 from gen.optimizers import Adam
 from gen.phase import Batch, Logs, Model, Phase, Shape

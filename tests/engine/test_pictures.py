@@ -60,6 +60,19 @@ def test_nobody_draws_the_way_of_a_model_without_a_game_or_of_a_search(
         assert set(rows(tmp_path, "samples")["tick"]) == {best_tick(tmp_path)}
 
 
+def test_grids_that_are_asked_for_are_not_stored_again_at_the_end(
+    digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    """Those of the best weights, which some tick has drawn; also where the run was cut after that tick."""
+    config = small("vae_mlp", **{"evaluate.pictures": 1})
+    ticks = fit(config, digits, device=CPU, judge=judge, home=home(tmp_path))
+    next(ticks)
+    next(ticks)
+    ticks.close()
+    trained(config, digits, judge, tmp_path)
+    assert {*grids_of(tmp_path).index} == {1, 2, 3, 4}
+
+
 def test_a_game_that_is_stopped_leaves_its_last_grid(digits: Dataset, judge: Judge, tmp_path: Path) -> None:
     ticks = fit(small(GAME), digits, device=CPU, judge=judge, home=home(tmp_path))
     next(ticks)

@@ -13,6 +13,7 @@ import torch
 from gen import results
 from gen.capabilities import Imitates, has
 from gen.config import RunConfig, StageOne, flat, identity, on_stage, override
+from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.data.stream import from_uint8
 from gen.engine import stage_one
@@ -83,7 +84,7 @@ def test_codes_are_the_first_stage_s_and_computed_once(
     assert torch.equal(again.splits["train"][0]["codes"], dataset.splits["train"][0]["codes"])
 
 
-@pytest.mark.parametrize("damage", ["manifest", "array", "shape", "absent"])
+@pytest.mark.parametrize("damage", ["manifest", "array", "shape", "absent", "bit"])
 def test_a_damaged_cache_is_computed_again(
     damage: str, digits: Dataset, first: tuple[Storage, StageOne], tmp_path: Path
 ) -> None:
@@ -99,10 +100,14 @@ def test_a_damaged_cache_is_computed_again(
         file.write_bytes(file.read_bytes()[:100])
     elif damage == "shape":
         np.save(file, np.zeros((3, 2, 2), np.int16))
+    elif damage == "bit":
+        data = file.read_bytes()
+        file.write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
     else:
         shutil.rmtree(folder)
     again = with_codes(config, plain(digits), storage, CPU, str(tmp_path))
     assert torch.equal(again.splits["train"][0]["codes"], whole)
+    assert any(line.startswith(f"cache {folder} was damaged") for line in take_remarks()) == (damage != "absent")
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path != folder]
 
 

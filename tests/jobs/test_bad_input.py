@@ -103,6 +103,11 @@ CASES = {
         ["--entry", "vqvae_bn", "--size", "64", "--search", "model.codebook.dimensions=16,32"],
         "dimensions=32 is not allowed",
     ),
+    "drawn size": (
+        tune,
+        ["--entry", "vae_mlp", "--search", "model.networks.width=16,1000000", "--only", "--set", "machine.device=cpu"],
+        "with their gradients and the optimiser's means; this machine has",
+    ),
     "metric": (train, ["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
     "leaders": (train, ["--entry", "vqvae", "--set", "evaluate.full=leaders"], "this is one run; allowed: all, none"),
 }
@@ -131,6 +136,8 @@ SEEN = {  # without reading an image: a dry run refuses it too
     "size": (["--entry", "vae_conv_bn", "--size", "24"], "size=24 must be a multiple of 16"),
     "column": (["--entry", "cyclegan", "--data", "digits"], "lacks column a, b that the entry needs"),
     "one image": (["--entry", "vae_conv_bn", "--size", "16", "--set", "train.batch=1"], "with BatchNorm, which"),
+    "too large": (["--entry", "vae_mlp", "--set", "model.networks.width=1000000"], "with these settings, which take 4"),
+    "no tensor": (["--entry", "vae_mlp", "--set", "model.networks.width=99999999999"], "make its sizes smaller"),
     "crop": (["--entry", "vqvae", "--set", "data.augment.margin=0.01"], "adds no pixel to images of 8"),
 }
 

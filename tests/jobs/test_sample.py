@@ -318,3 +318,29 @@ def test_refusals_of_what_a_game_shows_are_one_line(
     name: str, arguments: list[str], expected: str, game: Path, tmp_path: Path
 ) -> None:
     test_refusals_are_one_line(game, tmp_path, ["--name", name, *arguments], expected)
+
+
+@pytest.mark.parametrize("text", ["{}/", "./{}", "../{}", ".", "/", "{}\n", "r" * 300])
+def test_a_run_is_named_by_its_name_and_not_by_a_path(place: Path, text: str, tmp_path: Path) -> None:
+    asked = text.format(best(place))
+    for arguments in (["--run", asked], ["--run", asked, "--dry-run"], ["--run", asked, "--history"]):
+        done = run(place, "--out", str(tmp_path), *arguments)
+        assert done.exit_code == 2
+        assert done.stderr.startswith(f"error: no run {asked!r} in experiment books; there are: ")
+        assert done.stderr.count("\n") == 1
+    with pytest.raises(ValueError, match="no run"):
+        gen.load(str(place / "results"), "books", run=asked)
+
+
+def test_damaged_weights_are_one_line(place: Path, tmp_path: Path) -> None:
+    (file,) = (place / "results" / "books" / "_checkpoints" / best(place)).glob("best-*.pt")
+    data = file.read_bytes()
+    file.write_bytes(data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
+    try:
+        done = run(place, "--out", str(tmp_path))
+    finally:
+        file.write_bytes(data)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {file} is not a checkpoint (")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -236,7 +236,7 @@ def to_bytes(classifier: Classifier) -> bytes:
 
 
 def from_bytes(data: bytes, device: torch.device) -> Classifier:
-    """The classifier that `to_bytes` stored, in evaluation mode. ValueError if the bytes are damaged."""
+    """The classifier that `to_bytes` stored, in evaluation mode. DamageError if the bytes are damaged."""
     with tensors.reading("the stored classifier is damaged; delete it, and it is trained anew"):
         stored = tensors.from_bytes(data)
         with torch.random.fork_rng(devices=[]):

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.inception import inception_v3
 
+from gen.damage import DamageError
 from gen.judge.networks.classifier import exact
-from gen.tensors import from_bytes, reading
+from gen.tensors import ZIP, from_bytes, reading
 
 URL = original.FID_WEIGHTS_URL
 FILE = Path(URL).name
@@ -101,8 +102,7 @@ class Inception(nn.Module):
 def find_weights(path: str | None = None) -> Path:
     """The file of Inception's weights: `path`, or the one in torch hub's cache, or its download to there.
 
-    ValueError where there is none; nothing ever takes its place. What lies in the cache is taken as it is, as
-    pytorch-fid does; the hash in the protocol tells whether it is the published file (`PUBLISHED`).
+    ValueError where there is none; nothing ever takes its place.
     """
     if path is not None:
         if not Path(path).is_file():
@@ -124,14 +124,20 @@ def find_weights(path: str | None = None) -> Path:
 def open_inception(device: torch.device, width: int = 2048, path: str | None = None) -> Inception:
     """The network with the weights of `find_weights`, whose hash is the first 16 digits of that file's sha256.
 
-    ValueError if there is no such file, or if it holds anything but this network's weights.
+    ValueError if there is no such file, or if it holds anything but this network's weights, as they were stored. The
+    published file has no checksums of its own: in the cache it must have the published hash. A file that `path` names
+    is taken as it is; the hash in the protocol tells whether it is the published one.
     """
     file = find_weights(path)
     with reading(f"{file} does not hold Inception's weights; delete it and fetch {URL}"):
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+            opened.seek(0)
+            archive = opened.read(len(ZIP)) == ZIP
+        if path is None and not archive and not digest.startswith(PUBLISHED):  # it has no checksums of its own
+            raise DamageError(f"its sha256 begins with {digest[:8]}, the published file's with {PUBLISHED}")
         state = from_bytes(file)
         with torch.random.fork_rng(devices=[]):
             whole = network()
         whole.load_state_dict(state)
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
     return Inception(whole, width, digest).to(device)

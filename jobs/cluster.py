@@ -137,6 +137,7 @@ def run_workers(
         ):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
+        lease.check(now=True)  # workers whose lease is lost break first, by as many words
         print(f"error: {name} broke: {reason(error)}", file=sys.stderr)
         return False
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended

@@ -107,7 +107,8 @@ def run_workers(
     """Runs `function` in a group of Ray Train workers, each with the resources `needed`; whether that went well, else
     the error is printed. KeyboardInterrupt for Ctrl-C.
 
-    The function gets `sent` and, under "queue", a queue; `hear` is called with each thing that a worker puts there.
+    The function gets `sent` and, under "queue", a queue; `hear` is called with each thing that a worker puts there. The
+    heartbeat of the lease ends the job where another one has taken it.
     """
     import ray.train
     from ray.train.torch import TorchTrainer
@@ -133,7 +134,7 @@ def run_workers(
         with (
             storage.room(),
             watch(needed, workers, say) as watched,
-            listener(queue, hear, watched.heard, lease.check),
+            listener(queue, hear, watched.heard),
         ):
             trainer.fit()
     except ray.train.TrainingFailedError as error:

@@ -62,6 +62,8 @@ def train(asked: Asked, data_hash: str) -> int:
         preflight.check_name(asked.storage, name, wanted)
         lease.acquire(asked.take_over, say)
     try:
+        with refusing():
+            preflight.check_name(asked.storage, name, wanted)  # another job may have begun and ended it meanwhile
         names.write_note(lease.storage, name, wanted)
         run = names.Names(asked.storage, name).of(config, data_hash)
         order = Order(config=config, run=run, **asked.submission(lease, {config.data: data_hash}, facts()))

@@ -91,6 +91,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
     try:
         set_threads(config.machine.threads)
         with refusing():
+            for entry, note in notes.items():  # another job may have begun and ended it meanwhile
+                preflight.check_name(storage, name, note, entry)
             features, cpu = asked.features(), resolve_device("cpu")
             for dataset in datasets.values():
                 extractor = features.open(dataset, cpu, storage=storage)  # before trials race for it, ...

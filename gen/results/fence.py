@@ -19,7 +19,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +102,9 @@ def lock(path: Path, alone: bool = False) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
+        if alone:
+            with suppress(PermissionError):  # whoever may write to the folder may go on with what another user began
+                os.fchmod(file, path.parent.stat().st_mode & 0o666)
         deadline = time.monotonic() + PATIENCE
         while not try_lock(file, alone):
             if time.monotonic() > deadline:

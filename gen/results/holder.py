@@ -89,9 +89,9 @@ def is_locked(path: Path) -> bool | None:
     """Whether a process holds the lock of a file; None if that cannot be told."""
     try:
         file = os.open(path, os.O_RDWR)
+        try:
+            return not try_lock(file, alone=True)
+        finally:
+            os.close(file)
     except OSError:
         return None
-    try:
-        return not try_lock(file, alone=True)
-    finally:
-        os.close(file)

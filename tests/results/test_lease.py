@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from gen.results import Lease, Storage, ledger
+from gen.results import Lease, Storage, fence, ledger
 from gen.results.fence import Fence, LostError, rank_of, try_lock
 from gen.results.holder import birth, boot_id, introduce, process_space
 
@@ -169,6 +169,19 @@ def test_a_write_and_its_comparison_are_one_step(storage):
     taken[0].release()
 
 
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+def test_a_writer_that_was_stopped_between_the_two_is_told(storage, monkeypatch):
+    """The one who waits for it in vain has nothing, and the writer goes on."""
+    monkeypatch.setattr(fence, "PATIENCE", 0.1)
+    lease = Lease(storage, "e").acquire()
+    with lease.storage._passage("e/file"):
+        with pytest.raises(TimeoutError, match=r"stopped in the middle of a write holds .*\.lock; end it"):
+            Lease(storage, "e").acquire(take_over=True)
+        assert {name.partition(".")[0] for name in storage.list("e/_lease")} == {lease.attempt}
+    lease.check(now=True)
+    lease.release()
+
+
 def by_hand(storage, attempt="r00000001-by-hand", state="holds", **changes):
     about = json.loads(introduce(attempt, 0)) | changes
     storage.put(f"e/_lease/{attempt}.{state}", json.dumps(about).encode())
@@ -282,6 +295,6 @@ def test_of_this_host():
 
 
 def test_a_fence_knows_its_paths():
-    fence = Fence("e", "r00000001-a")
-    assert fence.encloses("e/metrics/a.parquet")
-    assert not fence.encloses("e2/metrics/a.parquet")
+    of_one = Fence("e", "r00000001-a")
+    assert of_one.encloses("e/metrics/a.parquet")
+    assert not of_one.encloses("e2/metrics/a.parquet")

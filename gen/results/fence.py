@@ -109,7 +109,6 @@ def lock(path: Path, alone: bool = False) -> Iterator[int]:
         while not try_lock(file, alone):
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    errno.ETIMEDOUT,
                     f"a process that was stopped in the middle of a write holds {path}; end it, or let it go on",
                 )
             time.sleep(0.01)

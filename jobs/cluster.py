@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import json
 import logging
@@ -22,7 +21,6 @@ from gen.damage import DamageError
 from gen.on_ray.errors import reason, tells_damage
 from gen.on_ray.version import ROOT, code_version
 from gen.results.lease import Lease
-from gen.results.room import FullError
 from gen.results.storage import NO_HOME
 from jobs import handover, upload
 from jobs.address import LOCAL, choose, prepare_token
@@ -123,7 +121,8 @@ def run_workers(
     """Runs `function` in a group of Ray Train workers, each with the resources `needed`; whether that went well, else
     the error is printed. KeyboardInterrupt for Ctrl-C.
 
-    The function gets `sent` and, under "queue", a queue; `hear` is called with each thing that a worker puts there.
+    The function gets `sent` and, under "queue", a queue; `hear` is called with each thing that a worker puts there. The
+    heartbeat of the lease ends the job where another one has taken it.
     """
     import ray.train
     from ray.train.torch import TorchTrainer
@@ -149,10 +148,11 @@ def run_workers(
         with (
             storage.room(),
             watch(needed, workers, say) as watched,
-            listener(queue, hear, watched.heard, lambda: check_unless_full(lease)),
+            listener(queue, hear, watched.heard),
         ):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
+        lease.check(now=True)  # workers whose lease is lost break first, by as many words
         if tells_damage(error):
             raise DamageError(reason(error)) from None
         print(f"error: {name} broke: {reason(error)}", file=sys.stderr)
@@ -160,12 +160,6 @@ def run_workers(
     except SystemExit:  # Ray Train answers Ctrl-C by itself: the group has ended
         raise KeyboardInterrupt from None
     return True
-
-
-def check_unless_full(lease: Lease) -> None:
-    """As `Lease.check`, but for a place that is full: the workers meet that too, and end the job."""
-    with contextlib.suppress(FullError):
-        lease.check()
 
 
 @contextmanager

@@ -6,14 +6,16 @@ Adds to the table `evals` what is missing there, run by run; submitted again it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from gen import results
 from gen.on_ray.scoring import Wanted, score_worker
-from jobs.cluster import connection, run_workers
-from jobs.options import Job, refusing
+from jobs import interrupt
+from jobs.cluster import connection, run_workers, say
+from jobs.options import TAKE_OVER, Job, refusing
 from jobs.stored import find, missing
 
 
@@ -34,8 +36,9 @@ from jobs.stored import find, missing
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes that share each figure's work.")
 @click.option("--data-root", type=click.Path(), help="Folder of the originals, if they are not in the cache.")
 @click.option("--download", is_flag=True, help="Fetch the originals if they are missing.")
+@TAKE_OVER
 @click.option("--dry-run", is_flag=True, help="List what would be measured and stop.")
-def main(dry_run: bool, **options: Any) -> int:
+def main(dry_run: bool, take_over: bool, **options: Any) -> int:
     """Finds what is missing, and has it measured by a group of workers."""
     with refusing():
         wanted = find(**options)
@@ -46,24 +49,24 @@ def main(dry_run: bool, **options: Any) -> int:
         print(f"{wanted.experiment}: {len(todo)} figures of {len(wanted.stored)} runs are missing")
         return 0
     with connection():
-        return measure(wanted, len(todo))
+        return measure(wanted, len(todo), take_over)
 
 
-def measure(wanted: Wanted, count: int) -> int:
+def measure(wanted: Wanted, count: int, take_over: bool) -> int:
     """Drives a group of workers; 0 if all went well, 1 if it broke."""
     from gen.on_ray import preflight
 
     machine, name, storage = wanted.stored[0].config.machine, wanted.experiment, wanted.storage
-    lease = results.Lease(storage, name)
+    lease = results.Lease(storage, name, hear=interrupt.give_up)
     with refusing():
         storage.check_writable()
         needed = preflight.check_cluster(machine)
         preflight.check_shared(storage)
-        lease.acquire()
+        lease.acquire(take_over, say)
     try:
         each = preflight.in_words(needed)
         print(f"{name}: {count} figures, {machine.workers} workers, {each} each, results in {storage}", flush=True)
-        sent = {"wanted": wanted, "attempt": lease.attempt}
+        sent = {"wanted": replace(wanted, storage=lease.storage), "attempt": lease.attempt}
         if not run_workers(score_worker, sent, show_figures, machine.workers, needed, lease):
             return 1
         print(f"{name}: measured", flush=True)

@@ -21,6 +21,7 @@ SECONDS = 4.0  # for the blocks that are left; the rest of the five is for the e
 TEXT = "interrupted: submit the same again to go on"
 
 _guarded = False
+_end = (STATUS, TEXT)  # exit status, and the line
 _told = threading.Lock()  # taken by whoever writes the line
 
 
@@ -56,20 +57,39 @@ def tell() -> None:
     """Writes the line, once."""
     if _told.acquire(blocking=False):
         with suppress(OSError):  # nobody may read it any more
-            os.write(2, f"{TEXT}\n".encode())
+            os.write(2, f"{_end[1]}\n".encode())
 
 
-def end() -> NoReturn:
-    """Ends a job that was interrupted, without what Python and native libraries do at a usual end: that may hang or
-    crash half-way through an import or a start of Ray. The processes that this one started end with it."""
+def give_up(why: str) -> None:
+    """Ends this job as Ctrl-C does, from whatever thread, but by a line that says why, and exit status 1."""
+    note(why)
+    if not _guarded:  # Ctrl-C is ignored here
+        tell()
+        kill_children()
+        os._exit(1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def note(why: str) -> None:
+    """Has the job end by a line that says why, and exit status 1, instead of those of Ctrl-C."""
+    global _end
+    _end = (1, f"error: {why}")
+
+
+def end(why: str = "") -> NoReturn:
+    """Ends a job that was interrupted, or that gave up, and `why` ("": as noted before), without what Python and native
+    libraries do at a usual end: that may hang or crash half-way through an import or a start of Ray. The processes that
+    this one started end with it."""
+    if why:
+        note(why)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     tell()
     if not _guarded:
-        sys.exit(STATUS)
+        sys.exit(_end[0])
     if "psutil" in sys.modules:  # else nothing that starts processes is imported yet
         kill_children()
-    os._exit(STATUS)
+    os._exit(_end[0])
 
 
 def kill_children() -> None:

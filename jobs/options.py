@@ -22,6 +22,7 @@ from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
 from gen.judge.networks.extractors import NAMES
 from gen.record.tensorboard import check_installed
+from gen.results.lease import Lease
 from gen.results.renamed import to_present
 from gen.results.storage import Storage, check_name
 from gen.zoo import ZOO, entry
@@ -75,6 +76,7 @@ class Asked:
     download: bool
     dry_run: bool
     tensorboard: bool  # write TensorBoard's event files too
+    take_over: bool  # take the name from a job that may still write it
     pinned: Sequence[str]  # settings named by --set: a search leaves them alone
     said: Mapping[str, Any] = field(default_factory=dict)  # settings named by --set or by options of their own
 
@@ -101,10 +103,10 @@ class Asked:
         steering(self.config, self.naming_judge(dataset), model)
 
     def submission(
-        self, attempt: str, data_hashes: Mapping[DataConfig, str], facts: Mapping[str, Any]
+        self, lease: Lease, data_hashes: Mapping[DataConfig, str], facts: Mapping[str, Any]
     ) -> dict[str, Any]:
         """What every process of the job is sent: the fields of `gen.on_ray.submission.Submission`."""
-        where = {"storage": self.storage, "experiment": self.name, "attempt": attempt, "facts": facts}
+        where = {"storage": lease.storage, "experiment": self.name, "attempt": lease.attempt, "facts": facts}
         data = {"data_hashes": data_hashes, "data_root": self.data_root, "download": self.download}
         return {**where, **data, "tensorboard": self.tensorboard}
 
@@ -146,6 +148,7 @@ DATA_OPTIONS: Sequence[Callable[..., Any]] = (
     click.option("--labels", type=int, help="Training images that keep their labels, balanced over the classes."),
     click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
 )
+TAKE_OVER = click.option("--take-over", is_flag=True, help="Take the name from a job that may still run; it ends.")
 OPTIONS: Sequence[Callable[..., Any]] = (
     click.option("--entry", required=True, help="Entry of the zoo, such as vqvae."),
     click.option("--stage-one", help="First stage of a prior: EXPERIMENT/RUN, or EXPERIMENT for its best run."),
@@ -158,6 +161,7 @@ OPTIONS: Sequence[Callable[..., Any]] = (
     click.option("--storage", default="results", show_default=True, help="Folder or URI for tables and checkpoints."),
     click.option("--name", help="Experiment; the same name goes on where it stopped. Default: ENTRY-DATA."),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files too, to STORAGE/NAME/_tensorboard."),
+    TAKE_OVER,
     click.option("--dry-run", is_flag=True, help="Print the resolved config as JSON and stop."),
 )
 
@@ -202,6 +206,7 @@ def resolve(options: dict[str, Any]) -> Asked:
         options.pop("download"),
         options.pop("dry_run"),
         tensorboard,
+        options.pop("take_over"),
         list(pairs),
         pairs | said,
     )

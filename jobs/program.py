@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from gen.damage import DamageError
+from gen.results.fence import LostError
 from gen.results.room import FullError
 from jobs import interrupt
 from jobs.output import drop_unread
@@ -19,7 +20,8 @@ class Program(click.Command):
     """A command whose refusals are one line on stderr: "error: what, what is allowed, what to do"."""
 
     def main(self, *arguments: Any, **settings: Any) -> NoReturn:
-        """Runs the command and exits: 0 done, 1 a run failed or a place is full, 2 bad input, 130 interrupted."""
+        """Runs the command and exits: 0 done, 1 a run failed, a place is full, or another job has taken the name; 2 bad
+        input, 130 interrupted."""
         interrupt.imports_are_done()
         try:
             status = super().main(*arguments, **{**settings, "standalone_mode": False})
@@ -31,6 +33,8 @@ class Program(click.Command):
         except DamageError as error:  # found once the job had begun
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
+        except LostError as error:  # as its heartbeat tells it, in a thread
+            interrupt.end(str(error))
         except FullError as error:  # once the job had begun: before that, it is refused as bad input is
             click.echo(f"error: {error}", err=True)
             sys.exit(1)

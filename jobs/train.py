@@ -15,7 +15,8 @@ from gen.data.notices import notices
 from gen.engine.fit import Tick
 from gen.record import checkpoint, names
 from gen.results import Lease
-from jobs.cluster import connection, facts, run_workers
+from jobs import interrupt
+from jobs.cluster import connection, facts, run_workers, say
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
 
 
@@ -52,7 +53,7 @@ def train(asked: Asked, data_hash: str) -> int:
     from gen.on_ray.worker import train_worker
 
     config = override(asked.config, {"evaluate.mode": ""})  # checked by now, it says what the metric says
-    name, lease = asked.name, Lease(asked.storage, asked.name)
+    name, lease = asked.name, Lease(asked.storage, asked.name, hear=interrupt.give_up)
     wanted = names.note(config, data_hash, job="train")
     with refusing():
         needed = preflight.check_cluster(config.machine)
@@ -61,10 +62,12 @@ def train(asked: Asked, data_hash: str) -> int:
         preflight.check_name(asked.storage, name, wanted)
         run = names.Names(asked.storage, name).of(config, data_hash)
         checkpoint.check_last(asked.storage, name, run)
-        lease.acquire()
+        lease.acquire(asked.take_over, say)
     try:
-        names.write_note(asked.storage, name, wanted)
-        order = Order(config=config, run=run, **asked.submission(lease.attempt, {config.data: data_hash}, facts()))
+        with refusing():
+            preflight.check_name(asked.storage, name, wanted)  # another job may have begun and ended it meanwhile
+        names.write_note(lease.storage, name, wanted)
+        order = Order(config=config, run=run, **asked.submission(lease, {config.data: data_hash}, facts()))
         each = preflight.in_words(needed)
         print(
             f"{name}: run {run}, {config.machine.workers} workers, {each} each, results in {asked.storage}", flush=True

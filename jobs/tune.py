@@ -21,6 +21,7 @@ from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
 from gen.record import checkpoint, history, names
+from jobs import interrupt
 from jobs.board import footing
 from jobs.cluster import connection, facts, say
 from jobs.options import Job, refusing, shared_options, show
@@ -76,7 +77,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
     first = wanted.first
     asked, config = first.asked, first.space.config
     name, storage = asked.name, asked.storage
-    lease, hashes = results.Lease(storage, name), {data: dataset.hash for data, dataset in datasets.items()}
+    lease = results.Lease(storage, name, hear=interrupt.give_up)
+    hashes = {data: dataset.hash for data, dataset in datasets.items()}
     notes = dict(wanted.notes(hashes))
     with refusing():
         needed = preflight.check_cluster(config.machine, first.gpus)
@@ -89,10 +91,13 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         ended = ends(storage, name, by_run)
         for run in set(storage.folders(checkpoint.folder(name, ""))) & by_run.keys() - ended.keys():
             checkpoint.check_last(storage, name, run)
-        lease.acquire()
+        lease.acquire(asked.take_over, say)
+    storage = lease.storage  # what is written through it is refused once another job has the lease
     try:
         set_threads(config.machine.threads)
         with refusing():
+            for entry, note in notes.items():  # another job may have begun and ended it meanwhile
+                preflight.check_name(storage, name, note, entry)
             features, cpu = asked.features(), resolve_device("cpu")
             for dataset in datasets.values():
                 extractor = features.open(dataset, cpu, storage=storage)  # before trials race for it, ...
@@ -109,7 +114,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
             show_progress(len(by_run), done, watched.heard) as hear,
         ):
             found = search.search(
-                Search(runs=by_run, **asked.submission(lease.attempt, hashes, facts())),
+                Search(runs=by_run, **asked.submission(lease, hashes, facts())),
                 lease,
                 needed,
                 hear,
@@ -152,7 +157,7 @@ def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, nee
     if full == "none":
         return []
     best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
-    whole = Wanted(asked.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
+    whole = Wanted(lease.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
     short = {run for run, _ in missing(whole)}
     with watch(needed, 1, say) as watched:
 
@@ -163,7 +168,7 @@ def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, nee
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
         errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most)
     if not errors:
-        history.forget_all(asked.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
+        history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors
 
 

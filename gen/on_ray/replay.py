@@ -31,11 +31,12 @@ class End:
 
 
 def decisions(storage: Storage, experiment: str) -> list[Decision]:
-    """All that was decided in the experiment, by whatever attempt, in the order of time."""
+    """All that was decided in the experiment, attempt by attempt, and in each in the order of time."""
     if experiment not in storage.folders(""):
         return []
     found = []
-    for row in queries.events(storage, experiment, kind=KIND).sort_values("time", kind="stable").to_dict("records"):
+    rows = queries.events(storage, experiment, kind=KIND).sort_values(["attempt", "time"], kind="stable")
+    for row in rows.to_dict("records"):
         detail = json.loads(row["detail"])
         seconds = float(detail.get("seconds", 0.0))
         found.append(

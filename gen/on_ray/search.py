@@ -111,6 +111,7 @@ def search(
         teller.completed = 0
         with keep_signals(), plan.storage.room():
             results = tuner.fit()
+        lease.check(now=True)
         teller.tell()
         errors = [reason(error) for error in results.errors]
         short = len(left) - teller.completed - len(errors)

@@ -26,12 +26,15 @@ _latest = datetime.min.replace(tzinfo=UTC)
 _lock = threading.Lock()
 
 
-def new_attempt() -> str:
-    """A unique id, such as 20260131T235959000001-1a2b3c4d (UTC): ids sorted as texts are in the order of time."""
+def new_attempt(rank: int | None = None) -> str:
+    """A unique id, such as r00000007-20260131T235959000001-1a2b3c4d: its rank, the time (UTC), and chance. Sorted as
+    texts, ids are in the order of their ranks, which no clock decides. Those without a rank, of writers that have no
+    lease and of earlier versions, are in the order of time, before all that have one."""
     global _latest
     with _lock:  # two attempts of one process differ in time too
         _latest = max(datetime.now(UTC), _latest + timedelta(microseconds=1))
-        return f"{_latest:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+        own = f"{_latest:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+    return own if rank is None else f"r{rank:08d}-{own}"
 
 
 CHECKED = {"write_statistics": ["run"], "write_page_checksum": True}

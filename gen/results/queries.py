@@ -203,9 +203,10 @@ def events(
 
 
 def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False) -> pd.DataFrame:
-    """The last end of each run that ended. `all_ends`: every end, for a run has several if its budget has grown."""
+    """The last end of each run that ended: of the latest tick, then of the latest attempt. `all_ends`: every end, for a
+    run has several if its budget has grown."""
     ends = read(place, experiment, "outcomes")
-    return ends if all_ends else last(ends, ["experiment", "run"], ["ended", "tick"])
+    return ends if all_ends else last(ends, ["experiment", "run"], ["tick", "attempt", "ended"])
 
 
 def curves(place: Place, experiment: str, names: str | Sequence[str], run: str | None = None) -> pd.DataFrame:

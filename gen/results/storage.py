@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import fs
 
+from gen.results.fence import Fence
 from gen.results.room import FullError, room_at
 
 Names = list[str]
@@ -74,11 +75,13 @@ class Storage:
     """A folder, local or of an object store: all paths are relative to it, with "/" between their parts.
 
     `place` is a path or a URI of `pyarrow.fs.FileSystem.from_uri` (s3://bucket/prefix?endpoint_override=host:port).
-    Picklable. Raises ValueError if the URI is not understood, OSError if a file cannot be read or written.
+    Picklable. Raises ValueError if the URI is not understood, OSError if a file cannot be read or written, LostError if
+    one of an experiment is to be written or deleted whose lease, as the `fence` says, went to a later attempt.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, fence: Fence | None = None) -> None:
         check_place(place)
+        self.fence = fence
         scheme = place.split("://")[0].lower() if URI.match(place) else "file"
         self.is_local = scheme == "file"
         if self.is_local:
@@ -103,10 +106,10 @@ class Storage:
         return filesystem, root.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"place": self.place}  # file systems hold threads and sockets
+        return {"place": self.place, "fence": self.fence}  # file systems hold threads and sockets
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["place"])  # type: ignore[misc]
+        self.__init__(state["place"], state["fence"])  # type: ignore[misc]
 
     def __str__(self) -> str:
         """The place, without secrets."""
@@ -114,6 +117,10 @@ class Storage:
 
     def __repr__(self) -> str:
         return f"Storage({str(self)!r})"
+
+    def behind(self, fence: Fence) -> Storage:
+        """The same storage, written through a fence."""
+        return Storage(self.place, fence)
 
     @property
     def filesystem(self) -> Any:
@@ -136,10 +143,16 @@ class Storage:
         """
         with self.room():
             if self.is_local:
-                put_local(self._root / path, data)
+                put_local(self._root / path, data, self._passage(path))
             else:
-                with self.filesystem.open_output_stream(self.full(path)) as stream:
+                with self._passage(path), self.filesystem.open_output_stream(self.full(path)) as stream:
                     stream.write(data)
+
+    def _passage(self, path: str) -> AbstractContextManager[None]:
+        """A block in which `path` is made visible or is deleted."""
+        if self.fence is None or not self.fence.encloses(path):
+            return nullcontext()
+        return self.fence.passage(self, self._root if self.is_local else None)
 
     def room(self) -> AbstractContextManager[None]:
         """Turns whatever fails in a block for want of room here into a FullError, one line for users."""
@@ -174,10 +187,11 @@ class Storage:
 
     def delete(self, path: str) -> None:
         """Removes the file; no error if it is absent."""
-        if self.is_local:
-            (self._root / path).unlink(missing_ok=True)
-        elif self.exists(path):
-            self.filesystem.delete_file(self.full(path))
+        with self._passage(path):
+            if self.is_local:
+                (self._root / path).unlink(missing_ok=True)
+            elif self.exists(path):
+                self.filesystem.delete_file(self.full(path))
 
     def check_possible(self) -> None:
         """ValueError, one line, if this is a local folder that cannot be made or written. Nothing is written."""
@@ -204,8 +218,9 @@ class Storage:
             ) from None
 
 
-def put_local(path: Path, data: bytes) -> None:
-    """Writes under a name of its own that starts with a dot, syncs, renames to `path`, and syncs the folder."""
+def put_local(path: Path, data: bytes, passage: AbstractContextManager[None] | None = None) -> None:
+    """Writes under a name of its own that starts with a dot, syncs, renames to `path` inside the block `passage`, and
+    syncs the folder."""
     make_folder(path.parent)
     hidden = path.with_name(f".{path.name[:40]}.{os.getpid()}.{secrets.token_hex(6)}")  # a long name has room for more
     try:
@@ -217,7 +232,8 @@ def put_local(path: Path, data: bytes) -> None:
             os.fsync(file)
         finally:
             os.close(file)
-        hidden.replace(path)
+        with passage or nullcontext():
+            hidden.replace(path)
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise

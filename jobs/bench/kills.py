@@ -1,4 +1,5 @@
-"""Kills small searches at random moments, submits them again until they end, and counts rows lost and doubled."""
+"""Kills and pauses small searches at random moments, submits them again until they end, and counts rows lost and
+doubled."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from gen.zoo import restore
 from jobs.demo import GIVE_UP, free_port
 
 SLOTS = ("ray::Resident", "ray::Grouped", "ray::ResourceTrainable")  # how Ray calls processes that train, idle and busy
-KINDS = ("driver", "slot", "ray")
+KINDS = ("driver", "slot", "ray", "pause")
 SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
 ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # metrics that a run has at its end only
 CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between checkpoints: each tick has one, some have, none has in so short a run
@@ -126,8 +127,8 @@ def running(cpus: int = 2) -> Iterator[Head]:
 
 
 def kill_search(head: Head, kind: str, arguments: str, wait: Callable[[], object]) -> bool:
-    """Runs a search to its end, with a kill after its slots have begun and `wait` returned; False if it had ended by
-    then. RuntimeError if it cannot be brought to its end."""
+    """Runs a search to its end, with a kill or a pause after its slots have begun and `wait` returned; False if it had
+    ended by then. While it pauses another one takes its name over. RuntimeError if it cannot be brought to its end."""
     search = head.submit(arguments)
     while not head.slots() and search.poll() is None:
         time.sleep(0.05)
@@ -136,6 +137,14 @@ def kill_search(head: Head, kind: str, arguments: str, wait: Callable[[], object
     in_time = bool(slots) and search.poll() is None
     if in_time and kind == "slot":
         random.choice(slots).kill()
+    elif in_time and kind == "pause":
+        search.send_signal(signal.SIGSTOP)
+        other = head.submit(f"{arguments} --take-over")
+        search.send_signal(signal.SIGCONT)
+        output, _ = search.communicate()
+        if search.returncode not in (0, 1):  # 0: it was at its very end
+            raise RuntimeError(f"the search that was paused ended by {search.returncode}: {output}")
+        search = other
     elif in_time:
         search.kill()
         if kind == "ray":
@@ -178,11 +187,12 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
     return lost, doubled
 
 
-@click.command(short_help="Kills searches at random, submits them again, counts rows.")
-@click.option("--times", default=3, type=click.IntRange(1), show_default=True, help="Kills of each kind.")
+@click.command(short_help="Kills and pauses searches at random, submits them again, counts rows.")
+@click.option("--times", default=3, type=click.IntRange(1), show_default=True, help="Kills of each kind, and pauses.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 def kills(times: int, seed: int) -> None:
-    """The driver, a slot, and the whole local Ray, killed in the midst of small searches on digits."""
+    """The driver, a slot, and the whole local Ray, killed in the midst of small searches on digits; and the driver
+    paused, until another one has taken over."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # its Ray ends with it
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory() as storage, running() as head:

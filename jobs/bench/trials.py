@@ -98,7 +98,7 @@ def residents(series: Series, dataset: Dataset) -> None:
     with results.Lease(series.storage, series.experiment) as lease:
         plan = Search(
             runs={identity(one, dataset.hash): one for one in series.configs},
-            storage=series.storage,
+            storage=lease.storage,
             experiment=series.experiment,
             attempt=lease.attempt,
             data_hashes={one.data: dataset.hash for one in series.configs},

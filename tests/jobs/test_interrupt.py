@@ -23,6 +23,19 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], 
 while True:
     time.sleep(1000)
 """
+GIVES_UP = """
+import signal, sys, threading, time
+if sys.argv[1] == "ignored":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup does
+from jobs import interrupt
+interrupt.guard()
+interrupt.imports_are_done()
+try:
+    threading.Thread(target=interrupt.give_up, args=["another has the lease"]).start()
+    time.sleep(1000)
+except KeyboardInterrupt:
+    interrupt.end()
+"""
 PRINTS = """
 import sys
 from jobs.output import outlive_readers
@@ -59,6 +72,13 @@ def test_a_job_that_does_not_listen_ends_with_all_that_it_started():
     _, errors = process.communicate(timeout=GIVE_UP)
     assert (process.returncode, errors) == (130, f"{TEXT}\n")
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.parametrize("interrupts", ["heard", "ignored"])
+def test_a_job_gives_up_by_a_line(interrupts: str):
+    process = start("-c", GIVES_UP, interrupts)
+    _, errors = process.communicate(timeout=GIVE_UP)
+    assert (process.returncode, errors) == (1, "error: another has the lease\n")
 
 
 def test_output_may_end_first():

@@ -10,7 +10,7 @@ import pytest
 from example_rows import TIME, begin, end, eval_row, go, outcome_row, plain, when, whole_run
 
 from gen import results
-from gen.results import SCHEMAS, Ledger
+from gen.results import SCHEMAS, Ledger, Slot
 from gen.results.schema import LATER_SECONDS
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)  # the rest holds for an object store too
@@ -162,6 +162,20 @@ def test_leaderboard_of_a_search_that_nothing_was_measured_of_in_full(storage, p
     assert list(board["run"]) == ["other", "one"]
     assert board["rank"].isna().all()
     assert board.attrs["protocol"] == {"mode": "min"}
+
+
+@local
+def test_the_last_end_is_told_by_tick_and_attempt(storage, place):
+    """Not by time: before each of these attempts the clock was set back."""
+    written = [("20260131T12-a", 1), ("r00000001-20260131T11-b", 3), ("r00000002-20260131T10-c", 3)]
+    for hours, (attempt, tick) in enumerate(written):
+        moment = TIME - timedelta(hours=hours)
+        whole_run(Ledger(storage, "e", "run", attempt, slot=Slot(storage, "e", attempt)), 1)
+        ledger = Ledger(storage, "e", "run", attempt, first=tick, slot=Slot(storage, "e", f"{attempt}-2"))
+        end(ledger, tick, best=float(hours), ended=moment)
+        ledger.close(tick)
+        assert list(results.outcomes(place, "e")[["attempt", "ended"]].iloc[0]) == [attempt, moment]
+        assert results.leaderboard(place, "e")["value"][0] == hours
 
 
 @local

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import fs
 
+from gen.results.leftovers import all_abandoned, hidden_name, remove_abandoned, sweep
 from gen.results.room import FullError, room_at
 
 Names = list[str]
@@ -172,6 +173,15 @@ class Storage:
         elif self.exists(path):
             self.filesystem.delete_file(self.full(path))
 
+    def leftovers(self, folder: str) -> Names:
+        """Half-written files of writers that were killed, in a folder and those below it; an object store has none."""
+        root = self._root / folder
+        return [str(path.relative_to(self._root)) for path in all_abandoned(root)] if self.is_local else []
+
+    def remove_leftovers(self, folder: str) -> int:
+        """Removes these; how many there were."""
+        return remove_abandoned(self._root / folder) if self.is_local else 0
+
     def check_possible(self) -> None:
         """ValueError, one line, if this is a local folder that cannot be made or written. Nothing is written."""
         above = self._root
@@ -200,7 +210,7 @@ class Storage:
 def put_local(path: Path, data: bytes) -> None:
     """Writes under a name of its own that starts with a dot, syncs, renames to `path`, and syncs the folder."""
     make_folder(path.parent)
-    hidden = path.with_name(f".{path.name[:40]}.{os.getpid()}.{secrets.token_hex(6)}")  # a long name has room for more
+    hidden = hidden_name(path)
     try:
         file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -208,6 +218,7 @@ def put_local(path: Path, data: bytes) -> None:
             while rest:
                 rest = rest[os.write(file, rest) :]
             os.fsync(file)
+            now = os.fstat(file).st_mtime
         finally:
             os.close(file)
         hidden.replace(path)
@@ -215,6 +226,7 @@ def put_local(path: Path, data: bytes) -> None:
         hidden.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+    sweep(path.parent, now)
 
 
 def make_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from gen import results
 from gen.on_ray.scoring import Wanted, score_worker
 from jobs.cluster import connection, run_workers
 from jobs.options import Job, refusing
+from jobs.runs import tell_lost
 from jobs.stored import find, missing
 
 
@@ -39,6 +40,7 @@ def main(dry_run: bool, **options: Any) -> int:
     """Finds what is missing, and has it measured by a group of workers."""
     with refusing():
         wanted = find(**options)
+        tell_lost(wanted.storage, wanted.experiment)
         todo = list(missing(wanted))
     if dry_run or not todo:
         for run, figure in todo:

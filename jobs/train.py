@@ -17,6 +17,7 @@ from gen.record import names
 from gen.results import Lease
 from jobs.cluster import connection, facts, run_workers
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
+from jobs.runs import tell_lost
 
 
 @click.command(cls=Job, help=__doc__)
@@ -60,6 +61,7 @@ def train(asked: Asked, data_hash: str) -> int:
         preflight.check_shared(asked.storage)
         preflight.check_name(asked.storage, name, wanted)
         lease.acquire()
+        tell_lost(asked.storage, name)
     try:
         names.write_note(asked.storage, name, wanted)
         run = names.Names(asked.storage, name).of(config, data_hash)

@@ -22,7 +22,7 @@ from gen.results.manifest import (
     said,
     writer_of,
 )
-from gen.results.schema import FULL_SHARE, LATER_SECONDS, TABLES
+from gen.results.schema import FULL_SHARE, LATER_SECONDS, SCHEMAS, TABLES
 from gen.results.storage import Storage, one_line
 
 KEYS = {  # table -> columns by which no two rows are equal
@@ -142,12 +142,14 @@ def survey(storage: Storage, experiment: str) -> Survey:
     found = Survey()
     for table in reversed(TABLES):
         wanted = [*dict.fromkeys([*KEYS[table], "attempt", *(["status"] if table == "outcomes" else [])])]
-        parts = [pd.DataFrame(columns=[*wanted, "file", "place", "writer"])]
+        fields = [SCHEMAS[table].field(column).with_nullable(True) for column in wanted]
+        schema = pa.schema([*fields, ("file", pa.string()), ("place", pa.int64()), ("writer", pa.string())])
+        parts = list[pa.Table]()
         for name in storage.list(f"{experiment}/{table}"):
             found.files += 1
             try:
                 rows, metadata = contents(storage, f"{experiment}/{table}/{name}")
-                frame = rows.select(wanted).to_pandas()
+                rows = rows.select(wanted)
             except (pa.ArrowException, OSError, KeyError) as error:
                 found.damaged[table, name] = one_line(error)
                 continue
@@ -157,10 +159,10 @@ def survey(storage: Storage, experiment: str) -> Survey:
             for run, count in (said(metadata, REMOVED) or {}).items():
                 found.removed[writer, table, run] += count
             if said(metadata, REBUILT):
-                found.rebuilt.update((table, run) for run in frame["run"])
-            if len(frame):
-                parts.append(frame.assign(file=name, place=range(len(frame)), writer=writer))
-        found.keys[table] = pd.concat(parts[1:] or parts, ignore_index=True)
+                found.rebuilt.update((table, run) for run in rows["run"].to_pylist())
+            whence = {"file": [name] * len(rows), "place": range(len(rows)), "writer": [writer] * len(rows)}
+            parts.append(pa.table({**{column: rows[column] for column in wanted}, **whence}, schema=schema))
+        found.keys[table] = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
         found.rows += len(found.keys[table])
     folders = storage.folders(f"{experiment}/_checkpoints")
     found.stored = {run for run in folders if storage.list(f"{experiment}/_checkpoints/{run}")}

@@ -238,6 +238,8 @@ class Record:
         else:
             self.home.storage.delete(f"{self._folder}/last.pt")
             self._forget_other_bests(progress)
+            if not progress.best_tick:  # an empty folder, if any
+                self.home.storage.delete_folder(self._folder)
 
     @property
     def _folder(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,20 @@ class Storage:
             (self._root / path).unlink(missing_ok=True)
         elif self.exists(path):
             self.filesystem.delete_file(self.full(path))
+
+    def delete_folder(self, folder: str) -> None:
+        """Removes a folder with all that is in it; no error if it is absent."""
+        if self.filesystem.get_file_info(self.full(folder)).type == fs.FileType.Directory:
+            self.filesystem.delete_dir(self.full(folder))
+
+    @contextmanager
+    def passing(self, folder: str) -> Iterator[None]:
+        """A folder that others make in the block, and that goes with all that is in it when the block ends."""
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # what the block came to counts
+                self.delete_folder(folder)
 
     def leftovers(self, folder: str) -> Names:
         """Half-written files of writers that were killed, in a folder and those below it; an object store has none."""

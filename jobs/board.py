@@ -39,8 +39,8 @@ def main(storage: str, name: str, by: str, top: int, **choice: Any) -> None:
     with refusing():
         at_least("top", top, 0)
         place = storage_at(storage)
-        begun = len(results.runs(place, name))
         tell_lost(place, name)
+        begun = len(results.runs(place, name))
         board = BY[by](place, name, **choice)
     for line in heading(name, str(place), board.attrs["protocol"], board.attrs["code_versions"]):
         print(line)

@@ -14,6 +14,7 @@ from gen import results
 from gen.on_ray.scoring import Wanted, score_worker
 from jobs.cluster import connection, run_workers
 from jobs.options import Job, refusing
+from jobs.places import storage_at
 from jobs.runs import tell_lost
 from jobs.stored import find, missing
 
@@ -39,8 +40,8 @@ from jobs.stored import find, missing
 def main(dry_run: bool, **options: Any) -> int:
     """Finds what is missing, and has it measured by a group of workers."""
     with refusing():
+        tell_lost(storage_at(options["storage"]), options["name"])
         wanted = find(**options)
-        tell_lost(wanted.storage, wanted.experiment)
         todo = list(missing(wanted))
     if dry_run or not todo:
         for run, figure in todo:

@@ -47,7 +47,10 @@ def states(storage: Storage, experiment: str, run: str) -> Iterator[tuple[str, d
     """The checkpoints of a run that can be read, with their names, the last state first."""
     folder = checkpoint.folder(experiment, run)
     for name in reversed(storage.list(folder)):
-        state = checkpoint.load(storage, f"{folder}/{name}", CPU)
+        try:
+            state = checkpoint.load(storage, f"{folder}/{name}", CPU)
+        except ValueError:  # damaged
+            continue
         if state is not None:
             yield name, state
 

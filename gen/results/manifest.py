@@ -25,7 +25,6 @@ REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out
 REBUILT = "genfleet.rebuilt"  # key in a footer: these rows stand for rows of other files that were lost
 FILE = re.compile(r"(.+)-(\d{4,})\.parquet")  # RUN-FIRST, of six digits, or SLOT-NUMBER, of four
 DIGITS = 6  # of the first tick in the name of a run's own file
-ALWAYS = ("runs", "settings", "metrics", "evals")  # tables in which each run has rows, if it came to its first tick
 MOST = 200  # footers of a run's own files that are read to say in a line what is missing
 
 Note = Sequence[Any]
@@ -128,7 +127,7 @@ def shortfall(storage: Storage, experiment: str) -> str:
             for table, count in rows.items():
                 if writer not in held[table] and promises.is_certain(writer, run, table):
                     lacking.setdefault(table, Counter())[run] += count
-    gone = [table for table in ALWAYS if not held[table] and table not in lacking] if held["metrics"] else []
+    gone = [table for table in without_files(held) if table not in lacking]
     parts = [f"all of {table}" for table in gone] + [
         f"{counted(sum(lacking[table].values()), 'row')} of {table} ({counted(len(lacking[table]), 'run')})"
         for table in TABLES
@@ -139,6 +138,13 @@ def shortfall(storage: Storage, experiment: str) -> str:
     return (
         f"{experiment} lacks what was written: {', '.join(parts)}; python -m jobs.check --name {experiment} says more"
     )
+
+
+def without_files(held: Mapping[str, set[str]]) -> list[str]:
+    """Tables without any file though later ones have some that no run writes without them, in whatever version."""
+    metrics, evals, ended = (bool(held[table]) for table in ("metrics", "evals", "outcomes"))
+    begun = [table for table in ("runs", "settings") if not held[table] and (metrics or evals)]
+    return begun + ["metrics"] * (evals and not metrics) + ["evals"] * (metrics and ended and not evals)
 
 
 def is_own(name: str) -> bool:

@@ -66,7 +66,7 @@ class Survey:
     promises: Promises = field(default_factory=Promises)
     removed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # writer, table, run -> rows taken out
     rebuilt: Counter[tuple[str, str]] = field(default_factory=Counter)  # table, run -> rows that stand for lost ones
-    stored: set[str] = field(default_factory=set)  # runs that have checkpoints
+    stored: set[str] = field(default_factory=set)  # runs that have a last state, before which they wrote rows
 
     def faults(self) -> list[Fault]:
         """All that is wrong, by kind, table and run."""
@@ -99,8 +99,8 @@ class Survey:
             sure[key] -= count
         for table, run in self.bare(total):
             sure[table, run] = max(sure[table, run], 1)
-        for run, ticks in self.absent_ticks():
-            sure["metrics", run] = max(sure["metrics", run], ticks)
+        for table, run, ticks in self.absent_ticks():
+            sure[table, run] = max(sure[table, run], ticks)
         return [
             Fault(kind, table, run, count, told)
             for kind, counts, told in (
@@ -118,15 +118,15 @@ class Survey:
         yield from (("runs", run) for run in runs if run not in total["runs"])
         yield from (("settings", run) for run in runs & later if run not in total["settings"])
 
-    def absent_ticks(self) -> Iterator[tuple[str, int]]:
-        """Run and how many of its ticks have no metrics, for runs that ended; this says so of earlier versions too."""
-        ends, metrics = self.keys["outcomes"], self.keys["metrics"]
-        ticks = metrics[metrics["tick"] > 0].groupby("run")["tick"].nunique().to_dict()
-        for run, of_run in ends.groupby("run"):
-            last = of_run.sort_values("tick").iloc[-1]
-            short = int(last["tick"]) - int(last["status"] == "failed") - ticks.get(run, 0)
-            if short > 0:
-                yield str(run), short
+    def absent_ticks(self) -> Iterator[tuple[str, str, int]]:
+        """Table, run and of how many ticks it has no rows there, for runs that ended: so of earlier versions too."""
+        ends, evals = self.keys["outcomes"].sort_values("tick"), self.keys["evals"]
+        for table, rows in {"metrics": self.keys["metrics"], "evals": evals[evals["scope"] == "tick"]}.items():
+            ticks = rows[rows["tick"] > 0].groupby("run")["tick"].nunique().to_dict()
+            for run, tick, status in ends[["run", "tick", "status"]].drop_duplicates("run", keep="last").to_numpy():
+                short = int(tick) - int(status == "failed") - ticks.get(run, 0)
+                if short > 0:
+                    yield table, str(run), short
 
     def doubled(self, table: str) -> pd.Series[bool]:
         """Which rows of a table stand twice: all but those of the latest attempt, of rows with equal keys."""
@@ -165,7 +165,7 @@ def survey(storage: Storage, experiment: str) -> Survey:
         found.keys[table] = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
         found.rows += len(found.keys[table])
     folders = storage.folders(f"{experiment}/_checkpoints")
-    found.stored = {run for run in folders if storage.list(f"{experiment}/_checkpoints/{run}")}
+    found.stored = {run for run in folders if storage.exists(f"{experiment}/_checkpoints/{run}/last.pt")}
     return found
 
 

@@ -141,9 +141,12 @@ def test_what_earlier_versions_wrote_is_whole_until_something_is_lost(tmp_path: 
     for name in storage.folders(""):
         assert survey(storage, name).faults() == []
         assert shortfall(storage, name) == ""
-    for name in storage.list("train-vae/metrics")[-1:]:
-        storage.delete(f"train-vae/metrics/{name}")
-    assert [(one.kind, one.table) for one in survey(storage, "train-vae").faults()] == [("missing", "metrics")]
+    for table in ("metrics", "evals"):
+        for name in storage.list(f"train-vae/{table}"):
+            storage.delete(f"train-vae/{table}/{name}")
+        assert ("missing", table) in {(one.kind, one.table) for one in survey(storage, "train-vae").faults()}
+        if table == "metrics":
+            assert shortfall(storage, "train-vae").startswith("train-vae lacks what was written: all of metrics; ")
 
 
 def test_leftovers_of_dead_writers_go_with_the_next_write(tmp_path: Path) -> None:

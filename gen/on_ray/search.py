@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -27,6 +29,7 @@ from gen.on_ray.submission import Search
 from gen.on_ray.trainable import TRIAL
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
+from gen.results.leftovers import is_running, own_mark
 from gen.results.room import room_at
 from gen.search.halving import expected_epochs
 
@@ -133,11 +136,15 @@ def evaluations(asked: EvaluateConfig, runs: int, at_once: int, images: int) -> 
 @contextmanager
 def scratch() -> Iterator[str]:
     """A folder for what Tune keeps to restore a search, a folder a trial among it: here the tables do that, so it is of
-    this host, and goes at the end."""
-    place = tempfile.gettempdir()
+    this host, and goes at the end. Those of searches of this host that were killed go too."""
+    place, prefix = Path(tempfile.gettempdir()), f"genfleet-{own_mark()}-"
+    for left in place.glob(f"{prefix}*-*"):
+        number = left.name.removeprefix(prefix).partition("-")[0]
+        if number.isdecimal() and not is_running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
     with (
-        room_at(place, Path(place)),
-        tempfile.TemporaryDirectory(prefix="genfleet-", ignore_cleanup_errors=True) as one,
+        room_at(str(place), place),
+        tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as one,
     ):
         yield one
 

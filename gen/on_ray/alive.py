@@ -14,7 +14,7 @@ import psutil
 import ray
 
 LOOK = 1.0  # seconds between two looks
-GONE = 5.0  # seconds without an answer after which the head is gone; a head that is only busy still takes connections
+GONE = 5.0  # seconds after which a head that refuses connections is gone; one that is only busy still takes them
 
 
 class Head:
@@ -22,17 +22,25 @@ class Head:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.heard = time.monotonic()
+        self.heard = self.refused = time.monotonic()  # when it last took a connection, and last did not refuse one
 
     def is_gone(self) -> bool:
-        """Whether it has taken no connection for some seconds."""
+        """Whether its host has refused connections for some seconds: nobody is there. A host that does not answer may
+        be back, and Ray waits a minute for it."""
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), LOOK).close()
+            self.heard = self.refused = time.monotonic()
+        except ConnectionRefusedError:
+            return time.monotonic() - self.refused > GONE
         except OSError:
-            return time.monotonic() - self.heard > GONE
-        self.heard = time.monotonic()
+            self.refused = time.monotonic()
         return False
+
+    @property
+    def silence(self) -> float:
+        """Seconds since it took a connection."""
+        return time.monotonic() - self.heard
 
 
 def own_raylet(node: str) -> psutil.Process | None:
@@ -59,12 +67,16 @@ def watch_ray(end: Callable[[str], None], say: Callable[[str], None]) -> Iterato
     head, raylet, over = Head(context.gcs_address), own_raylet(context.get_node_id()), threading.Event()
 
     def look() -> None:
+        told = False
         while not over.wait(LOOK):
             if raylet is not None and has_ended(raylet):
                 found = f"the Ray node of this host (process {raylet.pid}) has died"
             elif head.is_gone():
                 found = f"the Ray head at {head.address} has died"
             else:
+                if told != (head.silence > GONE):
+                    told = not told
+                    say(f"the Ray head at {head.address} {'does not answer; Ray waits for it' if told else 'is back'}")
                 continue
             if not over.is_set():
                 end(f"{found}; start Ray again and submit the same again: it goes on from what is recorded")

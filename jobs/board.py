@@ -17,6 +17,7 @@ from gen.checks import at_least
 from gen.metrics.table import direction
 from jobs.options import Job, refusing
 from jobs.places import storage_at
+from jobs.runs import tell_lost
 
 BY: dict[str, Callable[..., Any]] = {"run": results.leaderboard, "configuration": results.configurations}
 GOOD = {"min": "small is good", "max": "large is good"}
@@ -38,6 +39,7 @@ def main(storage: str, name: str, by: str, top: int, **choice: Any) -> None:
     with refusing():
         at_least("top", top, 0)
         place = storage_at(storage)
+        tell_lost(place, name)
         begun = len(results.runs(place, name))
         board = BY[by](place, name, **choice)
     for line in heading(name, str(place), board.attrs["protocol"], board.attrs["code_versions"]):

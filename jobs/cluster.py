@@ -24,6 +24,7 @@ from gen.results.lease import Lease
 from gen.results.storage import NO_HOME
 from jobs import handover, upload
 from jobs.address import LOCAL, choose, prepare_token
+from jobs.interrupt import break_off
 from jobs.output import outlive_readers
 from jobs.places import INSIDE
 
@@ -68,6 +69,7 @@ def connection() -> Iterator[None]:
     """Connects to the Ray that `jobs.address.choose` finds, or starts one for the block. What Ray says
     against it is one line."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # which write five files a trial
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Tune's own record of a search, which nobody reads
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's tables and boxes: the jobs print their own lines
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -97,8 +99,11 @@ def connection() -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGHUP):  # `ray job stop` and a closed terminal: as Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` sets it
             signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    from gen.on_ray.alive import watch_ray
+
     try:
-        yield
+        with watch_ray(break_off, say):
+            yield
     finally:
         ray.shutdown()
 
@@ -147,6 +152,7 @@ def run_workers(
     try:
         with (
             storage.room(),
+            storage.passing(f"{name}/_ray/{lease.attempt}"),
             watch(needed, workers, say) as watched,
             listener(queue, hear, watched.heard),
         ):

@@ -16,6 +16,8 @@ from gen.on_ray.scoring import Wanted, score_worker
 from jobs import interrupt
 from jobs.cluster import connection, run_workers, say
 from jobs.options import TAKE_OVER, Job, refusing
+from jobs.places import storage_at
+from jobs.runs import tell_lost
 from jobs.stored import find, missing
 
 
@@ -41,6 +43,7 @@ from jobs.stored import find, missing
 def main(dry_run: bool, take_over: bool, **options: Any) -> int:
     """Finds what is missing, and has it measured by a group of workers."""
     with refusing():
+        tell_lost(storage_at(options["storage"]), options["name"])
         wanted = find(**options)
         todo = list(missing(wanted))
     if dry_run or not todo:

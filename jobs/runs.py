@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import click
+
 from gen import results
 from gen.config import AugmentConfig, RunConfig, on_stage
 from gen.engine.stage_one import CPU, stage_of
 from gen.record import checkpoint
 from gen.record.best import best_run
+from gen.results.manifest import shortfall
 from gen.results.queries import run_of, shown
 from gen.zoo import restore
 
@@ -16,6 +19,12 @@ from gen.zoo import restore
 def experiments_of(storage: results.Storage) -> list[str]:
     """Names of the experiments in a storage."""
     return [name for name in storage.folders("") if not name.startswith("_")]
+
+
+def tell_lost(storage: results.Storage, name: str) -> None:
+    """Says on stderr, in one line, if the tables of an experiment lack rows that were written."""
+    if line := shortfall(storage, name):
+        click.echo(line, err=True)
 
 
 def find_run(storage: results.Storage, text: str) -> tuple[str, str]:

@@ -37,6 +37,7 @@ from jobs.drawings import Picture, check, of_weights
 from jobs.history import history
 from jobs.options import Job, refusing, show, split_names
 from jobs.places import absolute, storage_at
+from jobs.runs import tell_lost
 from jobs.translate import translate
 
 
@@ -71,6 +72,7 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
         out = Path(absolute("out", str(out)) or out)
         options["data_root"] = absolute("data-root", options["data_root"])
         storage, kinds = storage_at(options["storage"]), split_names("kinds", options["kinds"])
+        tell_lost(storage, name)
         if asked is not None:
             wanted = results.find_run(storage, name, wanted) if wanted is not None else None
             runs = [wanted] if wanted else list(rank_runs(storage, name)["run"])
@@ -91,7 +93,7 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
                 place = absolute("translate", options["translate"]) or ""
                 lines = translate(load_run(storage, name, run, options["device"]), place, to, out)
             else:
-                data_hash = results.runs(storage, name).set_index("run")["data_hash"][run]
+                data_hash = results.queries.data_hashes(storage, name, [run])[run]
                 ended = run in set(results.outcomes(storage, name)["run"])
                 drawn = of_weights(state, name, run, data_hash, kinds, {**options, "ended": ended})
                 pictures = [(f"{run}-{end}", draw, text) for end, draw, text in drawn]

@@ -18,6 +18,7 @@ from gen.results import Lease
 from jobs import interrupt
 from jobs.cluster import connection, facts, run_workers, say
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
+from jobs.runs import tell_lost
 
 
 @click.command(cls=Job, help=__doc__)
@@ -63,6 +64,7 @@ def train(asked: Asked, data_hash: str) -> int:
         run = names.Names(asked.storage, name).of(config, data_hash)
         checkpoint.check_last(asked.storage, name, run)
         lease.acquire(asked.take_over, say)
+        tell_lost(asked.storage, name)
     try:
         with refusing():
             preflight.check_name(asked.storage, name, wanted)  # another job may have begun and ended it meanwhile

@@ -26,6 +26,7 @@ from jobs.board import footing
 from jobs.cluster import connection, facts, say
 from jobs.options import Job, refusing, shared_options, show
 from jobs.progress import interject, measured, show_progress
+from jobs.runs import tell_lost
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -92,6 +93,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         for run in set(storage.folders(checkpoint.folder(name, ""))) & by_run.keys() - ended.keys():
             checkpoint.check_last(storage, name, run)
         lease.acquire(asked.take_over, say)
+        tell_lost(storage, name)
     storage = lease.storage  # what is written through it is refused once another job has the lease
     try:
         set_threads(config.machine.threads)
@@ -156,7 +158,10 @@ def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, nee
     asked, full = wanted.first.asked, wanted.first.space.config.evaluate.full
     if full == "none":
         return []
-    best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
+    try:
+        best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
+    except ValueError as lost:
+        return [f"leaders were not measured: {lost}"]
     whole = Wanted(lease.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
     short = {run for run, _ in missing(whole)}
     with watch(needed, 1, say) as watched:

@@ -26,6 +26,7 @@ from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
 from gen.engine.fit import Tick, fit
 from gen.on_ray import preflight
+from gen.on_ray.alive import end_with_head
 from gen.on_ray.submission import Order, Search
 from gen.on_ray.trainable import Resident
 from gen.on_ray.worker import every_host
@@ -107,7 +108,7 @@ def drive(
     """The ticks of a run that a new group of workers trains. As with `fit`, a reason sent into the generator stops the
     run, and `close()` leaves it to go on later. The last tick comes, and `close()` returns, only after the group has
     ended. RuntimeError if the group broke."""
-    run = order.run
+    run, name = order.run, f"{order.attempt}-{order.run}-{os.getpid()}"
     trainer = ray.train.torch.TorchTrainer(
         train_in_trial,
         train_loop_config={"order": order, "home": home, "line": line, "holder": holder},
@@ -115,13 +116,14 @@ def drive(
             num_workers=order.config.machine.workers, use_gpu="GPU" in needed, resources_per_worker=dict(needed)
         ),
         run_config=ray.train.RunConfig(
-            name=f"{order.attempt}-{run}-{os.getpid()}",
+            name=name,
             storage_path=order.storage.full(f"{order.experiment}/_ray"),
             storage_filesystem=order.storage.filesystem,
             failure_config=ray.train.FailureConfig(max_failures=0),  # the trial fails, and Tune begins it again
         ),
     )
-    with ThreadPoolExecutor(1) as pool:  # leaving it waits for the group's end
+    own = order.storage.passing(f"{order.experiment}/_ray/{name}")
+    with own, ThreadPoolExecutor(1) as pool:  # leaving it waits for the group's end
         group = pool.submit(trainer.fit)
         while True:
             over = group.done()
@@ -147,6 +149,7 @@ def drive(
 
 def train_in_trial(sent: Mapping[str, Any]) -> None:
     """The function of a worker: `sent` holds "order", "home", "line" and "holder"."""
+    end_with_head()
     order: Order = sent["order"]
     line: Line = sent["line"]
     set_threads(order.config.machine.threads)

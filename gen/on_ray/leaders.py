@@ -17,6 +17,7 @@ from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.distributed.workers import ALONE
 from gen.metrics.table import direction
+from gen.on_ray.alive import end_with_head
 from gen.on_ray.errors import reason
 from gen.on_ray.scoring import Stored, Wanted, score
 from gen.record import checkpoint
@@ -107,6 +108,7 @@ def measure_leaders(
 
 def measure(wanted: Wanted, one: Stored, known: Known, queue: Queue) -> Rows:
     """The rows that a run lacks, from a process of the cluster, which keeps the data and the judge for the next run."""
+    end_with_head()
     set_threads(one.config.machine.threads)
     device = resolve_device(one.config.machine.device)
     return score(wanted, one, known, device, ALONE, pictures=True, tell=lambda text: queue.put((one.run, text)))
@@ -115,8 +117,8 @@ def measure(wanted: Wanted, one: Stored, known: Known, queue: Queue) -> Rows:
 def best_weights(
     storage: Storage, experiment: str, names: Sequence[str], runs: Mapping[str, RunConfig]
 ) -> list[Stored]:
-    """The best weights of the runs `names`, but for runs that have none."""
-    begun = queries.runs(storage, experiment).set_index("run")
+    """The best weights of the runs `names`, but for runs that have none. ValueError if the tables lack one of them."""
+    found = queries.data_hashes(storage, experiment, names)
     seconds = costs(storage, experiment)
     ticks = {run: checkpoint.best_tick(storage, experiment, run) for run in names}
-    return [Stored(run, tick, begun["data_hash"][run], runs[run], seconds[run]) for run, tick in ticks.items() if tick]
+    return [Stored(run, tick, found[run], runs[run], seconds.get(run, math.nan)) for run, tick in ticks.items() if tick]

@@ -23,6 +23,7 @@ from gen.engine.build import build_model
 from gen.engine.per_process import dataset_of, judge_of
 from gen.judge import Figure, Judge
 from gen.judge.judge import Tell, silence
+from gen.on_ray.alive import end_with_head
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record import checkpoint
@@ -90,6 +91,7 @@ def score_worker(sent: Mapping[str, Any]) -> None:
     rows, and texts that say what is measured. A worker in the place of one that broke measures what is missing then."""
     import ray.train.torch
 
+    end_with_head()
     wanted: Wanted = sent["wanted"]
     set_threads(wanted.stored[0].config.machine.threads)
     workers, device = Workers.current(), ray.train.torch.get_device()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ray import tune
 
@@ -18,13 +22,15 @@ from gen.engine.fit import SPLITS
 from gen.on_ray.errors import reason
 from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
-from gen.on_ray.progress import Standing, Teller
+from gen.on_ray.progress import Standing, Teller, Tidy
 from gen.on_ray.replay import decisions, ends
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import TRIAL
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
+from gen.results.leftovers import is_running, own_mark
+from gen.results.room import room_at
 from gen.search.halving import expected_epochs
 
 RETRIES = 2  # of a trial whose process died, and of the search for runs whose process died after their last decision
@@ -89,28 +95,26 @@ def search(
             expected=expected_epochs(epochs, grace, reduction),
             measuring=evaluations(configs[runs[0]].evaluate, len(runs), at_once, images) if images else 0.0,
         )
-        tuner = tune.Tuner(
-            trainable,
-            param_space={TRIAL: tune.grid_search(left)},
-            tune_config=tune.TuneConfig(
-                scheduler=halving,
-                reuse_actors=True,
-                max_concurrent_trials=at_once,
-                time_budget_s=None if seconds == math.inf else deadline - time.monotonic(),
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=plan.storage.full(f"{plan.experiment}/_ray"),
-                storage_filesystem=plan.storage.filesystem,
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[teller],
-                verbose=0,
-            ),
-        )
         teller.completed = 0
-        with keep_signals(), plan.storage.room():
-            results = tuner.fit()
+        with keep_signals(), plan.storage.room(), scratch() as folder:
+            results = tune.Tuner(
+                trainable,
+                param_space={TRIAL: tune.grid_search(left)},
+                tune_config=tune.TuneConfig(
+                    scheduler=halving,
+                    reuse_actors=True,
+                    max_concurrent_trials=at_once,
+                    time_budget_s=None if seconds == math.inf else deadline - time.monotonic(),
+                ),
+                run_config=tune.RunConfig(
+                    name=name,
+                    storage_path=folder,
+                    failure_config=tune.FailureConfig(max_failures=RETRIES),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    callbacks=[teller, Tidy()],
+                    verbose=0,
+                ),
+            ).fit()
         lease.check(now=True)
         teller.tell()
         errors = [reason(error) for error in results.errors]
@@ -128,6 +132,22 @@ def evaluations(asked: EvaluateConfig, runs: int, at_once: int, images: int) -> 
     if asked.full != "leaders":  # runs measure themselves, or nobody does
         return 0.0
     return math.ceil(min(asked.leaders, runs) / at_once) * len(SPLITS) * asked.full_images / asked.tick_images(images)
+
+
+@contextmanager
+def scratch() -> Iterator[str]:
+    """A folder for what Tune keeps to restore a search, a folder a trial among it: here the tables do that, so it is of
+    this host, and goes at the end. Those of searches of this host that were killed go too."""
+    place, prefix = Path(tempfile.gettempdir()), f"genfleet-{own_mark()}-"
+    for left in place.glob(f"{prefix}*-*"):
+        number = left.name.removeprefix(prefix).partition("-")[0]
+        if number.isdecimal() and not is_running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    with (
+        room_at(str(place), place),
+        tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as one,
+    ):
+        yield one
 
 
 @contextmanager

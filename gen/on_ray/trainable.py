@@ -15,6 +15,7 @@ from ray import tune
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
+from gen.on_ray.alive import end_with_head
 from gen.on_ray.replay import KIND, End, ends
 from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REMARKS, REPLAYED, RUN, SECONDS, TICK, VALUE
 from gen.on_ray.submission import Search
@@ -33,6 +34,7 @@ class Resident(tune.Trainable):
     def setup(self, config: dict[str, Any], search: Search | None = None) -> None:
         """Begins the first trial of this process."""
         assert search is not None
+        end_with_head()
         self.search = search
         self.slot = Slot(search.storage, search.experiment, f"{search.attempt}-{uuid.uuid4().hex[:8]}")
         self.begin(config, fresh=True)

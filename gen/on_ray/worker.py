@@ -15,12 +15,14 @@ from gen.distributed.machine import set_threads
 from gen.distributed.workers import Workers
 from gen.engine.fit import fit
 from gen.judge.judge import silence
+from gen.on_ray.alive import end_with_head
 from gen.on_ray.submission import Order
 
 
 def train_worker(sent: Mapping[str, Any]) -> None:
     """The function of a Ray Train worker: `sent` holds "order" and "queue", where the driver listens to ticks, and to
     texts that say what is measured at the end."""
+    end_with_head()
     order: Order = sent["order"]
     ticks: Queue = sent["queue"]
     set_threads(order.config.machine.threads)

@@ -250,6 +250,8 @@ class Record:
         else:
             self.home.storage.delete(f"{self._folder}/last.pt")
             self._forget_other_bests(progress)
+            if not progress.best_tick:  # an empty folder, if any
+                self.home.storage.delete_folder(self._folder)
 
     @property
     def _folder(self) -> str:
@@ -291,9 +293,8 @@ class Record:
                 **self.home.facts,
             },
         )
-        for key, value in flat(self.config).items():
-            number = float(value) if isinstance(value, (int, float)) and float(value) == value else None
-            self.ledger.add("settings", tick=0, key=key, number=number, text=_text(value))
+        for row in setting_rows(self.config):
+            self.ledger.add("settings", tick=0, **row)
         if self.board:
             lines = [f"    {key} = {_text(value)}" for key, value in flat(self.config).items()]
             self.board.text("settings", "\n".join(lines))
@@ -340,6 +341,18 @@ class Record:
         for name in self.home.storage.list(self._folder):
             if name.startswith("best-") and name != checkpoint.best_name(progress.best_tick):
                 self.home.storage.delete(f"{self._folder}/{name}")
+
+
+def setting_rows(config: RunConfig) -> list[dict[str, Any]]:
+    """The rows of `settings` of a run, without the names of experiment, run and attempt."""
+    return [
+        {
+            "key": key,
+            "number": float(value) if isinstance(value, (int, float)) and float(value) == value else None,
+            "text": _text(value),
+        }
+        for key, value in flat(config).items()
+    ]
 
 
 def _finite(value: float) -> float | None:

@@ -52,6 +52,12 @@ def states_of(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def holder_of(storage: Storage, experiment: str) -> str:
+    """The attempt that has the lease of an experiment, at work or killed; "" if none has."""
+    states = states_of(storage.list(f"{experiment}/{FOLDER}"))
+    return max((attempt for attempt, state in states.items() if state == "holds"), key=rank_of, default="")
+
+
 @dataclass(frozen=True)
 class Fence:
     """Lets writes of one attempt at an experiment through, until a later attempt holds the lease. Picklable."""

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gen.results.manifest import Note, footer, notes_of
 from gen.results.parquet import SEAL, footer_length, read_files, seal
 from gen.results.schema import SCHEMAS, TABLES, check_row, to_table
 from gen.results.storage import Storage, check_name
@@ -42,21 +43,30 @@ MANY_ROWS = {"compression": "zstd", "use_dictionary": True, **CHECKED}
 FEW_ROWS = {"compression": "lz4", "use_dictionary": False, **CHECKED}  # six times as fast
 
 
-def to_parquet(groups: Sequence[pa.Table], schema: pa.Schema, options: Mapping[str, Any] = MANY_ROWS) -> bytes:
-    """A Parquet file with one row group for each table."""
-    return seal(encode(groups, schema, options))
+def to_parquet(
+    groups: Sequence[pa.Table],
+    schema: pa.Schema,
+    options: Mapping[str, Any] = MANY_ROWS,
+    notes: Mapping[str, str] | None = None,
+) -> bytes:
+    """A Parquet file with one row group for each table, and `notes` in its footer."""
+    return seal(encode(groups, schema, options, notes))
 
 
-def encode(groups: Sequence[pa.Table], schema: pa.Schema, options: Mapping[str, Any]) -> bytes:
+def encode(
+    groups: Sequence[pa.Table], schema: pa.Schema, options: Mapping[str, Any], notes: Mapping[str, str] | None
+) -> bytes:
     """The file before it is sealed."""
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema, **options) as writer:
         for group in groups:
             writer.write_table(group)
+        if notes:
+            writer.add_key_value_metadata(notes)
     return sink.getvalue()
 
 
-def to_slot(groups: Sequence[pa.Table], schema: pa.Schema) -> bytes | None:
+def to_slot(groups: Sequence[pa.Table], schema: pa.Schema, notes: Mapping[str, str] | None = None) -> bytes | None:
     """A Parquet file of SLOT_BYTES with a gap between the rows and the footer; None if the rows do not fit.
 
     With more rows the file begins with the same bytes as before, and has the same size. So a reader that listed the
@@ -65,7 +75,7 @@ def to_slot(groups: Sequence[pa.Table], schema: pa.Schema) -> bytes | None:
     """
     if len(groups) > SLOT_RUNS:
         return None
-    data = encode(groups, schema, FEW_ROWS)
+    data = encode(groups, schema, FEW_ROWS, notes)
     if len(data) + SEAL > SLOT_BYTES or footer_length(data) > FOOTER_BYTES:
         return None
     return seal(data, SLOT_BYTES)
@@ -88,27 +98,30 @@ class Slot:
         self.storage, self.experiment, self.name = storage, experiment, f"{kind}-{name}"
         self._groups: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
         self._number = dict.fromkeys(TABLES, 0)
+        self._notes: dict[str, list[list[Note]]] = {table: [] for table in TABLES}  # of each group
+        self._calls = itertools.count()
 
     def extend(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Adds rows, table -> rows, to the files, outcomes last. A run gives all of its rows in one call."""
         groups = {table: to_table(table, of_table) for table, of_table in rows.items() if of_table}
+        notes = notes_of(next(self._calls), rows)
         for table in TABLES:
             if table in groups:
-                self._extend(table, groups[table])
+                self._extend(table, groups[table], notes)
 
-    def _extend(self, table: str, group: pa.Table) -> None:
-        schema, groups = SCHEMAS[table], [*self._groups[table], group]
-        data = to_slot(groups, schema)
+    def _extend(self, table: str, group: pa.Table, notes: list[Note]) -> None:
+        schema, groups, all_notes = SCHEMAS[table], [*self._groups[table], group], [*self._notes[table], notes]
+        data = to_slot(groups, schema, footer(itertools.chain(*all_notes)))
         if data is None and len(groups) > 1:
             self._number[table] += 1
-            self._groups[table], groups = [], [group]
-            data = to_slot(groups, schema)
+            groups, all_notes = [group], [notes]
+            data = to_slot(groups, schema, footer(notes))
         path = f"{self.experiment}/{table}/{self.name}-{self._number[table]:04d}.parquet"
-        self.storage.put(path, to_parquet(groups, schema) if data is None else data)
+        self.storage.put(path, to_parquet(groups, schema, notes=footer(notes)) if data is None else data)
         if data is None:  # too long for a slot file: a file of its own, never written again
             self._number[table] += 1
-            groups = []
-        self._groups[table] = groups
+            groups, all_notes = [], []
+        self._groups[table], self._notes[table] = groups, all_notes
 
 
 class Ledger:
@@ -166,9 +179,10 @@ class Ledger:
             for old in stale.get(table, ()):
                 if old != name or not self._rows[table]:
                     self.storage.put(f"{self.experiment}/{table}/{old}", to_parquet([], SCHEMAS[table]))
+        notes = footer(notes_of(self.first, self._rows))
         for table, rows in self._rows.items():
             if rows:
-                data = to_parquet([to_table(table, rows)], SCHEMAS[table])
+                data = to_parquet([to_table(table, rows)], SCHEMAS[table], notes=notes)
                 self.storage.put(f"{self.experiment}/{table}/{name}", data)
         self._stale = {}
         self._rows = {table: [] for table in TABLES}

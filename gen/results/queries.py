@@ -121,6 +121,17 @@ def runs(place: Place, experiment: str | None = None) -> pd.DataFrame:
     return last(read(place, experiment, "runs"), ["experiment", "run"], ["attempt", "started"])
 
 
+def data_hashes(place: Place, experiment: str, names: Sequence[str]) -> dict[str, str]:
+    """The hash of the images that each of the runs `names` was trained on. ValueError for a run without a row."""
+    begun = runs(place, experiment).set_index("run")["data_hash"]
+    if absent := [name for name in names if name not in begun.index]:
+        raise ValueError(
+            f"runs of {experiment} lacks {shown(absent)}, of which there are weights; "
+            f"python -m jobs.check --name {experiment} --mend makes its rows anew"
+        )
+    return {name: str(begun[name]) for name in names}
+
+
 def settings(place: Place, experiment: str | None = None, wide: bool = True) -> pd.DataFrame:
     """Settings of runs. `wide`: one row a run and one column a dotted key, of numbers if all of its values are numbers,
     else of text. Otherwise: one row a run and key. Settings of earlier versions have their present names."""

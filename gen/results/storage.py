@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pyarrow import fs
 
 from gen.results.fence import Fence
+from gen.results.leftovers import all_abandoned, hidden_name, remove_abandoned, sweep
 from gen.results.room import FullError, room_at
 
 Names = list[str]
@@ -193,6 +195,29 @@ class Storage:
             elif self.exists(path):
                 self.filesystem.delete_file(self.full(path))
 
+    def delete_folder(self, folder: str) -> None:
+        """Removes a folder with all that is in it; no error if it is absent."""
+        if self.filesystem.get_file_info(self.full(folder)).type == fs.FileType.Directory:
+            self.filesystem.delete_dir(self.full(folder))
+
+    @contextmanager
+    def passing(self, folder: str) -> Iterator[None]:
+        """A folder that others make in the block, and that goes with all that is in it when the block ends."""
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # what the block came to counts
+                self.delete_folder(folder)
+
+    def leftovers(self, folder: str) -> Names:
+        """Half-written files of writers that were killed, in a folder and those below it; an object store has none."""
+        root = self._root / folder
+        return [str(path.relative_to(self._root)) for path in all_abandoned(root)] if self.is_local else []
+
+    def remove_leftovers(self, folder: str) -> int:
+        """Removes these; how many there were."""
+        return remove_abandoned(self._root / folder) if self.is_local else 0
+
     def check_possible(self) -> None:
         """ValueError, one line, if this is a local folder that cannot be made or written. Nothing is written."""
         above = self._root
@@ -222,7 +247,7 @@ def put_local(path: Path, data: bytes, passage: AbstractContextManager[None] | N
     """Writes under a name of its own that starts with a dot, syncs, renames to `path` inside the block `passage`, and
     syncs the folder."""
     make_folder(path.parent)
-    hidden = path.with_name(f".{path.name[:40]}.{os.getpid()}.{secrets.token_hex(6)}")  # a long name has room for more
+    hidden = hidden_name(path)
     try:
         file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -230,6 +255,7 @@ def put_local(path: Path, data: bytes, passage: AbstractContextManager[None] | N
             while rest:
                 rest = rest[os.write(file, rest) :]
             os.fsync(file)
+            now = os.fstat(file).st_mtime
         finally:
             os.close(file)
         with passage or nullcontext():
@@ -238,6 +264,7 @@ def put_local(path: Path, data: bytes, passage: AbstractContextManager[None] | N
         hidden.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+    sweep(path.parent, now)
 
 
 def make_folder(folder: Path) -> None:

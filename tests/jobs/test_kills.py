@@ -52,6 +52,24 @@ def test_kills_in_the_middle_of_an_epoch(head: Head, tmp_path: Path):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("victim", ["gcs_server", "raylet"])
+def test_a_ray_that_dies_is_said_in_a_line(head: Head, tmp_path: Path, victim: str):
+    """The search ends with it, and so do its trials. (`ray start --block` ends the one when the other dies.)"""
+    search = head.submit(f"{SEARCH} --name search --storage {tmp_path}")
+    wait_for(lambda: list(tmp_path.glob("search/_checkpoints/*/last.pt")), head.slots)
+    slots = head.slots()
+    (process,) = [one for one in head.process.children(recursive=True) if one.name() == victim]
+    process.kill()
+    *_, line = search.communicate(timeout=GIVE_UP)[0].splitlines()
+    assert search.returncode == 1
+    assert line.startswith(("error: the Ray head at ", "error: the Ray node of this host "))
+    assert line.endswith(" has died; start Ray again and submit the same again: it goes on from what is recorded")
+    wait_for(lambda: not any(one.is_running() for one in slots))
+    head.kill()
+    head.start()
+
+
+@pytest.mark.long
 def test_kill_of_a_process_that_drives_two_workers(head: Head, tmp_path: Path):
     """The workers hold both CPUs of this Ray, and the dashboard is absent, by which Ray itself would free them."""
     search = head.submit(f"{SEARCH} --samples 1 --workers-per-trial 2 --name search --storage {tmp_path}")

@@ -58,6 +58,8 @@ def test_search(run_job: Callable, tmp_path: Path):
     check(tmp_path, 8)
     check_files(tmp_path, "search", [])  # the leaders' grids are in the tables alone
     ends = results.outcomes(str(tmp_path), "search")
+    assert not (tmp_path / "search" / "_ray").exists()  # what Tune keeps of each trial is of no use
+    assert all(any(folder.iterdir()) for folder in (tmp_path / "search" / "_checkpoints").iterdir())
     assert set(ends["status"]) == {"finished", "stopped"}
     board = results.leaderboard(str(tmp_path), "search")
     assert sorted(board["seed"]) == [0] * 4 + [1] * 4

@@ -9,6 +9,8 @@ from example_rows import all_keys, begin, end, expected, go, keys, whole_run
 
 from gen import results
 from gen.results import TABLES, Ledger, Slot, Storage, last_ticks
+from gen.results.manifest import shortfall
+from gen.results.survey import survey
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +31,8 @@ def check_readable(place, before, after):
     for table in ("metrics", "outcomes"):
         if found["runs"]:
             assert keys(results.queries.read(place, "e", table), table) == found[table]
+    assert {fault.kind for fault in survey(Storage(place), "e").faults()} <= {"unfinished"}
+    assert shortfall(Storage(place), "e") == ""
     if found["outcomes"] == after["outcomes"]:
         assert found == after  # an outcome vouches for all the rest
     return found
@@ -59,6 +63,7 @@ def test_flush(tmp_path):
         end(again, 5)
         again.close(5)
         assert all_keys(place, "e") == after
+        assert survey(Storage(place), "e").faults() == []
     assert len(stages) == 5  # none of the four tables, ..., all of them
 
 
@@ -78,6 +83,7 @@ def test_slot(tmp_path, work):
         whole_run(Ledger(storage, "e", "run2", "a2", slot=slot, last_ticks=done), 4)
         whole_run(Ledger(storage, "e", "run3", "a2", slot=slot), 4)  # and on with the next
         assert all_keys(place, "e") == union(after, ticks("run3", 4))
+        assert survey(storage, "e").faults() == []
     assert len(stages) >= 6
 
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from gen.results import SCHEMAS, TABLES, Ledger, Slot, Storage, last_ticks, new_attempt
 from gen.results.ledger import SLOT_BYTES
+from gen.results.manifest import shortfall
 from gen.results.queries import read
+from gen.results.survey import survey
 from tests.fixtures.examples import examples
 
 FIXED = ("experiment", "run", "attempt", "tick")
@@ -153,6 +155,8 @@ def test_law_of_attempts(data):
                         break
                     checkpoint = tick
         assert all_keys(place, "e") == {table: expected("run", ticks, table) for table in TABLES}
+        assert survey(storage, "e").faults() == []  # what files say of each other outlives kills
+        assert shortfall(storage, "e") == ""
 
 
 def test_slot_files_keep_their_size_and_their_rows_in_place(storage):

@@ -1,0 +1,173 @@
+"""What the tables of an experiment should hold, as their files say of each other.
+
+The footer of each file tells how many rows its writer gave to every table in the same calls. It is written with the
+rows, so it costs no file more and cannot disagree with them after a kill; and while one of the files is left, it tells
+what was in those that are lost. Files of earlier versions tell nothing, and of them nothing is expected.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gen.results.schema import TABLES
+from gen.results.storage import Storage
+
+CALLS = "genfleet.calls"  # key in a footer: what was written together with the rows of this file, as `Note`s
+REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out of this file, for they stood twice
+REBUILT = "genfleet.rebuilt"  # key in a footer: these rows stand for rows of other files that were lost
+FILE = re.compile(r"(.+)-(\d{4,})\.parquet")  # RUN-FIRST, of six digits, or SLOT-NUMBER, of four
+DIGITS = 6  # of the first tick in the name of a run's own file
+MOST = 200  # footers of a run's own files that are read to say in a line what is missing
+
+Note = Sequence[Any]
+"""Number of a call, run, table -> rows."""
+
+
+def notes_of(call: int, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Note]:
+    """What a writer notes of the rows, by table, that it writes in one call; nothing if they are all of one table."""
+    found: dict[str, Counter[str]] = {}
+    for table, of_table in rows.items():
+        for row in of_table:
+            found.setdefault(row["run"], Counter())[table] += 1
+    return [[call, run, dict(counts)] for run, counts in found.items() if len(counts) > 1]
+
+
+def footer(notes: Iterable[Note]) -> dict[str, str]:
+    """Notes as a part of a footer."""
+    found = list(notes)
+    return {CALLS: json.dumps(found, separators=(",", ":"))} if found else {}
+
+
+def said(metadata: Any, key: str) -> Any:
+    """What the footer of a file says under a key; None if nothing."""
+    text = (metadata.metadata or {}).get(key.encode())
+    return None if text is None else json.loads(text)
+
+
+def writer_of(name: str) -> str:
+    """The part of a file's name that it shares with those that were written together with it: all of RUN-FIRST, and a
+    slot's name without the number, for the files of each table are counted by themselves."""
+    match = FILE.fullmatch(name)
+    return "" if match is None else match[1] if len(match[2]) < DIGITS else name.removesuffix(".parquet")
+
+
+def first_of(writer: str) -> tuple[str, int]:
+    """Run and first tick of a run's own files; no run for a slot."""
+    match = FILE.fullmatch(f"{writer}.parquet")
+    return (match[1], int(match[2])) if match and len(match[2]) >= DIGITS else ("", 0)
+
+
+def order_of(table: str) -> int:
+    """The place of a table in the order of writing."""
+    return TABLES.index(table)
+
+
+@dataclass
+class Promises:
+    """What writers noted, and which of it is certain: a writer that was killed may have noted more than it wrote."""
+
+    noted: dict[str, dict[tuple[int, str], dict[str, int]]] = field(default_factory=dict)  # writer -> call, run -> rows
+    last: dict[tuple[str, int, str], int] = field(default_factory=dict)  # the last table that holds rows of a call
+    latest: dict[str, int] = field(default_factory=dict)  # run -> last first tick of its own files
+    unlike: set[str] = field(default_factory=set)  # writers whose files are of two attempts: one was cut
+
+    def add(self, writer: str, table: str, notes: Sequence[Note]) -> None:
+        """Adds what the footer of a file of `table` says."""
+        base, first = first_of(writer)
+        if notes and base:
+            self.latest[base] = max(first, self.latest.get(base, -1))
+        for call, run, rows in notes:
+            before = self.noted.setdefault(writer, {}).setdefault((call, run), rows)
+            if before != rows:
+                self.unlike.add(writer)
+            key = (writer, call, run)
+            self.last[key] = max(order_of(table), self.last.get(key, -1))
+
+    def rows(self, writer: str) -> dict[str, Counter[str]]:
+        """Run -> table -> rows that a writer noted."""
+        found: dict[str, Counter[str]] = {}
+        for (_, run), rows in self.noted[writer].items():
+            found.setdefault(run, Counter()).update(rows)
+        return found
+
+    def is_certain(self, writer: str, run: str, table: str) -> bool:
+        """Whether rows of a table that a writer noted were written: so were later ones, of that call or the next."""
+        calls = self.noted[writer]
+        own = max(call for call, of in calls if of == run)
+        if self.last[writer, own, run] > order_of(table) or max(call for call, _ in calls) > own:
+            return True
+        base, first = first_of(writer)
+        return base in self.latest and self.latest[base] > first
+
+
+def shortfall(storage: Storage, experiment: str) -> str:
+    """A line on tables that lack rows which their other files tell of; "" if none does. It costs a list of each table's
+    files, and the footers of slots and of those files whose siblings are not the usual ones: nothing is read whole."""
+    files = {table: storage.list(f"{experiment}/{table}") for table in reversed(TABLES)}  # what is written last, first
+    held = {table: {writer_of(name) for name in names} - {""} for table, names in files.items()}
+    promises, left = Promises(), MOST
+    for table, names in files.items():
+        for name in names:
+            writer = writer_of(name)
+            if not writer or writer in promises.noted or (is_own(name) and (is_usual(writer, held) or left <= 0)):
+                continue
+            left -= is_own(name)
+            promises.add(writer, table, notes_in(storage, f"{experiment}/{table}/{name}"))
+    lacking: dict[str, Counter[str]] = {}
+    for writer in promises.noted:
+        for run, rows in promises.rows(writer).items():
+            for table, count in rows.items():
+                if writer not in held[table] and promises.is_certain(writer, run, table):
+                    lacking.setdefault(table, Counter())[run] += count
+    gone = [table for table in without_files(held) if table not in lacking]
+    parts = [f"all of {table}" for table in gone] + [
+        f"{counted(sum(lacking[table].values()), 'row')} of {table} ({counted(len(lacking[table]), 'run')})"
+        for table in TABLES
+        if table in lacking
+    ]
+    if not parts:
+        return ""
+    return (
+        f"{experiment} lacks what was written: {', '.join(parts)}; python -m jobs.check --name {experiment} says more"
+    )
+
+
+def without_files(held: Mapping[str, set[str]]) -> list[str]:
+    """Tables without any file though later ones have some that no run writes without them, in whatever version."""
+    metrics, evals, ended = (bool(held[table]) for table in ("metrics", "evals", "outcomes"))
+    begun = [table for table in ("runs", "settings") if not held[table] and (metrics or evals)]
+    return begun + ["metrics"] * (evals and not metrics) + ["evals"] * (metrics and ended and not evals)
+
+
+def is_own(name: str) -> bool:
+    """Whether a file is of one run alone."""
+    match = FILE.fullmatch(name)
+    return match is not None and len(match[2]) >= DIGITS
+
+
+def is_usual(writer: str, held: Mapping[str, set[str]]) -> bool:
+    """Whether a run's files of one moment are in the tables that belong together."""
+    runs, settings, metrics, evals, *others = (writer in held[table] for table in TABLES)
+    return runs == settings and metrics == evals and (metrics or not any(others))
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things in words: "1 row", "2 rows"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def notes_in(storage: Storage, path: str) -> list[Note]:
+    """The notes in the footer of a file; none if it cannot be read, or is of an earlier version."""
+    try:
+        with storage.filesystem.open_input_file(storage.full(path)) as file:
+            return said(pq.read_metadata(file), CALLS) or []
+    except (pa.ArrowException, OSError):
+        return []

@@ -1,0 +1,116 @@
+"""jobs.check tells what is lost, damaged or doubled in an experiment, and mends what can be."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from gen import results
+from gen.config import identity
+from gen.data.dataset import Dataset
+from gen.engine import fit
+from gen.judge import Judge
+from gen.record import names
+from gen.record.record import Home
+from gen.results import Slot, Storage
+from jobs import board, check
+from tests.engine.test_fit import CPU, small
+
+KEPT, SHORT = "kept", "short"  # a run of jobs.train with its last checkpoint, and one of a search without
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, digits: Dataset, judge: Judge) -> Path:
+    """Two experiments of one run each."""
+    place = tmp_path_factory.mktemp("trained")
+    storage, config = Storage(str(place)), small("vae_mlp", **{"budget.epochs": 2})
+    run = identity(config, digits.hash)
+    for name, more in ((KEPT, {}), (SHORT, {"slot": Slot(storage, SHORT, "s"), "keep_last": False})):
+        attempt = results.new_attempt()
+        names.write_note(storage, name, names.note(config, digits.hash))
+        home = Home(storage, name, attempt, run=run, **more)
+        list(fit(config, digits, device=CPU, judge=judge, home=home))
+    return place
+
+
+@pytest.fixture
+def place(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "place"))
+
+
+def run(place: Path, name: str, *more: str) -> Result:
+    return CliRunner().invoke(check.main, ["--storage", str(place), "--name", name, *more])
+
+
+@pytest.mark.parametrize("name", [KEPT, SHORT])
+def test_whole(place: Path, name: str) -> None:
+    done = run(place, name)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"{name}: whole; ")
+
+
+@pytest.mark.parametrize("name", [KEPT, SHORT])
+def test_lost_beginnings_are_rebuilt(place: Path, name: str) -> None:
+    def read(table: str) -> pd.DataFrame:
+        return pd.read_parquet(place / name / table, dtype_backend="pyarrow")
+
+    before = {table: read(table) for table in ("runs", "settings")}
+    for table in before:
+        shutil.rmtree(place / name / table)
+    done = run(place, name)
+    assert done.exit_code == 1
+    assert "missing    runs" in done.stdout
+    assert "missing    settings" in done.stdout
+    done = run(place, name, "--mend")
+    assert done.exit_code == 0, done.output
+    after = {table: read(table) for table in before}
+    same = ["run", "attempt", "entry", "family", "data_hash", "seed", "config", "parameters", "threads", "world_size"]
+    assert after["runs"][same].equals(before["runs"][same])
+    assert after["settings"].equals(before["settings"])
+    assert run(place, name).exit_code == 0
+
+
+def test_a_lost_end_of_a_search_is_rebuilt(place: Path) -> None:
+    before = results.outcomes(str(place), SHORT)
+    shutil.rmtree(place / SHORT / "outcomes")
+    done = run(place, SHORT, "--mend")
+    assert done.exit_code == 0, done.output
+    same = ["run", "tick", "status", "metric", "best", "best_epoch", "last", "checkpoint", "epochs", "steps", "images"]
+    after = results.outcomes(str(place), SHORT)
+    assert after[same].equals(before[same])
+    assert after["why"][0] == "2 epochs; rebuilt by jobs.check"
+
+
+def test_what_cannot_come_back_is_said(place: Path) -> None:
+    shutil.rmtree(place / KEPT / "metrics")
+    done = run(place, KEPT, "--mend")
+    assert done.exit_code == 1
+    assert "remains: missing    metrics" in done.stdout
+    assert "the run under another --name writes them again" in done.stdout
+
+
+def test_other_jobs_say_in_a_line_what_is_lost(place: Path) -> None:
+    shutil.rmtree(place / SHORT / "evals")
+    done = CliRunner().invoke(board.main, ["--storage", str(place), "--name", SHORT])
+    assert done.exit_code == 0, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{SHORT} lacks what was written: ")
+    assert line.endswith(f" of evals (1 run); python -m jobs.check --name {SHORT} says more")
+
+
+def test_weights_whose_run_is_lost_are_one_line(place: Path) -> None:
+    shutil.rmtree(place / KEPT / "runs")
+    with pytest.raises(
+        ValueError, match=r"runs of kept lacks [0-9a-f]{16}, of which there are weights; .*--mend makes"
+    ):
+        results.queries.data_hashes(str(place), KEPT, list(results.outcomes(str(place), KEPT)["run"]))
+
+
+def test_no_such_experiment(place: Path) -> None:
+    done = run(place, "absent")
+    assert done.exit_code == 2
+    assert done.stderr == f"error: no experiment 'absent' in {place}; there are: {KEPT}, {SHORT}\n"

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+import torch
 
 from gen import results
 from gen.on_ray.scoring import Wanted, score_worker
+from gen.record import checkpoint
 from jobs.cluster import connection, run_workers
 from jobs.options import Job, refusing
 from jobs.stored import find, missing
@@ -40,6 +42,8 @@ def main(dry_run: bool, **options: Any) -> int:
     with refusing():
         wanted = find(**options)
         todo = list(missing(wanted))
+        for run in {} if dry_run else dict.fromkeys(run for run, _ in todo):  # else workers find out, one after another
+            checkpoint.load_best(wanted.storage, wanted.experiment, run, torch.device("meta"))
     if dry_run or not todo:
         for run, figure in todo:
             print(f"{run}  {figure.split}  {figure.name}  {figure.n_fake} images  {figure.features or '-'}")

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-CHECKSUM = "checksum"  # key under which a record has its own
+SEAL = ("sealed", "checksum")  # keys of a sealed record: that it has a checksum, and the checksum
 
 
 class DamageError(ValueError):
@@ -32,10 +32,12 @@ def take_remarks() -> list[str]:
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record for JSON with a checksum of all else in it."""
-    rest = {key: value for key, value in json.loads(json.dumps(record)).items() if key != CHECKSUM}
-    return {**rest, CHECKSUM: zlib.crc32(json.dumps(rest, sort_keys=True).encode())}
+    says, checksum = SEAL
+    rest = {key: value for key, value in json.loads(json.dumps(record)).items() if key != checksum} | {says: True}
+    return {**rest, checksum: zlib.crc32(json.dumps(rest, sort_keys=True).encode())}
 
 
 def is_sealed(record: Mapping[str, Any]) -> bool:
-    """Whether a record, as JSON gave it, is the one that was sealed; one without a checksum may be."""
-    return CHECKSUM not in record or sealed(record)[CHECKSUM] == record[CHECKSUM]
+    """Whether a record, as JSON gave it, is the one that was sealed; one that was never sealed may be. Either key tells
+    that it was, for damage may have changed the other."""
+    return not {*SEAL} & record.keys() or sealed(record) == record

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 import click
+import torch
 
 from gen import results
 from gen.on_ray.scoring import Wanted, score_worker
+from gen.record import checkpoint
 from jobs import interrupt
 from jobs.cluster import connection, run_workers, say
 from jobs.options import TAKE_OVER, Job, refusing
@@ -46,6 +48,8 @@ def main(dry_run: bool, take_over: bool, **options: Any) -> int:
         tell_lost(storage_at(options["storage"]), options["name"])
         wanted = find(**options)
         todo = list(missing(wanted))
+        for run in {} if dry_run else dict.fromkeys(run for run, _ in todo):  # else workers find out, one after another
+            checkpoint.load_best(wanted.storage, wanted.experiment, run, torch.device("meta"))
     if dry_run or not todo:
         for run, figure in todo:
             print(f"{run}  {figure.split}  {figure.name}  {figure.n_fake} images  {figure.features or '-'}")

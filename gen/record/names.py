@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gen.config import RunConfig, essence, identity, to_json
-from gen.damage import CHECKSUM, DamageError, is_sealed, sealed
+from gen.damage import SEAL, DamageError, is_sealed, sealed
 from gen.results import queries
 from gen.results.renamed import VERSION, upgrade, upgrade_space
 from gen.results.storage import Storage
@@ -71,7 +71,7 @@ def parse_note(text: bytes) -> dict[str, Any]:
         raise DamageError("its checksum differs")
     if not isinstance(found.get("settings"), dict):
         raise DamageError("it has no settings")
-    return {key: value for key, value in found.items() if key != CHECKSUM}
+    return {key: value for key, value in found.items() if key not in SEAL}
 
 
 class Names:

@@ -22,7 +22,7 @@ from gen.pictures.files import CAPTION
 from gen.pictures.kinds import STEPS, use
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
-from jobs import curves, sample
+from jobs import curves, evaluate, sample
 from jobs.runs import find_run
 from jobs.stored import find
 from tests.fixtures.pictures import encoded, files, noise, write
@@ -337,10 +337,13 @@ def test_damaged_weights_are_one_line(place: Path, tmp_path: Path) -> None:
     data = file.read_bytes()
     file.write_bytes(data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
     try:
-        done = run(place, "--out", str(tmp_path))
+        drawn = run(place, "--out", str(tmp_path))
+        asked = ["--run", best(place), "--metrics", "psnr", "--split", "train", "--images", "50", "--device", "cpu"]
+        measured = CliRunner().invoke(evaluate.main, ["--storage", str(place / "results"), "--name", "books", *asked])
     finally:
         file.write_bytes(data)
-    assert done.exit_code == 2
-    assert done.stderr.startswith(f"error: {file} is not a checkpoint (")
-    assert done.stderr.count("\n") == 1
+    for done in (drawn, measured):
+        assert done.exit_code == 2
+        assert done.stderr.startswith(f"error: {file} is not a checkpoint (")
+        assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())

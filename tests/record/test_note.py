@@ -22,7 +22,9 @@ def test_a_damaged_note_is_one_line_that_names_it(tmp_path: Path) -> None:
     assert before is not None
     assert before["data_hash"] == "hash"
     found = list[str]()
-    kinds = (("a list", b"[1, 2]"), ("no settings", b'{"version": 2}'), ("a number", b"3"))
+    key = data.index(b'"checksum"') + 1
+    lost = (("a key", data[:key] + b"C" + data[key + 1 :]), ("another", data.replace(b'"sealed"', b'"sealec"')))
+    kinds = (*lost, ("a list", b"[1, 2]"), ("no settings", b'{"version": 2}'), ("a number", b"3"))
     for where, harmed in (*flips(data, 60), *cuts(data), *kinds):
         file.write_bytes(harmed)
         try:

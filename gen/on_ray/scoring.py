@@ -23,7 +23,6 @@ from gen.engine.build import build_model
 from gen.engine.per_process import dataset_of, judge_of
 from gen.judge import Figure, Judge
 from gen.judge.judge import Tell, silence
-from gen.on_ray.alive import end_with_head
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record import checkpoint
@@ -90,6 +89,8 @@ def score_worker(sent: Mapping[str, Any]) -> None:
     """The function of a Ray Train worker: `sent` holds "wanted", "attempt" and "queue", from which the driver prints
     rows, and texts that say what is measured. A worker in the place of one that broke measures what is missing then."""
     import ray.train.torch
+
+    from gen.on_ray.alive import end_with_head  # which imports Ray; jobs that refuse bad input do not wait for it
 
     end_with_head()
     wanted: Wanted = sent["wanted"]

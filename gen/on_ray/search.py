@@ -97,7 +97,7 @@ def search(
         )
         teller.completed = 0
         with keep_signals(), plan.storage.room(), scratch() as folder:
-            results = tune.Tuner(
+            tuner = tune.Tuner(
                 trainable,
                 param_space={TRIAL: tune.grid_search(left)},
                 tune_config=tune.TuneConfig(
@@ -114,7 +114,12 @@ def search(
                     callbacks=[teller, Tidy()],
                     verbose=0,
                 ),
-            ).fit()
+            )
+            try:
+                results = tuner.fit()
+            except tune.TuneError:  # around what a callback raised
+                lease.check()
+                raise
         lease.check(now=True)
         teller.tell()
         errors = [reason(error) for error in results.errors]

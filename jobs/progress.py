@@ -98,27 +98,31 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def reporting(runner: Runner) -> Runner:
-    """`runner`, telling how far it is and how long it will take."""
+def reporting(runner: Runner, silence: float = 0.0) -> Runner:
+    """`runner`, telling how far it is and how long it will take, if it takes longer than `silence` seconds."""
 
     def run(parts: Sequence[Part]) -> Iterator[int]:
         total, done = sum(len(part.names) for part in parts), 0
-        print(f"decoding {total:,} images in {len(parts)} parts", flush=True)
-        start = shown = time.monotonic()
+        begun = start = shown = time.monotonic()
+        text = f"decoding {total:,} images in {len(parts)} parts"  # the first line, until it is told
+        if not silence:
+            print(text, flush=True)
+            text = ""
         before = 0  # images of the first part, which had to wait for the cluster
         for count in runner(parts):
             done += count
             now = time.monotonic()
             if not before and done < total:
                 before, start = done, now
-            elif now - shown >= SECONDS or done == total:
+            elif now - begun >= silence and (now - shown >= SECONDS or done == total):
                 rate = (done - before) / max(now - start, 1e-3)
                 left = duration((total - done) / rate)
-                print(f"{done:,} of {total:,} images, {rate:,.0f} a second, {left} left", flush=True)
-                shown = now
+                lines = filter(None, (text, f"{done:,} of {total:,} images, {rate:,.0f} a second, {left} left"))
+                print(*lines, sep="\n", flush=True)
+                shown, text = now, ""
             yield count
 
     return run
 
 
-decode_here: Runner = reporting(here)  # what jobs decode beside their main work
+decode_here: Runner = reporting(here, silence=5.0)  # what jobs decode beside their main work

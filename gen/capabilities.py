@@ -80,8 +80,8 @@ class Plays(ABC):  # noqa: B024 - what phases give is enough
 
     @property
     def sums(self) -> Mapping[str, float]:
-        """Player -> over how many values of an image its loss is a sum, where others are means, and its gradients
-        larger by as much. Players whose loss is a mean are not among them."""
+        """Player -> the number of values of an image over which its loss is a sum; the gradients of such a player are
+        larger by that factor than the gradients of a mean. A player whose loss is a mean is not among the keys."""
         return {}
 
 

@@ -84,9 +84,8 @@ def missing(wanted: Wanted) -> Iterator[tuple[str, Figure]]:
     known, had, able = on_record(wanted.storage, wanted.experiment), set[str](), set[str]()
     judges: dict[tuple[DataConfig, EvaluateConfig], Judge] = {}
     for data in dict.fromkeys(one.config.data for one in wanted.stored):
-        open_dataset(
-            data, wanted.data_root, wanted.download, runner=decode_here
-        )  # which looks whether files were overwritten
+        # looks whether files were overwritten
+        open_dataset(data, wanted.data_root, wanted.download, runner=decode_here)
     for one in wanted.stored:
         config, dataset = one.config, wanted.dataset(one)
         if (key := (config.data, config.evaluate)) not in judges:

@@ -105,8 +105,8 @@ class Teller(tune.Callback):
         self.tell(trials, f"run {run or 'of ' + str(trial)} broke")
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Tells how far the search is, if nothing was told for some seconds. It ends where storage is full: runs would
-        break one after another."""
+        """Tells how far the search is, if nothing was told for some seconds. FullError ends a search whose storage is
+        full: its runs would break one after another."""
         self.lease.check()
         if time.monotonic() - self.spoke >= QUIET:
             self.tell(trials)

@@ -53,7 +53,7 @@ def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, A
 
 
 def is_experiment(storage: Storage, name: str) -> bool:
-    """Whether a folder holds tables, or what lies there before the first: a lease, a note, checkpoints."""
+    """Whether a folder holds tables, or files that jobs write before the first table: a lease, a note, checkpoints."""
     inside = [*storage.folders(name), *storage.list(name)]
     return any(one in SCHEMAS or one.startswith("_") for one in inside)
 

@@ -29,12 +29,16 @@ def test_kills_in_the_middle_of_an_epoch(head: Head, tmp_path: Path):
     def resumed() -> int:
         return len(results.events(str(tmp_path), "search", kind="resume"))
 
+    def going_on() -> int:
+        """Runs that have a checkpoint; an ended run has none."""
+        return len(list(tmp_path.glob("search/_checkpoints/*/last.pt")))
+
     search = head.submit(arguments)
-    # whichever slot is killed, it is in a run that has a checkpoint (an ended run has none)
-    wait_for(lambda: len(list(tmp_path.glob("search/_checkpoints/*/last.pt"))) >= head.cpus)
+    wait_for(lambda: going_on() >= head.cpus)  # whichever slot is killed, it is in such a run
     head.slots()[0].kill()
     wait_for(lambda: resumed() or search.poll() is not None)
     assert resumed(), search.communicate()[0]
+    wait_for(lambda: going_on() or search.poll() is not None)  # else the next kill cuts off none that could go on
     assert search.poll() is None
     head.kill()
     assert search.poll() == -signal.SIGKILL

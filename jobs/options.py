@@ -21,6 +21,7 @@ from gen.engine.build import build_model, check_memory, outline, steering
 from gen.engine.stage_one import check_stage
 from gen.judge import Features, Judge, judge_by
 from gen.judge.networks.extractors import NAMES
+from gen.record import names
 from gen.record.tensorboard import check_installed
 from gen.results.lease import Lease
 from gen.results.renamed import to_present
@@ -195,6 +196,9 @@ def resolve(options: dict[str, Any]) -> Asked:
         config = override(config, {"machine.inception_weights": absolute("machine.inception_weights", weights)})
     name = options.pop("name") or f"{config.entry}-{slug(config.data.name)}"
     check_name("name", name)
+    if stage is None:  # else the data are those of the first stage
+        usual = names.customs(storage, name)
+        config = override(config, {key: usual[key] for key in usual.keys() - pairs.keys() - said.keys()})
     root, tensorboard = options.pop("data_root"), options.pop("tensorboard")
     if tensorboard:
         check_installed()

@@ -17,6 +17,7 @@ from gen.data.dataset import Dataset, open_dataset
 from gen.data.notices import notices
 from gen.data.parts import Part
 from gen.data.sums import files_of
+from gen.record.names import FROM_NOW
 from jobs.cluster import connection, say
 from jobs.options import DATA_OPTIONS, Job, configure, data_settings, pairs_of, refusing
 from jobs.places import absolute, data_at
@@ -47,7 +48,8 @@ def main(
         wrong = next((key for key in keys if not key.startswith("data.")), None)
         if wrong:
             raise ValueError(f"setting {wrong} is not about data; allowed here: data.*")
-        config = configure(DataConfig(), keys, said, "data.")
+        usual = override(DataConfig(), {key.removeprefix("data."): value for key, value in FROM_NOW.items()}, "data.")
+        config = configure(usual, keys, said, "data.")
         config = override(config, {"name": data_at("data", config.name)}, "data.")
         root, shelf = absolute("data-root", data_root), absolute("parts", parts)
         dataset = open_dataset(config, root, download, parts=shelf, runner=reporting(over_cluster), recheck=verify)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from gen.config import DataConfig, RunConfig
 from gen.data.dataset import Dataset, slug
 from gen.record import names
-from gen.results.storage import check_name
 from jobs.options import split_names
 from jobs.plan import Plan, check_held_out, plan
 from tune_spaces import check_alike
@@ -89,6 +87,5 @@ def plans(options: dict[str, Any]) -> Plans:
     parts = [plan({**options, "entry": entry}, several) for entry in entries]
     if several and name is None:
         name = "-".join([*entries, slug(parts[0].asked.config.data.name)])
-        check_name("name", name)
-        parts = [dataclasses.replace(part, asked=dataclasses.replace(part.asked, name=name)) for part in parts]
+        parts = [plan({**options, "entry": entry, "name": name}, several) for entry in entries]
     return Plans(parts)

@@ -33,6 +33,7 @@ SETTINGS = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
+STARTED = list[subprocess.Popen[str]]()  # the jobs of the test that runs
 pytest_plugins = ["tests.fixtures.runs", "tests.fixtures.disk"]
 
 if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lack it, and tests/gpu does without
@@ -91,6 +92,15 @@ def no_remarks() -> None:
     take_remarks()
 
 
+@pytest.fixture(autouse=True)
+def no_job_is_left() -> Iterator[None]:
+    """A test that fails leaves no job that holds CPUs for which later tests would wait."""
+    yield
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
+
+
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     from ray.cluster_utils import Cluster
@@ -129,14 +139,17 @@ def start_job(
     cache = str(tmp_path_factory.mktemp("cache"))
 
     def start(name: str, *arguments: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"jobs.{name}", *map(str, arguments)],
-            cwd=ROOT,
-            env={**os.environ, "RAY_ADDRESS": ray_cluster.address, "GENFLEET_CACHE": cache},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        STARTED.append(
+            subprocess.Popen(
+                [sys.executable, "-m", f"jobs.{name}", *map(str, arguments)],
+                cwd=ROOT,
+                env={**os.environ, "RAY_ADDRESS": ray_cluster.address, "GENFLEET_CACHE": cache},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         )
+        return STARTED[-1]
 
     return start
 

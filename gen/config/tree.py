@@ -41,7 +41,7 @@ class DataConfig:
     white: float = 0.0  # value that is white, of pixels deeper than 8 bits; 0: the largest of as few bits as hold all
     skip_bad: bool = False  # leave images out that cannot be read; else they are an error
     validation: float = 0.1  # share of the training images held out to select and stop by; as many for a missing test
-    stratified: bool = False  # those images are of all classes alike, and not drawn without a look at their labels
+    stratified: bool = False  # those images are a share of each class; the jobs begin experiments so (FROM_NOW)
     images: int = 0  # training images, balanced over the classes, of which fewer than there are are used; 0: all
     labels: int = 0  # training images that keep their labels, balanced over the classes; 0: all
     label_seed: int = 0  # chooses which images keep their labels

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gen.config import RunConfig, essence, identity, to_json
+from gen.config import DataConfig, RunConfig, essence, flat, identity, to_json
 from gen.damage import SEAL, DamageError, is_sealed, sealed
 from gen.results import queries
 from gen.results.renamed import VERSION, upgrade, upgrade_space
@@ -18,6 +18,9 @@ from gen.tensors import reading
 from gen.zoo import restore
 
 NOTE = "_experiment.json"  # file that tells what an experiment was first used for
+FROM_NOW = {"data.stratified": True}
+"""What an experiment that begins now does unless a setting says otherwise. The defaults of these settings are what was
+done before, for a run's identity leaves defaults out: so runs of earlier versions keep theirs."""
 
 
 def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
@@ -25,6 +28,17 @@ def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
     the images, and the budget, which may grow."""
     about = {"config": json.loads(to_json(config)), "settings": essence(config), "data_hash": data_hash}
     return {"version": VERSION, **about, "epochs": config.budget.epochs, **more}
+
+
+def customs(storage: Storage, experiment: str) -> dict[str, Any]:
+    """The settings of FROM_NOW as an experiment has them. One that an earlier version began goes on as it began."""
+    if found := read_note(storage, experiment):
+        began = found["settings"]
+    elif experiment in storage.folders("") and len(recorded := queries.runs(storage, experiment)):  # its note is lost
+        began = essence(restore(recorded["config"].iloc[0]))
+    else:
+        return dict(FROM_NOW)
+    return {key: began.get(key, former) for key, former in flat(DataConfig(), "data.").items() if key in FROM_NOW}
 
 
 def note_path(experiment: str, entry: str) -> str:

@@ -147,5 +147,5 @@ def test_a_job_prepares_by_itself_and_names_the_experiment_after_the_place(
     )
     asked = resolve(context.params)
     assert asked.name == "vae_mlp-Grey-squares"
-    assert asked.config.data == DataConfig(f"images:{tmp_path}/Grey squares.zip", labels=7)
+    assert asked.config.data == DataConfig(f"images:{tmp_path}/Grey squares.zip", labels=7, stratified=True)
     assert asked.open().columns == {"image", "label", "unlabelled"}

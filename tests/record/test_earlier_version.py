@@ -33,7 +33,8 @@ from gen.results import renamed
 from gen.results.renamed import first_key
 from gen.results.storage import Storage
 from gen.zoo import entry, restore
-from jobs import tune
+from jobs import train, tune
+from jobs.options import resolve
 from jobs.plan import plan
 
 CPU = torch.device("cpu")
@@ -82,8 +83,10 @@ def plain(digits: Dataset) -> Dataset:
     return Dataset(digits.name, digits.shape, digits.hash, splits, digits.manifest)
 
 
-def configs(experiment: str, more: tuple[str, ...] = ()) -> list[RunConfig]:
+def configs(place: Path, experiment: str, more: tuple[str, ...] = ()) -> list[RunConfig]:
+    """What the search submitted again would train."""
     asked = [*SEARCHES[experiment], *SMALL, *OFTEN, "--samples=4", "--max-epochs=4", *more]
+    asked += [f"--storage={place}", f"--name={experiment}"]
     return list(plan(tune.main.make_context("tune", asked).params).configs)
 
 
@@ -97,11 +100,28 @@ def test_a_search_submitted_again_draws_the_runs_that_are_there(experiment: str,
     storage = Storage(str(place))
     begun = results.runs(storage, experiment).set_index("run")
     names = Names(storage, experiment)
-    drawn = {names.of(config, begun["data_hash"].iloc[0]) for config in configs(experiment)}
+    drawn = {names.of(config, begun["data_hash"].iloc[0]) for config in configs(place, experiment)}
     assert drawn == set(begun.index)
-    grown = {names.of(config, begun["data_hash"].iloc[0]) for config in configs(experiment, ("--samples=6",))}
+    grown = {names.of(config, begun["data_hash"].iloc[0]) for config in configs(place, experiment, ("--samples=6",))}
     assert drawn < grown
     assert len(grown) == 6
+
+
+def test_splits_are_cut_as_the_experiment_began(place: Path) -> None:
+    """By the classes in a new one; without a look at them in one of a version that did not."""
+
+    def stratified(name: str, *more: str) -> bool:
+        asked = ["--entry=vqvae", f"--storage={place}", f"--name={name}", *more]
+        return resolve(train.main.make_context("train", asked).params).config.data.stratified
+
+    assert [stratified("new"), stratified("new", "--set=data.stratified=false")] == [True, False]
+    assert [stratified("search-vqvae"), stratified("search-vqvae", "--set=data.stratified=true")] == [False, True]
+    (place / "search-vqvae" / "_experiment.json").unlink()
+    assert not stratified("search-vqvae")
+    config = entry("vqvae")
+    for name, value in (("plain", False), ("alike", True)):
+        write_note(Storage(str(place)), name, note(override(config, {"data.stratified": value}), "hash", job="train"))
+        assert stratified(name) is value
 
 
 @pytest.mark.parametrize("experiment", TRAINED)

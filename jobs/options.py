@@ -197,6 +197,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     name = options.pop("name") or f"{config.entry}-{slug(config.data.name)}"
     check_name("name", name)
     if stage is None:  # else the data are those of the first stage
+        storage.check_possible()
         usual = names.customs(storage, name)
         config = override(config, {key: usual[key] for key in usual.keys() - pairs.keys() - said.keys()})
     root, tensorboard = options.pop("data_root"), options.pop("tensorboard")

@@ -20,9 +20,12 @@ def absolute(option: str, place: str | None) -> str | None:
 
 
 def storage_at(place: str) -> Storage:
-    """The storage that --storage names. ValueError as for `check_lasts`, and for a place that is none."""
+    """The storage that --storage names. ValueError as for `check_lasts`, for a place that is none, and for one that
+    does not answer."""
     check_lasts("storage", place)
-    return Storage(place)
+    storage = Storage(place)
+    storage.check_reachable()
+    return storage
 
 
 def data_at(option: str, name: str) -> str:

@@ -51,7 +51,7 @@ def train(asked: Asked, data_hash: str) -> int:
     """Drives a group of workers; 0 if the run ended well, 1 if it failed."""
     from gen.on_ray import preflight
     from gen.on_ray.submission import Order
-    from gen.on_ray.worker import train_worker
+    from gen.on_ray.worker import FULL, train_worker
 
     config = override(asked.config, {"evaluate.mode": ""})  # checked by now, it says what the metric says
     name, lease = asked.name, Lease(asked.storage, asked.name, hear=interrupt.give_up)
@@ -79,6 +79,9 @@ def train(asked: Asked, data_hash: str) -> int:
         def hear(sent: dict[str, Any] | str) -> None:
             if isinstance(sent, str):
                 print(f"measuring run 1 of 1: {sent}", flush=True)
+                return
+            if FULL in sent:
+                interrupt.give_up(sent[FULL])
                 return
             ticks.append(Tick(**sent))
             show_tick(ticks[-1])

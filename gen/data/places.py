@@ -84,7 +84,8 @@ def local_type(path: str) -> fs.FileType:
 
 
 def remote_type(storage: Storage) -> fs.FileType:
-    """What is at a place on object storage."""
+    """What is at a place on object storage. ValueError if that does not answer."""
+    storage.check_reachable()
     return storage.filesystem.get_file_info(storage.full("")).type
 
 

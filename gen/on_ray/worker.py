@@ -17,11 +17,14 @@ from gen.engine.fit import fit
 from gen.judge.judge import silence
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.submission import Order
+from gen.results.room import FullError
+
+FULL = "full"
 
 
 def train_worker(sent: Mapping[str, Any]) -> None:
-    """The function of a Ray Train worker: `sent` holds "order" and "queue", where the driver listens to ticks, and to
-    texts that say what is measured at the end."""
+    """The function of a Ray Train worker: `sent` holds "order" and "queue", where the driver listens to ticks, to texts
+    that say what is measured at the end, and to {FULL: the line that says which place has no room left}."""
     end_with_head()
     order: Order = sent["order"]
     ticks: Queue = sent["queue"]
@@ -31,9 +34,13 @@ def train_worker(sent: Mapping[str, Any]) -> None:
     hosts = sorted(set(every_host(workers)))
     home = order.home(order.run, facts={**order.facts, "hosts": hosts})
     tell = ticks.put if workers.rank == 0 else silence
-    for tick in fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge, tell=tell):
-        if workers.rank == 0:
-            ticks.put(asdict(tick))  # plain values: the queue's process then needs neither gen nor torch
+    try:
+        for tick in fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge, tell=tell):
+            if workers.rank == 0:
+                ticks.put(asdict(tick))  # plain values: the queue's process then needs neither gen nor torch
+    except FullError as error:  # Ray would begin the group anew, again and again
+        ticks.put({FULL: str(error)})
+        raise
 
 
 def every_host(workers: Workers) -> list[str]:

@@ -23,6 +23,7 @@ HALF = re.compile(r"(file|s3|gs|gcs|hdfs|viewfs|abfss?|https?):(?!//)", re.IGNOR
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 NO_HOME = "/nonexistent"  # the home of users who have none, by the custom of Debian
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+HASTE = 2.0  # seconds for which a store of Google's is tried when one asks whether it is there
 LONGEST = 200  # characters of a name: file systems take 255, and files made from it have longer names
 
 
@@ -217,6 +218,17 @@ class Storage:
     def remove_leftovers(self, folder: str) -> int:
         """Removes these; how many there were."""
         return remove_abandoned(self._root / folder) if self.is_local else 0
+
+    def check_reachable(self) -> None:
+        """ValueError, one line, if an object store of Google's does not answer within seconds: its library would try
+        for minutes. Others give up by themselves."""
+        if self.place.lower().startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in self.place:
+            hasty = Storage(f"{self.place}{'&' if '?' in self.place else '?'}retry_limit_seconds={HASTE:g}")
+            try:
+                hasty.exists("")
+            except OSError as error:
+                why = one_line(error).partition(" error_info=")[0]  # the rest says the same in other words
+                raise ValueError(f"{self} cannot be reached: {why}") from None
 
     def check_possible(self) -> None:
         """ValueError, one line, if this is a local folder that cannot be made or written. Nothing is written."""

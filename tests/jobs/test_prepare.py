@@ -60,7 +60,7 @@ def test_a_prepare_that_is_killed_goes_on_with_what_is_missing(
     expected = r"^images:\S+set: 12 train, 12 validation, 12 test; 4x4x3, 2 classes; hash [0-9a-f]{16} in .+$"
     assert re.search(expected, last)
     assert all(path.stat().st_ino == number for path, number in made.items()), "what was made stayed as it was"
-    config = DataConfig(f"images:{place}", size=4)
+    config = DataConfig(f"images:{place}", size=4, stratified=True)
     other = open_dataset(config, cache=str(tmp_path / "host"), parts=str(parts), runner=nothing_to_make)
     assert other.hash in last, "another host takes the parts and decodes nothing"
     assert other.hash == open_dataset(config, cache=str(tmp_path / "alone")).hash

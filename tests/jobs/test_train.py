@@ -13,6 +13,7 @@ import torch
 
 from gen import results
 from tests.conftest import GIVE_UP
+from tests.fixtures.disk import Disk
 from tests.jobs.test_tensorboard import check_files
 
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=16", "--set", "budget.checkpoint_seconds=0"]
@@ -123,3 +124,25 @@ def test_same_name(run_job: Callable, storage: Path, whole: str):
 
 def test_tensorboard(storage: Path, whole: str):
     check_files(storage, whole, ["samples/reconstructions"])
+
+
+def test_a_disk_that_fills_up_ends_the_job_by_a_line(start_job: Callable, disk: Disk):
+    """And with room again it goes on."""
+    arguments = ["train", *SMALL, "--epochs", 100_000, "--storage", disk.place, "--name", "full"]
+    first = start_job(*arguments)
+    at_an_epoch(first)
+    disk.fill()
+    _, errors = first.communicate(timeout=GIVE_UP)
+    assert first.returncode == 1, errors
+    (line,) = errors.splitlines()
+    assert line.startswith(f"error: {disk.place} is full ("), errors
+    disk.free()
+    recorded = set(results.metrics(str(disk.place), "full")["tick"])
+    second = start_job(*arguments)
+    at_an_epoch(second)
+    second.send_signal(signal.SIGINT)
+    _, errors = second.communicate(timeout=GIVE_UP)
+    assert second.returncode == 130, errors
+    found = results.metrics(str(disk.place), "full")
+    assert recorded < set(found["tick"])
+    assert not found.duplicated(["run", "tick", "name"]).any()

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from gen.data.places import is_archive
 from gen.results import Storage
 
 
@@ -86,3 +87,12 @@ def test_no_trace_of_a_failed_put(tmp_path, monkeypatch):
         storage.put("folder/a", b"after")
     assert storage.get("folder/a") == b"before"
     assert [file.name for file in (tmp_path / "folder").iterdir()] == ["a"]
+
+
+def test_a_store_that_does_not_answer_is_said_in_a_line_and_soon() -> None:
+    """Google's library alone would try for a quarter of an hour."""
+    place = "gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1:1"
+    with pytest.raises(ValueError, match=r"^gs://bucket/x cannot be reached: [^\n]+Could not connect to server$"):
+        Storage(place).check_reachable()
+    with pytest.raises(ValueError, match=r"^gs://bucket/x cannot be reached: "):
+        is_archive(place)

@@ -17,7 +17,7 @@ from gen.record import checkpoint
 from gen.record.names import NOTE
 from gen.record.record import setting_rows
 from gen.results import queries
-from gen.results.ledger import new_attempt
+from gen.results.ledger import begin_of, new_attempt
 from gen.results.mend import put_rebuilt
 from gen.results.storage import Storage
 from gen.results.survey import Fault, Survey
@@ -84,7 +84,7 @@ def rebuild_run(storage: Storage, experiment: str, run: str, found: Survey) -> s
         "threads": config.machine.threads,
         "world_size": config.machine.workers,
         "parameters": parameters(config, kept),
-        "started": datetime.strptime(attempt.split("-")[0], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC),
+        "started": begin_of(attempt),
     }
     here = {"experiment": experiment, "run": run, "attempt": attempt}
     put_rebuilt(storage, experiment, "runs", run, 0, [here | row])

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gen.results.fence import rank_of
 from gen.results.manifest import Note, footer, notes_of
 from gen.results.parquet import SEAL, footer_length, read_files, seal
 from gen.results.schema import SCHEMAS, TABLES, check_row, to_table
@@ -36,6 +37,12 @@ def new_attempt(rank: int | None = None) -> str:
         _latest = max(datetime.now(UTC), _latest + timedelta(microseconds=1))
         own = f"{_latest:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
     return own if rank is None else f"r{rank:08d}-{own}"
+
+
+def begin_of(attempt: str) -> datetime:
+    """When an attempt began, by the clock of its host, as its id says."""
+    text = attempt.partition("-")[2] if rank_of(attempt) else attempt
+    return datetime.strptime(text.partition("-")[0], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
 
 
 CHECKED = {"write_statistics": ["run"], "write_page_checksum": True}

@@ -16,7 +16,7 @@ from gen.engine import fit
 from gen.judge import Judge
 from gen.record import names
 from gen.record.record import Home
-from gen.results import Slot, Storage
+from gen.results import Lease, Slot, Storage
 from jobs import board, check
 from tests.engine.test_fit import CPU, small
 
@@ -30,10 +30,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, digits: Dataset, judge: Ju
     storage, config = Storage(str(place)), small("vae_mlp", **{"budget.epochs": 2})
     run = identity(config, digits.hash)
     for name, more in ((KEPT, {}), (SHORT, {"slot": Slot(storage, SHORT, "s"), "keep_last": False})):
-        attempt = results.new_attempt()
-        names.write_note(storage, name, names.note(config, digits.hash))
-        home = Home(storage, name, attempt, run=run, **more)
-        list(fit(config, digits, device=CPU, judge=judge, home=home))
+        with Lease(storage, name) as lease:
+            names.write_note(storage, name, names.note(config, digits.hash))
+            home = Home(lease.storage, name, lease.attempt, run=run, **more)
+            list(fit(config, digits, device=CPU, judge=judge, home=home))
     return place
 
 

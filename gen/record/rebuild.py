@@ -138,7 +138,7 @@ def rebuild_outcome(storage: Storage, experiment: str, run: str, found: Survey) 
         raise ValueError("it has no checkpoint, or no rows of runs or metrics; submit the same again to train it again")
     name, state = next(iter(kept.items()))
     last, config = ticks.iloc[-1], restore(state["config"])
-    decided = queries.read(storage, experiment, "events", {"run": run, "kind": "rung"}).sort_values("time")
+    decided = queries.read(storage, experiment, "events", {"run": run, "kind": "rung"}).sort_values(["attempt", "time"])
     stops = decided[decided["decision"] == "stop"]
     stopped = bool(len(stops) and stops["epoch"].iloc[-1] <= last["epoch"])
     if not stopped and last["epoch"] < config.budget.epochs:

@@ -47,6 +47,8 @@ if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lac
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: jobs would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 HIDDEN = """\
 import sys

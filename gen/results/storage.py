@@ -185,7 +185,10 @@ class Storage:
 
     def _names(self, folder: str, kind: Any) -> Names:
         selector = fs.FileSelector(self.full(folder), allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
+        try:
+            found = self.filesystem.get_file_info(selector)
+        except FileNotFoundError:  # it was made while one looked, and pyarrow does not take it for absent then
+            return []
         return sorted(info.base_name for info in found if info.type == kind and not info.base_name.startswith("."))
 
     def delete(self, path: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from gen import results
-from gen.config import DataConfig, Machine
+from gen.config import Machine
 from gen.data.dataset import open_dataset
 from gen.engine import fit
 from gen.on_ray import preflight
@@ -112,7 +112,7 @@ def test_search_with_two_workers_a_run(ask: Callable[..., Any], run_job: Callabl
     assert {json.loads(row["config"])["train"]["micro_batches"] for row in rows} == {2}
     # one worker that accumulates two micro-batches computes the same
     config = restore(rows[0]["config"])
-    alone = next(fit(config, open_dataset(DataConfig()), device=torch.device("cpu")))
+    alone = next(fit(config, open_dataset(config.data), device=torch.device("cpu")))
     told = results.evals(str(tmp_path), "search", run=rows[0]["run"], scope="tick", metric="mse")
     assert told[told["tick"] == 1]["value"].item() == pytest.approx(alone.value, rel=1e-4)
 

@@ -13,7 +13,7 @@ import torch
 
 from gen import results
 from gen.config import RunConfig, identity, override
-from gen.data.dataset import Dataset
+from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import fit
 from gen.judge import shared_classifier
 from gen.on_ray.replay import ends
@@ -190,7 +190,7 @@ def on_slots(storage: Path, experiment: str) -> Iterator[tuple[str, list[str]]]:
         yield slot, [run for file in files for run in pq.read_table(file, columns=["run"])["run"].to_pylist()]
 
 
-def test_slots_of_a_search(run_job: Callable, tmp_path: Path, data: Dataset):
+def test_slots_of_a_search(run_job: Callable, tmp_path: Path):
     """Two processes serve all four runs, at the same time; a slot's last run is what it is alone."""
     arguments = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--set", "evaluate.full=all"]
     arguments += ["--epochs", 3, "--grace", 3, "--samples", 4]
@@ -208,6 +208,7 @@ def test_slots_of_a_search(run_job: Callable, tmp_path: Path, data: Dataset):
     run = next(iter(slots.values()))[-1]
     (row,) = results.queries.read(str(tmp_path), "search", "runs", {"run": run}).to_dict("records")
     home = Home(Storage(str(tmp_path)), "alone", results.new_attempt(), keep_last=False)
-    for _ in fit(restore(row["config"]), data, device=torch.device("cpu"), home=home):
+    config = restore(row["config"])
+    for _ in fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home):
         pass
     same(home.storage, "search", "alone", run)

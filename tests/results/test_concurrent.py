@@ -36,7 +36,8 @@ def test_readers_while_eight_processes_write(place):
         ended = seen["outcomes"]
         for table in WATCHED:  # runs that had ended before this read are whole in it
             for reader in (plain, results.queries.read):
-                if "e" not in results.Storage(place).folders(""):
+                storage = results.Storage(place)
+                if "e" not in storage.folders("") or not results.queries.is_experiment(storage, "e"):
                     continue
                 found = keys(reader(place, "e", table), table)
                 assert seen[table] <= found  # once visible, for ever visible; and none twice

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from gen.results.room import room_at
+
 LOCAL = "local"  # a Ray of the job's own
 DEFAULT_PORT = 6379
 SECONDS = 3.0  # that an answer may take
@@ -18,6 +20,7 @@ SECONDS = 3.0  # that an answer may take
 # without the twenty seconds and fifty lines in which its driver fails. tests/jobs/test_address.py holds the name.
 HEALTH, PROTECTED = "/grpc.health.v1.Health/Check", "/ray.rpc.NodeInfoGcsService/CheckAlive"
 MOST_SOCKET = 107  # bytes of a socket's path
+ROOM = 2**20  # bytes that Ray's folder is to have room for, in which its processes log what they do
 SOCKET = "/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store"  # as Ray calls the longest
 
 
@@ -170,3 +173,9 @@ def check_folder() -> None:
         raise ValueError(
             f"Ray's folder {folder} cannot be written by this user; set RAY_TMPDIR to a short folder that can be"
         )
+    try:
+        with room_at(f"Ray's folder {folder}", above), tempfile.TemporaryFile(dir=above) as file:
+            file.write(bytes(ROOM))
+            file.flush()
+    except OSError as error:
+        raise ValueError(f"{error}; or set RAY_TMPDIR to another short folder") from None

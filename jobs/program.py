@@ -33,11 +33,8 @@ class Program(click.Command):
         except DamageError as error:  # found once the job had begun
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
-        except LostError as error:  # as its heartbeat tells it, in a thread
+        except (LostError, FullError) as error:  # as its heartbeat tells it, in a thread, once the job had begun
             interrupt.end(str(error))
-        except FullError as error:  # once the job had begun: before that, it is refused as bad input is
-            click.echo(f"error: {error}", err=True)
-            sys.exit(1)
         finally:
             drop_unread()
         sys.exit(status or 0)

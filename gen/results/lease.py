@@ -31,7 +31,8 @@ class Lease:
     `with Lease(storage, "name") as lease:` acquires and releases it. From then on `lease.attempt` is the attempt's id,
     whose rank is above that of all attempts before, and `lease.storage` is the storage behind its fence (see
     `gen.results.fence`): what is written through it, in whatever process on whatever host, is refused once another
-    attempt has the lease. `hear` is called, in a thread, with a line that says so, within a few seconds of that.
+    attempt has the lease. `hear` is called, in a thread, with a line that says so, within a few seconds of that,
+    or with one that says that the storage is full.
 
     A holder on this host has the lease for as long as its process is there, stopped or not, in another container too if
     the storage is a local path. A holder elsewhere loses it if its heartbeats do not come for `seconds`, by the clock
@@ -252,6 +253,7 @@ class Lease:
                 self._full = None
             except FullError as error:
                 self._full = error
+                self.hear(str(error))
             except OSError:  # the storage is away for a moment
                 continue
 

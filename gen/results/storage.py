@@ -23,7 +23,7 @@ HALF = re.compile(r"(file|s3|gs|gcs|hdfs|viewfs|abfss?|https?):(?!//)", re.IGNOR
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 NO_HOME = "/nonexistent"  # the home of users who have none, by the custom of Debian
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-HASTE = 2.0  # seconds for which a store of Google's is tried when one asks whether it is there
+HASTE = 1.0  # seconds for which a store of Google's is tried when one asks whether it is there
 LONGEST = 200  # characters of a name: file systems take 255, and files made from it have longer names
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 from jobs.address import LOCAL, choose
 from jobs.bench.kills import running
 from tests.conftest import ROOT, free_port
+from tests.fixtures.disk import Disk
 
 ASK = """
 import json
@@ -98,6 +100,23 @@ def test_a_folder_for_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("RAY_TMPDIR", f"/tmp/{'x' * 60}")
     with pytest.raises(ValueError, match="too long for its sockets; set RAY_TMPDIR"):
         choose()
+
+
+def test_a_folder_without_room(monkeypatch: pytest.MonkeyPatch, disk: Disk):
+    monkeypatch.setenv("RAY_ADDRESS", LOCAL)
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        link = Path(short, "d")
+        link.symlink_to(disk.place)
+        monkeypatch.setenv("RAY_TMPDIR", str(link))
+        disk.fill()
+        full = rf"^Ray.s folder {link}/ray is full \(No space left on device; [^\n]+; or set RAY_TMPDIR to [^\n]+$"
+            rf"^Ray's folder {link}/ray is full \(No space left on device; [^\n]+; or set RAY_TMPDIR to another [^\n]+$"
+        )
+        with pytest.raises(ValueError, match=why):
+            choose()
+        assert disk.names() == []
+        disk.free()
+        assert choose() == LOCAL
 
 
 def test_a_folder_that_another_user_made():

@@ -8,7 +8,8 @@ are enough to rebuild the rungs.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from bisect import insort
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +107,7 @@ class Halving:
             self.runs.setdefault(configuration, []).append(run)
         found = rungs(epochs, grace, reduction)
         self.standing: dict[float, dict[str, Merit]] = {rung: {} for rung in found}  # configurations with a verdict
+        self.finite: dict[float, list[Merit]] = {rung: [] for rung in found}  # the finite merits there, in order
         self.told: dict[float, dict[str, tuple[float, float]]] = {rung: {} for rung in found}  # run -> value, seconds
         self.heard: dict[str, float] = {}  # run -> its last epoch
         self.over: dict[str, tuple[float, float]] = {}  # run that ended by itself or is not finite -> value, seconds
@@ -121,7 +123,7 @@ class Halving:
             if past.rung in self.told:
                 self.told[past.rung].setdefault(past.run, own)
                 if past.of and past.mean is not None and past.mean_seconds is not None:
-                    self.standing[past.rung].setdefault(configuration, self.merit(past.mean, past.mean_seconds))
+                    self.stand(past.rung, configuration, past.mean, past.mean_seconds)
             if past.decision == "end" or not math.isfinite(past.value):
                 self.over[past.run] = own
             if past.decision == "stop":
@@ -136,7 +138,7 @@ class Halving:
             for run in dict.fromkeys(past.run for past in alone if past.rung == rung):
                 by.setdefault(self.configuration(run), []).append(run)
             for configuration, runs in by.items():
-                self.standing[rung].setdefault(configuration, self.merit(*mean(self.told[rung][run] for run in runs)))
+                self.stand(rung, configuration, *mean(self.told[rung][run] for run in runs))
         known = {past.run for past in history}
         for configuration in {self.configuration(past.run) for past in alone if past.decision == "stop"}:
             ends = [self.stopped.get(run) for run in self.siblings(configuration) if run in known - self.over.keys()]
@@ -144,7 +146,7 @@ class Halving:
                 self.until[configuration] = max(end for end in ends if end is not None)
         for configuration in {self.configuration(run) for run in known} - self.until.keys():
             for rung, those in self.complete(configuration):  # all had ended: no decision is on record
-                self.standing[rung][configuration] = self.merit(*mean(those))
+                self.stand(rung, configuration, *mean(those))
 
     def decide(self, report: Report, ended: bool = False) -> list[Decision]:
         """What was decided because a run reports, about it and about its siblings, for the caller to record; nothing
@@ -194,9 +196,9 @@ class Halving:
         """What is decided about the configuration of a run that has just reported, from the lowest rung up."""
         configuration = self.configuration(report.run)
         for rung, those in self.complete(configuration):
-            limit = cutoff(self.standing[rung], self.reduction)
+            limit = reach(self.finite[rung], len(self.standing[rung]), self.reduction)
             value, seconds = mean(those)
-            merit = self.standing[rung][configuration] = self.merit(value, seconds)
+            merit = self.stand(rung, configuration, value, seconds)
             lost = not math.isfinite(value) or (limit is not None and merit < limit)
             alive, siblings = self.alive(configuration), self.siblings(configuration)
             until = report.epoch
@@ -261,8 +263,8 @@ class Halving:
 
     def alive(self, configuration: str) -> list[str]:
         """Those runs of a configuration that have reported and did not end."""
-        ended = self.over.keys() | self.stopped.keys()
-        return [run for run in self.siblings(configuration) if run in self.heard and run not in ended]
+        heard = [run for run in self.siblings(configuration) if run in self.heard]
+        return [run for run in heard if run not in self.over and run not in self.stopped]
 
     def foremost(self, run: str, reports: bool) -> float:
         """The epoch up to which a run trains at least: one that goes on is at work on its next report already, unless
@@ -276,6 +278,14 @@ class Halving:
         """Whether a run that reported goes on. A stopped run goes on up to the epoch of its stop: after a kill it is
         trained again up to there, and a sibling of one that is further comes up to it."""
         return report.epoch < self.stopped.get(report.run, math.inf)
+
+    def stand(self, rung: float, configuration: str, value: float, seconds: float) -> Merit:
+        """Puts a configuration on a rung, once; its merit there."""
+        if configuration not in self.standing[rung]:
+            merit = self.standing[rung][configuration] = self.merit(value, seconds)
+            if math.isfinite(merit[0]):
+                insort(self.finite[rung], merit)
+        return self.standing[rung][configuration]
 
     def merit(self, value: float, seconds: float) -> Merit:
         """What a configuration is compared by: a value that is not finite is worse than all finite ones."""
@@ -309,12 +319,17 @@ def cutoff(standing: Mapping[str, Merit], reduction: int) -> Merit | None:
     Runs whose value is not finite count with the worst finite merit. A huge number in its place would drag the cutoff
     down by interpolation, and the next run would go on whatever its value.
     """
-    finite = sorted(merit for merit in standing.values() if math.isfinite(merit[0]))
+    return reach(sorted(merit for merit in standing.values() if math.isfinite(merit[0])), len(standing), reduction)
+
+
+def reach(finite: Sequence[Merit], count: int, reduction: int) -> Merit | None:
+    """As `cutoff`, of `count` runs of which those with a `finite` merit are given in order."""
     if not finite:
         return None
-    merits = [finite[0]] * (len(standing) - len(finite)) + finite
-    place = (len(merits) - 1) * (reduction - 1) / reduction
-    value, cost = (float(np.interp(place, range(len(merits)), column)) for column in zip(*merits, strict=True))
+    place, worse = (count - 1) * (reduction - 1) / reduction, count - len(finite)
+    below = math.floor(place)
+    beside = [finite[min(max(one - worse, 0), len(finite) - 1)] for one in (below, below + 1)]
+    value, cost = (float(np.interp(place - below, (0, 1), column)) for column in zip(*beside, strict=True))
     return value, cost
 
 

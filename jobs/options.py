@@ -51,6 +51,13 @@ class Job(Program):
             formatter.write(f"{BEFORE}\n{kinds_text(ZOO.values(), WIDTH)}\n{AFTER}")  # lines that are not to be wrapped
 
 
+def named(context: click.Context, option: click.Parameter, entry: str | None) -> str | None:
+    """The entry, which every job needs but one that only reads an experiment (--replay)."""
+    if entry is None and not isinstance(context.params.get("replay"), str):
+        raise click.MissingParameter(ctx=context, param=option)
+    return entry
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Turns an error of the checks in the block into bad input: a wrong value, or a place that cannot be read. It is
@@ -151,7 +158,7 @@ DATA_OPTIONS: Sequence[Callable[..., Any]] = (
 )
 TAKE_OVER = click.option("--take-over", is_flag=True, help="Take the name from a job that may still run; it ends.")
 OPTIONS: Sequence[Callable[..., Any]] = (
-    click.option("--entry", required=True, help="Entry of the zoo, such as vqvae."),
+    click.option("--entry", callback=named, help="Entry of the zoo, such as vqvae.  [required]"),
     click.option("--stage-one", help="First stage of a prior: EXPERIMENT/RUN, or EXPERIMENT for its best run."),
     *DATA_OPTIONS,
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, by its dotted key."),

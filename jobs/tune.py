@@ -3,6 +3,7 @@
 Submitted again under the same name it finds what is done and goes on; --samples, --seeds and --epochs may grow.
 Several entries (--entry A,B) or numbers of labels (--search data.labels=20,100) are compared without stopping a run.
 With few labels, seed number k draws which images keep theirs by data.label_seed + k: the same ones for all entries.
+--replay EXPERIMENT --slots 8,64,500 trains nothing: it plays a recorded search under other rungs and numbers of slots.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gen.record import checkpoint, history, names
 from jobs import interrupt
 from jobs.board import footing
 from jobs.cluster import connection, facts, say
+from jobs.forecast import check_replay, forecast
 from jobs.options import Job, refusing, shared_options, show
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
@@ -49,8 +51,14 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
 @click.option("--only", "alone", is_flag=True, help="Search nothing but what --search names.")
+@click.option("--replay", is_eager=True, metavar="EXPERIMENT", help="Tell what a recorded search would have cost.")
+@click.option("--slots", metavar="N,N", help="Of --replay: runs at a time.")
 def main(**options: Any) -> int:
     """Checks everything that can be checked before anything starts, then searches."""
+    with refusing():
+        check_replay(click.get_current_context())
+    if options["replay"]:
+        return forecast(options)
     with refusing():
         wanted = plans(options)
         if wanted.first.asked.dry_run:

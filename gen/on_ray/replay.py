@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from gen.config import RunConfig
+from gen.config import RunConfig, override
 from gen.results import queries
+from gen.results.comparison import LUCK
+from gen.results.parquet import read_files
+from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
 from gen.search.halving import Decision
 
@@ -50,9 +54,29 @@ def decisions(storage: Storage, experiment: str) -> list[Decision]:
                 detail.get("cutoff"),
                 detail.get("cutoff_seconds"),
                 row["why"],
+                of := detail.get("of"),
+                number(detail["mean"]) if of else None,
+                detail.get("mean_seconds"),
             )
         )
     return found
+
+
+def configurations(configs: Mapping[str, RunConfig]) -> dict[str, str]:
+    """Run -> its configuration, named by its first run, for runs that differ from another by their seeds alone."""
+    first: dict[RunConfig, str] = {}
+    found = {run: first.setdefault(override(config, dict.fromkeys(LUCK, 0)), run) for run, config in configs.items()}
+    several = Counter(found.values())
+    return {run: configuration for run, configuration in found.items() if several[configuration] > 1}
+
+
+def reached(storage: Storage, experiment: str) -> dict[str, float]:
+    """Run -> the last epoch of which it has rows: no checkpoint of it is further."""
+    if experiment not in storage.folders(""):
+        return {}
+    table = read_files(storage, f"{experiment}/metrics", SCHEMAS["metrics"], columns=["run", "epoch"])
+    last = table.group_by("run").aggregate([("epoch", "max")])
+    return dict(zip(last["run"].to_pylist(), last["epoch_max"].to_pylist(), strict=True))
 
 
 def ends(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) -> dict[str, End]:

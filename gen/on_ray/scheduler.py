@@ -26,7 +26,7 @@ class RecordedHalving(FIFOScheduler):
     """Successive halving over absolute epochs; trials start in the order of Tune's list.
 
     Every decision at a rung is a row of `events`, in storage before it takes effect. `history`: the decisions of
-    earlier attempts, from which the rungs are rebuilt.
+    earlier attempts, from which the rungs are rebuilt; `more`: further arguments of `Halving`.
     """
 
     def __init__(
@@ -39,10 +39,11 @@ class RecordedHalving(FIFOScheduler):
         grace: int,
         reduction: int,
         history: Iterable[Decision] = (),
+        **more: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.slot, self.experiment, self.attempt = slot, experiment, attempt
-        self.halving = Halving(mode, epochs, grace, reduction, history)
+        self.halving = Halving(mode, epochs, grace, reduction, history, **more)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """None, so that Tune itself chooses: it gives a process that became free to a trial for which no process is
@@ -61,19 +62,20 @@ class RecordedHalving(FIFOScheduler):
         self.decide(read_report(result), ended=True)
 
     def decide(self, report: Report, ended: bool) -> None:
-        """Decides about a run, and records the decision if there is one."""
-        decision = self.halving.decide(report, ended)
-        if decision is not None:
-            self.record(report, decision)
+        """Decides about a run and its siblings, and records what was decided: all of it is in storage at once."""
+        if made := self.halving.decide(report, ended):
+            self.slot.extend({"events": [self.row(report, decision) for decision in made]})
 
-    def record(self, report: Report, decision: Decision) -> None:
-        """Writes one row of `events`; it is in storage when this returns."""
-        row = {
+    def row(self, report: Report, decision: Decision) -> dict[str, Any]:
+        """A decision as a row of `events`. `report`: the one that led to it, of the same run or of a sibling."""
+        own = report.run == decision.run
+        last = report.last if own else None
+        return {
             "experiment": self.experiment,
-            "run": report.run,
+            "run": decision.run,
             "attempt": self.attempt,
-            "tick": report.tick,
-            "epoch": report.epoch,
+            "tick": report.tick if own else round(decision.epoch / self.halving.every),
+            "epoch": decision.epoch,
             "kind": KIND,
             "decision": decision.decision,
             "value": decision.value,
@@ -83,14 +85,23 @@ class RecordedHalving(FIFOScheduler):
                     "rung": decision.rung,
                     "cutoff": decision.cutoff,
                     "cutoff_seconds": decision.cutoff_seconds,
-                    "seconds": report.seconds,
-                    "last": None if report.last is None or not math.isfinite(report.last) else report.last,
+                    "seconds": decision.seconds,
+                    "last": None if last is None or not math.isfinite(last) else last,
                     "reduction": self.halving.reduction,
                 }
+                | compared(decision)
             ),
             "time": datetime.now(UTC),
         }
-        self.slot.extend({"events": [row]})
+
+
+def compared(decision: Decision) -> dict[str, float | None]:
+    """What was compared where a configuration has several runs, for `detail`: the mean, and how many runs it is of."""
+    if decision.of is None:
+        return {}
+    value = decision.mean
+    value = None if value is None or not math.isfinite(value) else value
+    return {"of": decision.of, "mean": value, "mean_seconds": decision.mean_seconds}
 
 
 def read_report(result: Mapping[str, Any]) -> Report:

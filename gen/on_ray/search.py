@@ -23,7 +23,7 @@ from gen.on_ray.errors import reason
 from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
 from gen.on_ray.progress import Standing, Teller, Tidy
-from gen.on_ray.replay import decisions, ends
+from gen.on_ray.replay import configurations, decisions, ends, reached
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import TRIAL
@@ -68,7 +68,7 @@ def search(
     configs, runs = plan.runs, list(plan.runs)
     epochs = max(config.budget.epochs for config in configs.values())
     grace = min(grace, epochs)
-    teller = None
+    teller, siblings = None, configurations(configs)
     for turn in range(1 + RETRIES):
         on_record = ends(plan.storage, plan.experiment, configs)
         left = [index for index, run in enumerate(runs) if run not in on_record]
@@ -83,6 +83,9 @@ def search(
         halving = RecordedHalving(
             Slot(plan.storage, plan.experiment, f"{name}-scheduler"),
             *(plan.experiment, plan.attempt, mode, epochs, grace, reduction, past),
+            configurations=siblings,
+            every=configs[runs[0]].evaluate.every,
+            reached=reached(plan.storage, plan.experiment) if siblings else {},
         )
         trainable, at_once = arrange_trials(plan, needed, most)
         teller = teller or Teller(

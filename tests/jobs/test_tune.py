@@ -40,15 +40,18 @@ def check(place: Path | str, runs: int) -> None:
     for run, end in ends.iterrows():
         assert ticks[run] == list(range(1, int(end["epochs"]) + 1))
     rungs = tables["events"][tables["events"]["kind"] == "rung"]
-    rung = rungs["detail"].map(lambda detail: json.loads(detail)["rung"])
-    assert not rungs.assign(rung=rung).duplicated(["run", "rung"]).any()
+    rung, of = (rungs["detail"].map(lambda detail, key=key: json.loads(detail).get(key)) for key in ("rung", "of"))
+    assert not rungs.assign(rung=rung)[of != 0].duplicated(["run", "rung"]).any()  # 0: siblings were awaited
     # every stop is a decision on record, and its run ended there
     stops = rungs[rungs["decision"] == "stop"].set_index("run")
     stopped = ends[ends["status"] == "stopped"]
     assert set(stops.index) == set(stopped.index)
     assert all(stops.loc[run, "epoch"] == stopped.loc[run, "epochs"] for run in stops.index)
     details = map(json.loads, stops["detail"])
-    assert all(detail["cutoff"] <= value for detail, value in zip(details, stops["value"], strict=True))
+    values = [
+        (detail["cutoff"], detail.get("mean", value)) for detail, value in zip(details, stops["value"], strict=True)
+    ]
+    assert all(cutoff <= value for cutoff, value in values)
 
 
 def test_search(run_job: Callable, tmp_path: Path):
@@ -64,6 +67,7 @@ def test_search(run_job: Callable, tmp_path: Path):
     board = results.leaderboard(str(tmp_path), "search")
     assert sorted(board["seed"]) == [0] * 4 + [1] * 4
     assert [sorted(seeds) for _, seeds in board.groupby("rate")["seed"]] == [[0, 1]] * 4
+    assert (board.groupby("rate")["epochs"].nunique() == 1).all()  # the seeds of one end at the same epoch
     finished, stopped = ((ends["status"] == status).sum() for status in ("finished", "stopped"))
     lines = done.stdout.splitlines()
     last = [line for line in lines if "running" in line][-1]

@@ -37,7 +37,7 @@ def curve(seed: int, run: int) -> list[float]:
 class Search:
     """One submission: a scheduler, and trials that report in an order that is given."""
 
-    def __init__(self, place: Path, seed: int, reached: dict[str, int]) -> None:
+    def __init__(self, place: Path, seed: int, reached: dict[str, int], seeds: int = 1) -> None:
         self.storage = results.Storage(str(place))
         self.attempt = results.new_attempt()
         self.curves = {f"run{run}": curve(seed, run) for run in range(RUNS)}
@@ -45,7 +45,9 @@ class Search:
         on_record = ends(self.storage, "search", configs)
         past = [one for one in decisions(self.storage, "search") if one.run in on_record or one.decision != "end"]
         slot = results.Slot(self.storage, "search", f"{self.attempt}-scheduler")
-        self.scheduler = RecordedHalving(slot, "search", self.attempt, "min", EPOCHS, 1, 3, past)
+        self.scheduler = RecordedHalving(
+            slot, "search", self.attempt, "min", EPOCHS, 1, 3, past, configurations=seeds_of(seeds)
+        )
         self.outcomes = results.Slot(self.storage, "search", f"{self.attempt}-slot")
         self.over = set(on_record)
         self.reached = reached  # run -> epochs trained: those in its checkpoint when the search begins
@@ -101,22 +103,27 @@ class Search:
         return sorted(zip(rows["run"], rows["status"], rows["epochs"], strict=True))
 
 
+def seeds_of(seeds: int) -> dict[str, str]:
+    """Run -> its configuration, of so many runs."""
+    return {f"run{run}": f"run{run // seeds}" for run in range(RUNS)} if seeds > 1 else {}
+
+
 ORDERS = st.permutations([f"run{run}" for run in range(RUNS) for _ in range(EPOCHS)])
 
 
-@given(order=ORDERS, seed=st.integers(0, 10**6), data=st.data())
+@given(order=ORDERS, seed=st.integers(0, 10**6), seeds=st.sampled_from([1, 2]), data=st.data())
 @settings(max_examples=examples(15))
 def test_an_interrupted_search_decides_as_one_that_never_was(
-    tmp_path_factory: pytest.TempPathFactory, order: list[str], seed: int, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, order: list[str], seed: int, seeds: int, data: st.DataObject
 ):
-    whole = Search(tmp_path_factory.mktemp("whole"), seed, {})
+    whole = Search(tmp_path_factory.mktemp("whole"), seed, {}, seeds)
     for run in order:
         whole.tick(run)
     place = tmp_path_factory.mktemp("cut")
     cuts = sorted(data.draw(st.sets(st.integers(1, len(order) - 1), max_size=3), label="interrupted after"))
     reached: dict[str, int] = {}
     for begin, end in zip([0, *cuts], [*cuts, len(order)], strict=True):
-        search = Search(place, seed, reached)
+        search = Search(place, seed, reached, seeds)
         search.standing(list(reached))
         for run in order[begin:end]:
             search.tick(run)
@@ -124,7 +131,7 @@ def test_an_interrupted_search_decides_as_one_that_never_was(
             lost = data.draw(st.sets(st.sampled_from(sorted(reached))), label="killed")
             told = dict(reached)
             reached = {run: 0 if run in lost else epoch for run, epoch in told.items()}
-            search = Search(place, seed, reached)
+            search = Search(place, seed, reached, seeds)
             for run in sorted(lost):
                 for _ in range(told[run]):
                     search.tick(run)

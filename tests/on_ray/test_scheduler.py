@@ -12,9 +12,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from gen import results
-from gen.on_ray.replay import decisions
+from gen.config import override
+from gen.on_ray.replay import configurations, decisions
 from gen.on_ray.scheduler import RecordedHalving
 from gen.search.halving import Decision
+from gen.zoo import ZOO
 from tests.fixtures.examples import examples
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -24,11 +26,20 @@ ATTEMPTS = itertools.count()
 class Search:
     """A scheduler with trials that report to it, on real tables."""
 
-    def __init__(self, folder: Path, mode: str = "min", history: list[Decision] | None = None, epochs: int = 9) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        mode: str = "min",
+        history: list[Decision] | None = None,
+        epochs: int = 9,
+        configurations: dict[str, str] | None = None,
+    ) -> None:
         self.place = str(folder)
         attempt = f"attempt-{next(ATTEMPTS):06d}"
         slot = results.Slot(results.Storage(self.place), "search", f"{attempt}-scheduler")
-        self.scheduler = RecordedHalving(slot, "search", attempt, mode, epochs, 1, 3, history or [])
+        self.scheduler = RecordedHalving(
+            slot, "search", attempt, mode, epochs, 1, 3, history or [], configurations=configurations
+        )
         self.trials: dict[str, Trial] = {}
 
     def trial(self, run: str) -> Trial:
@@ -158,3 +169,51 @@ def test_what_was_decided_stands(tmp_path: Path):
     assert [again.report("a", epoch, 0.9) for epoch in (1, 2, 3)] == [CONTINUE] * 3
     assert again.report("a", 4, 0.9, math.nan) == STOP
     assert len(again.events()) == len(before)
+
+
+SEEDS = {"a0": "a", "a1": "a", "b0": "b", "b1": "b"}
+
+
+def test_the_runs_of_a_configuration_stop_together_and_each_finds_its_stop_on_record(tmp_path: Path):
+    search = Search(tmp_path, configurations=SEEDS)
+    told = [search.report(run, 1, value) for run, value in (("a0", 1.0), ("a1", 3.0), ("b0", 2.5), ("b1", 2.5))]
+    assert told == [CONTINUE] * 4  # b0 is at work on epoch 2 when b1 comes
+    assert [search.report(run, 2, 0.0) for run in ("b0", "b1")] == [STOP] * 2
+    rows = search.events()
+    stops = [(row["run"], row["tick"], row["epoch"], row["value"]) for row in rows if row["decision"] == "stop"]
+    assert stops == [("b0", 2, 2.0, 2.5), ("b1", 1, 2.0, 2.5)]
+    details = [json.loads(row["detail"]) for row in rows]
+    assert [(detail["of"], detail["mean"]) for detail in details] == [
+        *((0, None), (2, 2.0), (2, 2.0)),
+        *((0, None), (2, 2.5), (2, 2.5)),
+    ]
+    again = Search(tmp_path, history=decisions(results.Storage(str(tmp_path)), "search"), configurations=SEEDS)
+    assert again.scheduler.halving.standing == search.scheduler.halving.standing
+    assert [again.report(run, epoch, 9.0) for run in ("b0", "a1") for epoch in (1, 2)] == [
+        *(CONTINUE, STOP),
+        *(CONTINUE, CONTINUE),
+    ]
+
+
+def test_a_mean_that_is_not_finite_is_on_record_as_no_number(tmp_path: Path):
+    search = Search(tmp_path, configurations=SEEDS)
+    assert search.report("a0", 1, 1.0) == CONTINUE
+    assert search.report("a1", 1, math.nan, math.nan) == STOP
+    assert search.report("a0", 2, 1.0) == STOP
+    assert [json.loads(row["detail"])["mean"] for row in search.events()] == [None] * 3
+    again = Search(tmp_path, history=decisions(results.Storage(str(tmp_path)), "search"), configurations=SEEDS)
+    assert again.scheduler.halving.standing == search.scheduler.halving.standing
+
+
+def test_configurations_are_runs_that_differ_by_their_seeds_alone():
+    config = ZOO["vqvae"]
+    configs = {
+        f"{beta}-{seed}": override(
+            config, {"model.beta": beta, "seed": seed, "data.labels": 20, "data.label_seed": seed}
+        )
+        for beta in (0.1, 0.5)
+        for seed in (3, 4)
+    }
+    configs["alone"] = override(config, {"model.beta": 2.0})
+    found = configurations(configs)
+    assert found == {"0.1-3": "0.1-3", "0.1-4": "0.1-3", "0.5-3": "0.5-3", "0.5-4": "0.5-3"}

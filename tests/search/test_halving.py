@@ -102,7 +102,7 @@ def test_the_rungs_are_rebuilt_from_the_decisions(reports: list[tuple[Report, bo
         if number == cut:
             cuts = Halving("min", 9, 1, 3, before)
         decision = whole.decide(report, ended)
-        before += [decision] if decision else []
+        before += decision
         assert repr(cuts.decide(report, ended)) == repr(decision)  # as text, for NaN is not itself
         assert cuts.goes_on(report) == whole.goes_on(report)
     assert (cuts.standing, cuts.stopped) == (whole.standing, whole.stopped)
@@ -110,18 +110,18 @@ def test_the_rungs_are_rebuilt_from_the_decisions(reports: list[tuple[Report, bo
 
 def test_a_decision_says_what_was_compared():
     halving = Halving("max", 9, 1, 3)
-    assert halving.decide(said("a", 1, 1.0, seconds=4.0)) == Decision(
-        "a", 1, "continue", 1.0, 4.0, 1, why="first at epoch 1"
-    )
-    dear = halving.decide(said("b", 1, 1.0, seconds=5.0))
+    assert halving.decide(said("a", 1, 1.0, seconds=4.0)) == [
+        Decision("a", 1, "continue", 1.0, 4.0, 1, why="first at epoch 1")
+    ]
+    [dear] = halving.decide(said("b", 1, 1.0, seconds=5.0))
     assert (dear.decision, dear.why) == ("stop", "1 is the cutoff at epoch 1, and others reached it in fewer seconds")
-    worse = halving.decide(said("c", 1, 0.5))
+    [worse] = halving.decide(said("c", 1, 0.5))
     why = "0.5 is worse than the cutoff 1 at epoch 1"
     assert worse == Decision("c", 1, "stop", 0.5, 1.0, 1, 1.0, pytest.approx(4 + 1 / 3), why)
-    assert halving.decide(said("d", 2, 3.0)).why == "3 is within the cutoff 1 at epoch 2"
-    assert halving.decide(said("a", 2, 1.0)) is None  # no rung
-    assert halving.decide(said("a", 3, 1.0), ended=True).why == "its last epoch, 3"
-    broken = halving.decide(said("d", 2.5, 3.0, last=math.nan))
+    assert [one.why for one in halving.decide(said("d", 2, 3.0))] == ["3 is within the cutoff 1 at epoch 2"]
+    assert halving.decide(said("a", 2, 1.0)) == []  # no rung
+    assert [one.why for one in halving.decide(said("a", 3, 1.0), ended=True)] == ["its last epoch, 3"]
+    [broken] = halving.decide(said("d", 2.5, 3.0, last=math.nan))
     assert (broken.decision, broken.rung, broken.why) == ("stop", None, "its value at epoch 2.5 is not finite")
     assert math.isnan(broken.value)
 
@@ -130,7 +130,7 @@ def test_a_stopped_run_goes_on_only_up_to_its_stop():
     """Where it is trained again, after a kill."""
     halving = Halving("min", 9, 1, 3, [Decision("a", 3.0, "stop", 1.0, 1.0, 3)])
     reports = [said("a", epoch, 1.0) for epoch in (1, 2, 3, 4)]
-    assert [halving.decide(report) for report in reports] == [None] * 4
+    assert [halving.decide(report) for report in reports] == [[]] * 4
     assert [halving.goes_on(report) for report in reports] == [True, True, False, False]
 
 

@@ -1,0 +1,107 @@
+"""jobs.tune --replay: synthetic tables with a known answer, what is counted, and what is refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gen import results
+from gen.record.curves import recorded
+from gen.results.schema import WORST
+from jobs import tune
+from tests.results.example_rows import eval_row, outcome_row, run_row, when
+
+FLOOR = (("evaluate.floor", None, "recall/reconstructions"), ("evaluate.least", 0.5, "0.5"))
+
+
+def record(
+    place: Path, run: str, seed: int, values: Sequence[float], *, ended: bool = True, settings: Sequence = (), **more
+) -> None:
+    """A run that measured `values`, an epoch and ten seconds apart."""
+    ledger = results.Ledger(results.Storage(str(place)), "old", run, results.new_attempt())
+    ledger.add("runs", 0, **run_row(seed))
+    for key, number, text in (("model.beta", None, run[0]), ("seed", seed, str(seed)), *settings):
+        ledger.add("settings", 0, key=key, number=number, text=text)
+    for tick, value in enumerate(values, start=1):
+        ledger.add("metrics", tick, **when(tick), seconds=10.0 * tick, name="autoencoder/rate", value=0.0)
+        ledger.add("evals", tick, **eval_row(tick, value))
+        for metric, numbers in more.items():
+            ledger.add("evals", tick, **eval_row(tick, numbers[tick - 1], metric=metric))
+    if ended:  # measuring it in full takes long, and is no part of a tick
+        ledger.add("metrics", len(values), **when(len(values)), seconds=500.0, name="engine/full_seconds", value=400.0)
+        ledger.add("outcomes", len(values), **outcome_row(len(values)))
+    ledger.close(len(values))
+
+
+def replayed(place: Path, *arguments: object) -> Result:
+    asked = ["--replay", "old", "--storage", str(place), *map(str, arguments)]
+    return CliRunner().invoke(tune.main, asked)
+
+
+def test_a_recorded_search_is_told_under_other_rules(tmp_path: Path):
+    for number, run in enumerate("abcd"):
+        record(tmp_path, run, 0, [number + 1.0, number + 0.5, number + 0.4])
+    record(tmp_path, "e", 0, [9.0])
+    record(tmp_path, "f", 0, [9.0], ended=False)
+    done = replayed(tmp_path, "--slots", "1,500", "--grace", 1, "--reduction", 2)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("5 runs by frechet_classifier/reconstructions (min), up to epoch 3")
+    assert lines[1] == "1 of 6 runs have not ended: left out"
+    assert lines[2] == "1 of 5 runs are on record up to before epoch 3: the replay ends them there too"
+    table = [line.split() for line in lines[3:8]]
+    assert table[1:] == [
+        ["1", "none", "0:02:10", "30", "s", "30", "s", "13", "0%", "0", "5", "0.4"],
+        ["1", "1", "2", "0:01:10", "30", "s", "30", "s", "7", "46%", "3", "5", "0.4"],
+        ["500", "none", "30", "s", "30", "s", "30", "s", "13", "0%", "0", "5", "0.4"],
+        ["500", "1", "2", "30", "s", "30", "s", "30", "s", "7", "46%", "3", "5", "0.4"],
+    ]
+    assert lines[8:10] == [
+        f"rank correlation of epoch {rung} with the end: 1.00, of 4 configurations on record to the end"
+        for rung in (1, 2)
+    ]
+    assert lines[10].startswith("the correlations are of those that were not stopped")
+    assert len(lines) == 11
+    assert "unsafe" not in done.stdout
+
+
+def test_a_family_whose_early_values_do_not_tell_is_called_unsafe(tmp_path: Path):
+    for number, run in enumerate("abcd"):
+        for seed in (0, 1):
+            record(tmp_path, f"{run}{seed}", seed, [number + 5.0, number + 5.0, 4.0 - number])
+    done = replayed(tmp_path, "--slots", 2)
+    assert done.exit_code == 0, done.output
+    assert "rank correlation of epoch 1 with the end: -1.00, of 4 configurations on record to the end" in done.stdout
+    assert "early stopping is unsafe for this family at epoch 1, 2: the rank correlation is below 0.5" in done.stdout
+
+
+def test_weights_below_the_floor_steered_as_the_worst(tmp_path: Path):
+    record(tmp_path, "a", 0, [3.0, 1.0], settings=FLOOR, recall=[0.9, 0.1])
+    record(tmp_path, "b", 0, [3.0, 1.0])
+    found = recorded(results.Storage(str(tmp_path)), "old")
+    assert [list(one.values) for one in found.curves] == [[3.0, WORST], [3.0, 1.0]]
+    assert [list(one.seconds) for one in found.curves] == [[10.0, 20.0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--replay", "absent"], "no experiment 'absent'"),
+        (["--replay", "old", "--slots", "8,none"], "slots='8,none' names no numbers of slots; allowed: such as 8,64"),
+        (["--replay", "old", "--slots", "0"], "slots='0'"),
+        (["--replay", "old", "--entry", "vqvae", "--set", "model.beta=1"], "so --entry, --set says nothing to it"),
+        (["--replay", "old", "--grace", "0"], "grace=0 is out of range"),
+        (["--replay", "old"], "no run of old"),
+        (["--entry", "vqvae", "--slots", "8"], "slots is for --replay"),
+        (["--slots", "8"], "Missing option '--entry'"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_in_a_line(arguments: list[str], expected: str, tmp_path: Path):
+    record(tmp_path, "a", 0, [1.0], ended=False)
+    result = CliRunner().invoke(tune.main, ["--storage", str(tmp_path), *arguments])
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert expected in result.stderr

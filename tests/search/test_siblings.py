@@ -1,0 +1,197 @@
+"""Successive halving over configurations of several seeds: no run is stopped by its sibling, and budgets are equal."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gen.search.halving import Decision, Halving, Report
+from tests.fixtures.examples import examples
+
+EPOCHS = 9
+PAIRS = {f"{name}{seed}": name for name in "abcd" for seed in (0, 1)}
+
+
+def said(run: str, epoch: float, value: float) -> Report:
+    return Report(run, int(epoch), epoch, value, value, epoch)
+
+
+def halving(history: Sequence[Decision] = (), seeds: Mapping[str, str] = PAIRS, **more: object) -> Halving:
+    return Halving("min", EPOCHS, 1, 3, history, configurations=seeds, **more)
+
+
+def brief(made: Sequence[Decision]) -> list[tuple]:
+    return [(one.run, one.epoch, one.decision, one.of, one.mean) for one in made]
+
+
+def test_a_configuration_is_compared_by_the_mean_of_its_runs_once_all_have_come():
+    search = halving()
+    assert brief(search.decide(said("a0", 1, 1.0))) == [("a0", 1, "continue", 0, None)]
+    both = search.decide(said("a1", 1, 3.0))  # worse than its sibling, which is no rival
+    assert brief(both) == [("a0", 1, "continue", 2, 2.0), ("a1", 1, "continue", 2, 2.0)]
+    assert both[0].why == "first at epoch 1: 2, the mean of 2 runs"
+    [waits] = search.decide(said("b0", 1, 1.9))  # b0 alone would go on
+    assert waits.why == "1 of 2 runs of its configuration have come to epoch 1"
+    stops = search.decide(said("b1", 1, 2.9))
+    assert brief(stops) == [("b0", 2, "stop", 2, 2.4), ("b1", 2, "stop", 2, 2.4)]  # b0 trains for epoch 2 already
+    assert stops[0].why == "2.4, the mean of 2 runs, is worse than the cutoff 2 at epoch 1; they end at epoch 2"
+    assert [search.goes_on(said("b1", epoch, 0.0)) for epoch in (1, 2)] == [True, False]
+    assert search.decide(said("b1", 2, 0.0)) == []
+    search.decide(said("c0", 1, 9.0))
+    assert brief(search.decide(said("c1", 1, -6.0)))[1] == ("c1", 1, "continue", 2, 1.5)
+
+
+def test_runs_that_are_past_the_last_rung_are_not_stopped_by_one_that_comes_late():
+    search = halving()
+    for run in ("a0", "a1", "b0"):
+        for epoch in range(1, EPOCHS):
+            search.decide(said(run, epoch, 1.0 if run[0] == "a" else 2.0))
+    late = search.decide(said("b1", 1, 2.0))
+    assert [(one.run, one.decision) for one in late] == [("b0", "continue"), ("b1", "continue")]
+    assert "trains for the last epoch already" in late[0].why
+    assert search.goes_on(said("b0", 8, 2.0))
+
+
+def test_a_run_that_is_not_finite_ends_at_once_and_its_configuration_is_the_worst():
+    search = halving()
+    search.decide(said("a0", 1, 1.0))
+    assert brief(search.decide(said("a1", 0.5, math.nan)))[0][:3] == ("a1", 0.5, "stop")
+    assert search.standing[1] == {"a": (-math.inf, -0.75)}
+    assert search.stopped == {"a0": 2, "a1": 0.5}
+    search.decide(said("b0", 1, 9.0))
+    search.decide(said("b1", 1, 9.0))
+    assert search.goes_on(said("b0", 1, 9.0))  # nothing finite stood there
+
+
+def test_a_run_that_ended_by_itself_is_not_waited_for():
+    search = halving()
+    for run in ("a0", "a1"):
+        search.decide(said(run, 1, 1.0))
+    for epoch in (2, 3, 4):
+        search.decide(said("a0", epoch, 1.0))
+    patient = search.decide(said("a1", 2, 2.0), ended=True)
+    assert brief(patient) == [("a1", 2, "end", 0, None), ("a0", 4, "continue", 2, 1.5)]
+    again = halving(search_history(search, patient))
+    assert again.standing[3] == {"a": (-1.5, -2.5)}
+
+
+def search_history(search: Halving, last: Sequence[Decision]) -> list[Decision]:
+    """What was decided before the `last`, as far as the rungs tell it."""
+    first = [Decision(run, 1, "continue", 1.0, 1.0, 1, of=2, mean=1.0, mean_seconds=1.0) for run in ("a0", "a1")]
+    return [*first, Decision("a0", 3, "continue", 1.0, 3.0, 3, of=0), *last]
+
+
+def test_seeds_that_are_added_later_go_as_far_as_those_before():
+    """Of a search with one seed, whose decisions name no mean."""
+    alone = halving(seeds={})
+    history = [*alone.decide(said("a0", 1, 1.0)), *alone.decide(said("b0", 1, 2.0))]
+    history += alone.decide(said("a0", 3, 1.0))
+    grown = halving(history)
+    assert [(run, grown.goes_on(said(run, 1, 0.0))) for run in ("a0", "b0")] == [("a0", True), ("b0", False)]
+    assert grown.decide(said("a1", 1, 5.0))[0].why == "its configuration went on from epoch 1 before it came"
+    assert grown.goes_on(said("a1", 1, 5.0))
+    [same] = grown.decide(said("b1", 1, 0.1))
+    assert (same.decision, same.epoch, same.why) == ("stop", 1, "its configuration was stopped at epoch 1")
+    stood = {9: {}, 3: {"a": (-1.0, -3.0)}, 1: {"a": (-1.0, -1.0), "b": (-2.0, -1.0)}}
+    assert grown.standing == halving(history).standing == stood
+
+
+def test_decisions_of_a_version_that_compared_runs_stand():
+    """There one of two seeds was stopped by the other: it is not begun again, and the other does not wait for it."""
+    old = [
+        Decision("a0", 1, "continue", 1.0, 1.0, 1),
+        Decision("a1", 1, "stop", 2.0, 1.0, 1, 1.0),
+        Decision("b0", 1, "stop", 3.0, 1.0, 1, 1.0),
+        Decision("b1", 1, "stop", 4.0, 1.0, 1, 1.0),
+    ]
+    search = halving(old)
+    assert [search.goes_on(said(run, 1, 0.0)) for run in ("a0", "a1", "b0", "b1")] == [True, False, False, False]
+    assert search.standing[1] == {"a": (-1.5, -1.0), "b": (-3.5, -1.0)}
+    assert brief(search.decide(said("a0", 3, 1.0))) == [("a0", 3, "continue", 1, 1.0)]
+
+
+def curve(seed: int, run: str) -> list[float]:
+    """What a run measures at each epoch; it may cease to be finite."""
+    draw = np.random.default_rng([seed, *map(ord, run)])
+    values = draw.choice([0.5, 1.0, 2.0]) + draw.choice([0.0, 0.1, 0.4], EPOCHS)
+    if draw.random() < 0.1:
+        values[draw.integers(EPOCHS) :] = math.nan
+    return [float(value) for value in values]
+
+
+class Fleet:
+    """A search in a few slots: a run that was told to go on trains for its next epoch, whatever happens meanwhile."""
+
+    def __init__(self, seed: int, slots: int, seeds: int, every: int) -> None:
+        self.configurations = {f"{name}{number}": name for name in "abcd" for number in range(seeds)}
+        self.curves = {run: curve(seed, run) for run in self.configurations}
+        self.slots, self.every, self.history = slots, every, list[Decision]()
+        self.trained = dict.fromkeys(self.configurations, 0)  # epochs of which rows are in the tables
+        self.ended: dict[str, str] = {}
+        self.begin({})
+
+    def begin(self, kept: Mapping[str, int]) -> None:
+        """Starts, or starts again after a kill, with checkpoints of as many epochs as were `kept`."""
+        past = [one for one in self.history if one.run in self.ended or one.decision != "end"]
+        more = {"every": self.every, "reached": dict(self.trained)}
+        self.halving = halving(past, self.configurations, **more)
+        self.at = {run: kept.get(run, 0) for run in self.configurations if run not in self.ended}
+        self.running = list(self.at)[: self.slots]
+
+    def tick(self, place: int) -> None:
+        """An epoch of one of the runs in the slots. After a start a run tells first where its checkpoint stands."""
+        run = self.running[place % len(self.running)]
+        self.at[run] = min(self.at[run] + self.every, EPOCHS)
+        epoch = self.at[run]
+        self.trained[run] = max(epoch, self.trained[run])
+        values = self.curves[run][:epoch]
+        report = Report(run, epoch, epoch, min(values), values[-1], epoch)
+        ended = epoch == EPOCHS or not math.isfinite(values[-1])
+        self.history += self.halving.decide(report, ended)
+        if ended or not self.halving.goes_on(report):
+            self.ended[run] = "itself" if ended else "stopped"
+            del self.at[run]
+            waiting = [one for one in self.at if one not in self.running]
+            self.running = [one for one in self.running if one != run] + waiting[:1]
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    slots=st.integers(1, 5),
+    seeds=st.integers(1, 3),
+    every=st.integers(1, 2),
+    kills=st.sets(st.integers(1, 60), max_size=3),
+)
+@settings(max_examples=examples(60))
+def test_equal_budgets_in_any_order_and_with_any_number_of_slots(
+    seed: int, slots: int, seeds: int, every: int, kills: set[int]
+):
+    """Every run ends, at the epoch at which its siblings end, but for those that cease to be finite before."""
+    fleet, order = Fleet(seed, slots, seeds, every), np.random.default_rng(seed)
+    steps = 0
+    while fleet.running:
+        fleet.tick(int(order.integers(100)))
+        steps += 1
+        if steps in kills:
+            fleet.begin({run: int(order.integers(epoch + 1)) // every * every for run, epoch in fleet.at.items()})
+        assert steps < 500
+    assert fleet.ended.keys() == fleet.configurations.keys()
+    for name in "abcd":
+        runs = [run for run, own in fleet.configurations.items() if own == name]
+        sound = [run for run in runs if all(map(math.isfinite, fleet.curves[run][: fleet.trained[run]]))]
+        assert len({fleet.trained[run] for run in sound}) <= 1, (name, fleet.trained)
+    for one in fleet.history:
+        if one.of:
+            runs = [run for run, own in fleet.configurations.items() if own == fleet.configurations[one.run]]
+            assert one.of == len(runs)
+            if math.isfinite(one.mean or math.nan):
+                values = [min(fleet.curves[run][: math.ceil((one.rung or 0) / every) * every]) for run in runs]
+                assert one.mean == pytest.approx(np.mean(values))
+            lost = one.decision == "stop" and math.isfinite(one.value) and math.isfinite(one.mean or math.nan)
+            assert not lost or one.mean >= one.cutoff
+    again = halving(fleet.history, fleet.configurations, every=every)
+    assert again.standing == fleet.halving.standing
+    assert seeds == 1 or again.stopped.keys() | again.over.keys() == fleet.configurations.keys()

@@ -15,7 +15,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from gen.on_ray.replay import End
-from gen.on_ray.scheduler import EPOCH, EVALUATED, REMARKS, REPLAYED, RUN, VALUE
+from gen.on_ray.scheduler import EPOCH, EVALUATED, REMARKS, REPLAYED, RUN, VALUE, WAITS
 from gen.results.lease import Lease
 
 QUIET = 5.0  # seconds between two reports on a search in which no run ends
@@ -88,9 +88,11 @@ class Teller(tune.Callback):
             self.tell(trials, line)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Tells how a run ended."""
-        self.completed += 1
+        """Tells how a run ended; one that waits for its siblings has not."""
         last = trial.last_result
+        if last.get(WAITS):
+            return
+        self.completed += 1
         status = last.get("ended") or "stopped"
         self.close(last[RUN], status, float(last[EPOCH]))
         known = " (on record)" if last.get(REPLAYED) else ""

@@ -19,6 +19,7 @@ RUN, TICK, EPOCH = "run", "tick", "epoch"  # what a trial reports: the parts of 
 VALUE, LAST, SECONDS = "value", "last", "seconds"
 EVALUATED = "evaluated"  # seconds of the tick's evaluation
 REMARKS = "remarks"  # ... and lines on what was found damaged and made anew
+WAITS = "waits"  # ... and whether it gives its slot away at a rung, until its siblings have come
 REPLAYED = "replayed"  # ... and whether its run had ended before, so that its end was only read
 
 
@@ -58,8 +59,9 @@ class RecordedHalving(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if self.halving.goes_on(report) else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """A run that ended by itself counts at the rung that it ends on."""
-        self.decide(read_report(result), ended=True)
+        """A run that ended by itself counts at the rung that it ends on; one that waits has not ended."""
+        report = read_report(result)
+        self.decide(report, ended=not report.waits)
 
     def decide(self, report: Report, ended: bool) -> None:
         """Decides about a run and its siblings, and records what was decided: all of it is in storage at once."""
@@ -110,4 +112,12 @@ def read_report(result: Mapping[str, Any]) -> Report:
     if absent:
         raise ValueError(f"a trial reported no {', '.join(absent)}: its run cannot be compared")
     value, last = (None if result[key] is None else float(result[key]) for key in (VALUE, LAST))
-    return Report(result[RUN], int(result[TICK]), float(result[EPOCH]), value, last, float(result[SECONDS]))
+    return Report(
+        result[RUN],
+        int(result[TICK]),
+        float(result[EPOCH]),
+        value,
+        last,
+        float(result[SECONDS]),
+        bool(result.get(WAITS)),
+    )

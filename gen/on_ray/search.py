@@ -26,12 +26,13 @@ from gen.on_ray.progress import Standing, Teller, Tidy
 from gen.on_ray.replay import configurations, decisions, ends, reached
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.submission import Search
+from gen.on_ray.supply import Supply
 from gen.on_ray.trainable import TRIAL
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
 from gen.results.room import room_at
-from gen.search.halving import expected_epochs
+from gen.search.halving import expected_epochs, rungs
 
 RETRIES = 2  # of a trial whose process died, and of the search for runs whose process died after their last decision
 
@@ -69,6 +70,8 @@ def search(
     epochs = max(config.budget.epochs for config in configs.values())
     grace = min(grace, epochs)
     teller, siblings = None, configurations(configs)
+    if siblings:
+        plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
     for turn in range(1 + RETRIES):
         on_record = ends(plan.storage, plan.experiment, configs)
         left = [index for index, run in enumerate(runs) if run not in on_record]
@@ -88,6 +91,7 @@ def search(
             reached=reached(plan.storage, plan.experiment) if siblings else {},
         )
         trainable, at_once = arrange_trials(plan, needed, most)
+        supply = Supply(runs, left, halving.halving) if plan.rungs else None
         teller = teller or Teller(
             hear,
             runs,
@@ -102,8 +106,10 @@ def search(
         with keep_signals(), plan.storage.room(), scratch() as folder:
             tuner = tune.Tuner(
                 trainable,
-                param_space={TRIAL: tune.grid_search(left)},
+                param_space={} if supply else {TRIAL: tune.grid_search(left)},
                 tune_config=tune.TuneConfig(
+                    search_alg=supply,
+                    num_samples=-1 if supply else 1,
                     scheduler=halving,
                     reuse_actors=True,
                     max_concurrent_trials=at_once,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,7 @@ class Search(Submission):
 
     runs: Mapping[str, RunConfig]  # name -> config; drawn up front: a search submitted again has the same trials
     needed: Mapping[str, float] = dataclasses.field(default_factory=dict)  # what Ray sets aside for a worker of a trial
+    rungs: Collection[int] = ()  # epochs at which a run gives its slot away, until its siblings have come there too
     holder: Any = None  # the actor that notes placement groups (`Holder`), if trials have several workers
 
     @property

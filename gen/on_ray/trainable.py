@@ -17,7 +17,7 @@ from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.replay import KIND, End, ends
-from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REMARKS, REPLAYED, RUN, SECONDS, TICK, VALUE
+from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REMARKS, REPLAYED, RUN, SECONDS, TICK, VALUE, WAITS
 from gen.on_ray.submission import Search
 from gen.record import checkpoint
 from gen.record.record import Home
@@ -55,6 +55,7 @@ class Resident(tune.Trainable):
         self.run = list(search.runs)[config[TRIAL]]
         chosen = search.runs[self.run]
         self.ticks: Generator[Tick, str | None, None] | None = None
+        self.tells_again = False  # its next report is where it stood already
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None
         again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # it was begun before
@@ -65,7 +66,7 @@ class Resident(tune.Trainable):
         known = last_ticks(search.storage, search.experiment).get(self.run, {}) if again else {}
         known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another
         home = search.home(self.run, slot=self.slot, last_ticks=known, keep_last=False, report_again=True)
-        self.ticks = self.launch(chosen, home)
+        self.ticks, self.tells_again = self.launch(chosen, home), again
 
     def launch(self, config: RunConfig, home: Home) -> Generator[Tick, str | None, None]:
         """The run's ticks, in this process. ValueError if this host has other data."""
@@ -85,12 +86,20 @@ class Resident(tune.Trainable):
         assert self.ticks is not None
         now = next(self.ticks)
         self.reached = now.epoch
-        if now.ended:
+        waits, self.tells_again = not now.ended and self.comes_to_a_rung(now.epoch), False
+        if waits:
+            self.ticks.close()  # its checkpoint is in storage before anybody can begin it again
+        if now.ended or waits:
             self.ticks = None
         report = {TICK: now.tick, EPOCH: now.epoch, VALUE: now.best, LAST: now.value, SECONDS: now.seconds}
         report[EVALUATED] = now.metrics.get("engine/evaluate_seconds", 0.0)
         told = {"ended": now.ended, "why": now.why, "collapsed": now.collapsed, REMARKS: list(now.remarks)}
-        return report | {RUN: self.run, "done": bool(now.ended)} | told
+        return report | {RUN: self.run, "done": bool(now.ended) or waits, WAITS: waits} | told
+
+    def comes_to_a_rung(self, epoch: float) -> bool:
+        """Whether the run has just come to a rung at which it gives its slot away."""
+        every = self.search.runs[self.run].evaluate.every
+        return not self.tells_again and any(epoch - every < rung <= epoch for rung in self.search.rungs)
 
     def leave(self) -> None:
         """Ends a run that the scheduler stopped, with an outcome; an interrupted run is left to go on later."""

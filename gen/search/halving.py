@@ -17,7 +17,9 @@ import numpy as np
 from gen.checks import at_least
 
 Merit = tuple[float, float]
-"""What runs are compared by, the larger the better: the value, negated where small is good, then minus the seconds."""
+"""What is compared, the larger the better: the value, negated where small is good, then minus the seconds."""
+
+BELOW = 1e30  # size of the value of weights below the floor, which are the last of those that are finite
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Report:
     value: float | None  # the best so far of the figure that steers: a late collapse does not hide a good model
     last: float | None  # that figure at this tick: the run ends if it is not finite
     seconds: float  # what the run has cost so far: training and evaluation, over all attempts
+    waits: bool = False  # it gave its slot away, and goes on when its configuration may
 
     @property
     def finite_value(self) -> float:
@@ -80,8 +83,9 @@ class Halving:
     the one that took fewer seconds is better, for a search's budget is time. A configuration of which one run is not
     finite counts as the worst.
 
-    Nobody waits: a run goes on until its siblings have come, so it may be past the rung at which they lose. All of them
-    end where the foremost then is, the others train up to there; if that is the last epoch, none is stopped.
+    A run that is to wait for its siblings (`awaits`) gives its slot away. One that goes on instead may be past the rung
+    at which they lose: all of them end where the foremost then is, the others train up to there; if that is the last
+    epoch, none is stopped.
 
     `configurations`: run -> its configuration; a run that is not named is one of its own. `every`: epochs between two
     reports of a run. `history` are the decisions of earlier attempts, which stand: runs that are added later go as far
@@ -110,6 +114,7 @@ class Halving:
         self.finite: dict[float, list[Merit]] = {rung: [] for rung in found}  # the finite merits there, in order
         self.told: dict[float, dict[str, tuple[float, float]]] = {rung: {} for rung in found}  # run -> value, seconds
         self.heard: dict[str, float] = {}  # run -> its last epoch
+        self.working: set[str] = set()  # runs that have reported in this attempt, and are at work on the next report
         self.over: dict[str, tuple[float, float]] = {}  # run that ended by itself or is not finite -> value, seconds
         self.stopped: dict[str, float] = {}  # run -> epoch at which it was stopped
         self.until: dict[str, float] = {}  # configuration that was stopped -> epoch at which its runs end
@@ -157,6 +162,7 @@ class Halving:
             return []
         finite, siblings = math.isfinite(value), self.siblings(configuration)
         self.heard[run] = max(report.epoch, self.heard.get(run, 0.0))
+        (self.working.discard if report.waits or ended else self.working.add)(run)
         rung = next((rung for rung in self.standing if report.epoch >= rung), None)
         if rung is not None and run in self.told[rung]:
             rung = None
@@ -267,12 +273,21 @@ class Halving:
         return [run for run in heard if run not in self.over and run not in self.stopped]
 
     def foremost(self, run: str, reports: bool) -> float:
-        """The epoch up to which a run trains at least: one that goes on is at work on its next report already, unless
+        """The epoch up to which a run trains at least: one that works is on its way to its next report already, unless
         it `reports` right now. 0 for one that was stopped, or broke."""
         if run in self.stopped or (run in self.over and not math.isfinite(self.over[run][0])):
             return 0.0
         at = max(self.heard[run], self.reached.get(run, 0.0))
-        return at if reports or run in self.over else float(min((at // self.every + 1) * self.every, self.epochs))
+        return (
+            at if reports or run not in self.working else float(min((at // self.every + 1) * self.every, self.epochs))
+        )
+
+    def awaits(self, run: str) -> bool:
+        """Whether a run stands at a rung to which a sibling of it has yet to come."""
+        configuration = self.configuration(run)
+        if configuration in self.until or run in self.over or run in self.stopped:
+            return False
+        return any(run in self.told[rung] and configuration not in self.standing[rung] for rung in self.told)
 
     def goes_on(self, report: Report) -> bool:
         """Whether a run that reported goes on. A stopped run goes on up to the epoch of its stop: after a kill it is
@@ -288,14 +303,16 @@ class Halving:
         return self.standing[rung][configuration]
 
     def merit(self, value: float, seconds: float) -> Merit:
-        """What a configuration is compared by: a value that is not finite is worse than all finite ones."""
-        return (self.sign * value if math.isfinite(value) else -math.inf, -seconds)
+        """What a configuration is compared by: a value that is not finite, or below the floor, is worse than others."""
+        return (self.sign * value if abs(value) < BELOW else -math.inf, -seconds)
 
 
 def mean(those: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """The means of values and of seconds; of one run its own."""
+    """The means of values and of seconds; of one run its own. With a run below the floor all are below it."""
     values, seconds = zip(*those, strict=True)
-    return sum(values) / len(values), sum(seconds) / len(seconds)
+    value = sum(values) / len(values)
+    low = next((one for one in values if abs(one) >= BELOW), value)
+    return value if math.isnan(value) else low, sum(seconds) / len(seconds)
 
 
 def rungs(epochs: int, grace: int, reduction: int) -> list[int]:
@@ -343,7 +360,10 @@ def reason(value: float, epoch: float, ended: bool) -> str:
 def words(verdict: Verdict, to_reach: float | None, alone: bool, epoch: float) -> str:
     """A verdict in words. `epoch`: of the report, or at which the runs end."""
     at = f"at epoch {epoch if alone else verdict.rung:g}"
-    value = f"{verdict.mean:.6g}" if alone else f"{verdict.mean:.6g}, the mean of {verdict.of} runs,"
+    several = f"{verdict.mean:.6g}, the mean of {verdict.of} runs,"
+    if abs(verdict.mean) >= BELOW:
+        several = f"a configuration of {verdict.of} runs, not all of which are above the floor,"
+    value = f"{verdict.mean:.6g}" if alone else several
     later = "" if alone else f"; they end at epoch {epoch:g}"
     if verdict.put_off:
         return f"{value} is worse than others {at}, but a run of its configuration trains for the last epoch already"

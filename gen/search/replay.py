@@ -1,7 +1,8 @@
 """What a search would have cost and found with other numbers of slots and other rungs, from its recorded curves.
 
 The simulator feeds `Halving` as a search does: runs start in order in a number of slots, a tick takes the seconds that
-it took on record, and a slot that gets free takes the next run.
+it took on record, a run whose siblings have yet to come to its rung gives its slot away, and a slot that gets free
+takes one of which they have come, or the next run.
 """
 
 from __future__ import annotations
@@ -76,18 +77,36 @@ def replay(curves: Sequence[Curve], rules: Rules, mode: str, every: int) -> Repl
     )
     bests = [so_far(curve.values, mode) for curve in curves]
     goal = (min if mode == "min" else max)((own[-1] for own in bests if math.isfinite(own[-1])), default=math.nan)
-    near, best, stopped, now = [math.nan] * len(MARGINS), math.nan, 0, 0.0
+    near, best, now = [math.nan] * len(MARGINS), math.nan, 0.0
     epochs: dict[str, float] = {}
     queue: list[tuple[float, int, int]] = []  # seconds at which a run comes to a tick, number of the run, of the tick
-    waiting = iter(range(len(curves)))
+    new, waiting = iter(range(len(curves))), dict[int, int]()  # the latter: number of a run -> of its tick
+    halted: set[int] = set()
 
-    def begin(at: float) -> None:
-        if (number := next(waiting, None)) is not None:
-            heapq.heappush(queue, (at + curves[number].seconds[0], number, 0))
+    def report(number: int, tick: int, waits: bool = False) -> Report:
+        one = curves[number]
+        return Report(one.run, tick, one.epochs[tick], bests[number][tick], one.values[tick], one.seconds[tick], waits)
+
+    def go_on(at: float, number: int, tick: int) -> None:
+        halving.decide(report(number, tick))
+        if rules.grace and not halving.goes_on(report(number, tick)):
+            halted.add(number)
+            return
+        seconds = curves[number].seconds
+        heapq.heappush(queue, (at + seconds[tick + 1] - seconds[tick], number, tick + 1))
+
+    def start(at: float) -> bool:
+        ready = [number for number in waiting if not halving.awaits(curves[number].run)]
+        if not ready and (number := next(new, None)) is not None:
             epochs[curves[number].run] = 0.0
+            heapq.heappush(queue, (at + curves[number].seconds[0], number, 0))
+            return True
+        if chosen := ready or ([] if queue else list(waiting)):  # nobody is left for whom they could wait
+            go_on(at, chosen[0], waiting.pop(chosen[0]))
+        return bool(chosen)
 
-    for _ in range(rules.slots):
-        begin(0.0)
+    while len(queue) < rules.slots and start(0.0):
+        pass
     while queue and queue[0][0] <= rules.seconds:
         now, number, tick = heapq.heappop(queue)
         curve, value = curves[number], bests[number][tick]
@@ -97,14 +116,14 @@ def replay(curves: Sequence[Curve], rules: Rules, mode: str, every: int) -> Repl
             if math.isnan(near[place]) and abs(best - goal) <= margin * abs(goal):
                 near[place] = now
         ended = tick + 1 == len(curve.epochs)
-        report = Report(curve.run, tick, curve.epochs[tick], value, curve.values[tick], curve.seconds[tick])
-        halving.decide(report, ended)
-        if not ended and (rules.grace == 0 or halving.goes_on(report)):
-            heapq.heappush(queue, (now + curve.seconds[tick + 1] - curve.seconds[tick], number, tick + 1))
-            continue
-        stopped += not ended
-        begin(now)
-    return Replay(rules, rules.seconds if queue else now, epochs, near, best, stopped, len(epochs))
+        halving.decide(report(number, tick, waits=True), ended)
+        if not ended and rules.grace and halving.awaits(curve.run):
+            waiting[number] = tick
+        elif not ended:
+            go_on(now, number, tick)
+        while len(queue) < rules.slots and start(now):
+            pass
+    return Replay(rules, rules.seconds if queue else now, epochs, near, best, len(halted), len(epochs))
 
 
 def agreement(curves: Sequence[Curve], rung: float, mode: str) -> tuple[float, int]:

@@ -55,7 +55,7 @@ def check(place: Path | str, runs: int) -> None:
 
 
 def test_search(run_job: Callable, tmp_path: Path):
-    asked = ["--max-epochs", 4, "--samples", 4, "--seeds", 2, "--reduction", 2, "--tensorboard", *LEADER]
+    asked = ["--max-epochs", 4, "--samples", 4, "--seeds", 2, "--seed", 2, "--reduction", 2, "--tensorboard", *LEADER]
     done = run_job("tune", *SMALL, *asked, "--storage", tmp_path)
     assert done.returncode == 0, done.stderr
     check(tmp_path, 8)
@@ -65,8 +65,8 @@ def test_search(run_job: Callable, tmp_path: Path):
     assert all(any(folder.iterdir()) for folder in (tmp_path / "search" / "_checkpoints").iterdir())
     assert set(ends["status"]) == {"finished", "stopped"}
     board = results.leaderboard(str(tmp_path), "search")
-    assert sorted(board["seed"]) == [0] * 4 + [1] * 4
-    assert [sorted(seeds) for _, seeds in board.groupby("rate")["seed"]] == [[0, 1]] * 4
+    assert sorted(board["seed"]) == [2] * 4 + [3] * 4
+    assert [sorted(seeds) for _, seeds in board.groupby("rate")["seed"]] == [[2, 3]] * 4
     assert (board.groupby("rate")["epochs"].nunique() == 1).all()  # the seeds of one end at the same epoch
     finished, stopped = ((ends["status"] == status).sum() for status in ("finished", "stopped"))
     lines = done.stdout.splitlines()

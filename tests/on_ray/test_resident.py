@@ -43,7 +43,9 @@ def configs(entry: str, **settings: object) -> list[RunConfig]:
 class Slot:
     """A slot as Tune drives one, without Tune."""
 
-    def __init__(self, storage: Storage, experiment: str, runs: list[RunConfig], data_hash: str) -> None:
+    def __init__(
+        self, storage: Storage, experiment: str, runs: list[RunConfig], data_hash: str, rungs: tuple[int, ...] = ()
+    ) -> None:
         facts = {"code_version": "", "packages": "{}"}
         by_name = {identity(config, data_hash): config for config in runs}
         self.search = Search(
@@ -55,6 +57,7 @@ class Slot:
             data_root=None,
             download=False,
             facts=facts,
+            rungs=rungs,
         )
         self.decisions = results.Slot(storage, experiment, f"{self.search.attempt}-scheduler")
         self.resident: Resident | None = None
@@ -134,6 +137,28 @@ def test_a_trial_alone_and_after_others(tmp_path: Path, data: Dataset, entry: st
     assert all(len(files) == 1 and files[0].startswith("best-") for files in names.values())
     interrupted = list(after.search.runs)[3]
     assert "last.pt" in storage.list(checkpoint.folder("after", interrupted))
+
+
+def test_a_run_gives_its_slot_away_at_a_rung_and_goes_on_in_another(tmp_path: Path, data: Dataset):
+    """It has left before anybody hears of it, so that two processes never train one run; and it loses nothing."""
+    storage = Storage(str(tmp_path))
+    shared_classifier(data, storage, torch.device("cpu"))
+    runs = configs("vqvae", **{"model.networks.hidden": 8})
+    run = identity(runs[0], data.hash)
+    Slot(storage, "alone", runs, data.hash).finish(0)
+    first, second = (Slot(storage, "search", runs, data.hash, rungs=(1, 2)) for _ in range(2))
+    first.begin(0)
+    report = first.resident.step()
+    assert (report["epoch"], report["done"], report["waits"], report["ended"]) == (1.0, True, True, "")
+    assert "last.pt" in storage.list(checkpoint.folder("search", run))
+    second.begin(0)  # while the process of the first is still there
+    report = second.resident.step()
+    assert (report["epoch"], report["done"], report["waits"]) == (1.0, False, False)  # where it stood, again
+    report = second.resident.step()
+    assert (report["epoch"], report["done"], report["waits"], report["ended"]) == (2.0, True, False, "finished")
+    first.resident.cleanup()
+    assert list(results.outcomes(storage, "search")["status"]) == ["finished"]
+    same(storage, "alone", "search", run)
 
 
 def test_the_reason_of_a_stop_is_found_among_many_and_is_of_this_epoch(tmp_path: Path, data: Dataset):

@@ -195,6 +195,14 @@ def test_the_runs_of_a_configuration_stop_together_and_each_finds_its_stop_on_re
     ]
 
 
+def test_a_run_that_gives_its_slot_away_has_not_ended(tmp_path: Path):
+    search = Search(tmp_path, configurations=SEEDS)
+    for run, value in (("a0", 1.0), ("a1", 3.0), ("b0", 2.5), ("b1", 2.5)):
+        search.scheduler.on_trial_complete(None, search.trial(run), said(run, 1, value, 0.0, 1.0) | {"waits": True})
+    rows = [(row["run"], row["epoch"], row["decision"]) for row in search.events() if row["decision"] != "continue"]
+    assert rows == [("b0", 1.0, "stop"), ("b1", 1.0, "stop")]  # nobody trained beyond the rung
+
+
 def test_a_mean_that_is_not_finite_is_on_record_as_no_number(tmp_path: Path):
     search = Search(tmp_path, configurations=SEEDS)
     assert search.report("a0", 1, 1.0) == CONTINUE

@@ -49,7 +49,9 @@ def test_the_seeds_of_a_configuration_end_at_the_same_epoch():
     names = [("a0", "a", 1.0), ("a1", "a", 3.0), ("b0", "b", 1.5), ("b1", "b", 3.5)]
     curves = [curve(run, [value] * 9, 10.0, own) for run, own, value in names]
     found = replay(curves, Rules(2, 1, 3), "min", 1)
-    assert found.epochs == {"a0": 9.0, "a1": 9.0, "b0": 2.0, "b1": 2.0}  # b0 was at work on its second epoch
+    assert found.epochs == {"a0": 9.0, "a1": 9.0, "b0": 1.0, "b1": 1.0}
+    alone = replay(curves, Rules(1, 1, 3), "min", 1)  # they take turns in one slot
+    assert (alone.epochs, alone.seconds, alone.stopped) == (found.epochs, 200.0, 2)
 
 
 def test_the_time_may_be_up():

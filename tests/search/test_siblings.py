@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gen.search.halving import Decision, Halving, Report
+from gen.results.schema import WORST
+from gen.search.halving import BELOW, Decision, Halving, Report
 from tests.fixtures.examples import examples
 
 EPOCHS = 9
@@ -64,6 +65,22 @@ def test_a_run_that_is_not_finite_ends_at_once_and_its_configuration_is_the_wors
     search.decide(said("b0", 1, 9.0))
     search.decide(said("b1", 1, 9.0))
     assert search.goes_on(said("b0", 1, 9.0))  # nothing finite stood there
+
+
+def test_a_configuration_with_a_run_below_the_floor_is_the_last_and_moves_no_cutoff():
+    assert BELOW == WORST
+    search = halving()
+    search.decide(said("a0", 1, 1.0))
+    low = search.decide(said("a1", 1, WORST))[0]
+    assert (low.decision, low.mean) == ("continue", WORST)
+    assert low.why == "first at epoch 1: a configuration of 2 runs, not all of which are above the floor"
+    for run, value in (("b0", 2.0), ("b1", 2.0), ("c0", 5.0)):
+        search.decide(said(run, 1, value))
+    assert {one.decision for one in search.decide(said("c1", 1, 5.0))} == {"stop"}  # no better than 1e30 and 2 between
+    alone = halving(seeds={})
+    assert [alone.decide(said(run, 1, value))[0].decision for run, value in (("a", WORST), ("b", 2.0), ("c", 3.0))] == [
+        *("continue", "continue", "stop")
+    ]
 
 
 def test_a_run_that_ended_by_itself_is_not_waited_for():
@@ -125,10 +142,10 @@ def curve(seed: int, run: str) -> list[float]:
 class Fleet:
     """A search in a few slots: a run that was told to go on trains for its next epoch, whatever happens meanwhile."""
 
-    def __init__(self, seed: int, slots: int, seeds: int, every: int) -> None:
+    def __init__(self, seed: int, slots: int, seeds: int, every: int, waits: bool) -> None:
         self.configurations = {f"{name}{number}": name for name in "abcd" for number in range(seeds)}
         self.curves = {run: curve(seed, run) for run in self.configurations}
-        self.slots, self.every, self.history = slots, every, list[Decision]()
+        self.slots, self.every, self.waits, self.history = slots, every, waits, list[Decision]()
         self.trained = dict.fromkeys(self.configurations, 0)  # epochs of which rows are in the tables
         self.ended: dict[str, str] = {}
         self.begin({})
@@ -139,23 +156,46 @@ class Fleet:
         more = {"every": self.every, "reached": dict(self.trained)}
         self.halving = halving(past, self.configurations, **more)
         self.at = {run: kept.get(run, 0) for run in self.configurations if run not in self.ended}
-        self.running = list(self.at)[: self.slots]
+        self.running: list[str] = []
+        self.waiting: list[str] = []  # those that gave their slot away
+        self.again: set[str] = set()  # those that tell first where their checkpoint stands
+        self.fill()
+
+    def fill(self) -> None:
+        """Gives the free slots to those whose siblings have come, then to the next ones in order; where nobody trains,
+        to one that waits for a sibling."""
+        new = [run for run in self.at if run not in self.running and run not in self.waiting]
+        ready = [run for run in self.waiting if not self.halving.awaits(run)]
+        for run in [*ready, *new, *([] if self.running or ready or new else self.waiting)][
+            : self.slots - len(self.running)
+        ]:
+            self.running.append(run)
+            self.again |= {run} if self.at[run] else set()
+            self.waiting = [one for one in self.waiting if one != run]
 
     def tick(self, place: int) -> None:
-        """An epoch of one of the runs in the slots. After a start a run tells first where its checkpoint stands."""
+        """An epoch of one of the runs in the slots."""
         run = self.running[place % len(self.running)]
-        self.at[run] = min(self.at[run] + self.every, EPOCHS)
+        again = run in self.again
+        self.again.discard(run)
+        if not again:
+            self.at[run] = min(self.at[run] + self.every, EPOCHS)
         epoch = self.at[run]
         self.trained[run] = max(epoch, self.trained[run])
         values = self.curves[run][:epoch]
-        report = Report(run, epoch, epoch, min(values), values[-1], epoch)
         ended = epoch == EPOCHS or not math.isfinite(values[-1])
-        self.history += self.halving.decide(report, ended)
-        if ended or not self.halving.goes_on(report):
+        comes = any(epoch - self.every < rung <= epoch for rung in (1, 3))
+        waits = self.waits and comes and not ended and not again
+        self.history += self.halving.decide(Report(run, epoch, epoch, min(values), values[-1], epoch, waits), ended)
+        if waits:
+            self.waiting.append(run)
+        elif ended or not self.halving.goes_on(Report(run, epoch, epoch, 0.0, 0.0, epoch)):
             self.ended[run] = "itself" if ended else "stopped"
             del self.at[run]
-            waiting = [one for one in self.at if one not in self.running]
-            self.running = [one for one in self.running if one != run] + waiting[:1]
+        else:
+            return
+        self.running.remove(run)
+        self.fill()
 
 
 @given(
@@ -164,13 +204,14 @@ class Fleet:
     seeds=st.integers(1, 3),
     every=st.integers(1, 2),
     kills=st.sets(st.integers(1, 60), max_size=3),
+    waits=st.booleans(),
 )
 @settings(max_examples=examples(60))
 def test_equal_budgets_in_any_order_and_with_any_number_of_slots(
-    seed: int, slots: int, seeds: int, every: int, kills: set[int]
+    seed: int, slots: int, seeds: int, every: int, kills: set[int], waits: bool
 ):
     """Every run ends, at the epoch at which its siblings end, but for those that cease to be finite before."""
-    fleet, order = Fleet(seed, slots, seeds, every), np.random.default_rng(seed)
+    fleet, order = Fleet(seed, slots, seeds, every, waits), np.random.default_rng(seed)
     steps = 0
     while fleet.running:
         fleet.tick(int(order.integers(100)))
@@ -179,6 +220,8 @@ def test_equal_budgets_in_any_order_and_with_any_number_of_slots(
             fleet.begin({run: int(order.integers(epoch + 1)) // every * every for run, epoch in fleet.at.items()})
         assert steps < 500
     assert fleet.ended.keys() == fleet.configurations.keys()
+    if waits and not kills:  # nobody is past a rung that he lost
+        assert {fleet.trained[run] for run, how in fleet.ended.items() if how == "stopped"} <= {1, 2, 3, 4}
     for name in "abcd":
         runs = [run for run, own in fleet.configurations.items() if own == name]
         sound = [run for run in runs if all(map(math.isfinite, fleet.curves[run][: fleet.trained[run]]))]

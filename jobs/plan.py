@@ -22,10 +22,24 @@ from gen.metrics.table import direction, is_known
 from gen.phase import Model
 from gen.record import names
 from gen.results.renamed import to_present
+from gen.search.tpe import check_installed
+from jobs.known import first_of
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
 from jobs.progress import decode_here
-from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, every, extend, pin, space_for
+from tune_spaces import (
+    InTurn,
+    Space,
+    SpaceQuestions,
+    check_objective,
+    check_searchable,
+    draw,
+    every,
+    extend,
+    pin,
+    space_for,
+)
 
+RANDOM, GRID, TPE = SAMPLERS = ("random", "grid", "tpe")
 COUNTED = 1_000  # a space of more configurations is not counted
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -39,11 +53,13 @@ class Plan:
     configs: Sequence[RunConfig]  # each configuration under each condition with each seed, those of one next to each
     # other
     seeds: int
+    sampler: str  # who proposes: one of SAMPLERS. Of what one that learns may propose, `configs` are examples
     most: int  # runs at a time; 0: as many as fit
     seconds: float  # after which it ends; submitted again, it goes on
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
     named: str = ""  # name of the space; "": the family's own
     whole: bool = False  # no run is stopped, for entries or conditions are to be compared
+    first: Sequence[Mapping[str, Any]] = ()  # configurations, as settings, that are tried before any is drawn
     notice: str = ""  # that there are fewer configurations than samples were asked for
 
     def about(self) -> dict[str, Any]:
@@ -52,9 +68,14 @@ class Plan:
         keys = {key: words(domain) for key, domain in sorted(space.keys.items())}
         about: dict[str, Any] = {"space": keys}
         about |= {} if self.whole else {"grace": space.grace, "reduction": space.reduction}
-        more = {"named": self.named, "tied": dict(space.tied), "each": dict(space.each)}
+        more: dict[str, Any] = {"sampler": "" if self.sampler == RANDOM else self.sampler, "named": self.named}
+        more |= {"tied": dict(space.tied), "each": dict(space.each), "first": list(self.first)}
         about |= {key: value for key, value in more.items() if value}
         return about | {"samples": space.samples, "seeds": self.seeds}
+
+    def runs_of(self, settings: Mapping[str, Any]) -> list[RunConfig]:
+        """The runs of a configuration: under each condition with each seed."""
+        return runs_of(self.space, self.space.config, settings, self.seeds)
 
     def note(self, data_hash: str) -> dict[str, Any]:
         """The note of the experiment, which says what its name stands for."""
@@ -111,6 +132,9 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
     choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
+    sampler = options.pop("sampler")
+    if sampler == TPE:
+        check_installed()
     longest, epochs = options.pop("max_epochs"), options["epochs"]
     if None not in (longest, epochs) and longest != epochs:
         raise ValueError(f"epochs={epochs} and max-epochs={longest} say the same thing differently; say one of them")
@@ -154,13 +178,15 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     at_least("max-concurrent", most, 0)
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
-    drawn, notice = draws(space, config.seed, alone, changes["samples"])
-    each = [dict(zip(space.each, values, strict=True)) for values in itertools.product(*space.each.values())]
-    wholes = [override(config, one | condition) for one in drawn for condition in each]
-    configs = [with_seed(one, more) for one in wholes for more in range(seeds)]
+    first = [] if alone else first_of(asked.storage, asked.name, config.entry)
+    drawn, notice = draws(space, first, alone, changes["samples"])
+    if sampler == TPE:
+        SpaceQuestions(space)  # an error for what it cannot ask
+        notice = ""
+    configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
     time_left = seconds(time) if time else math.inf
-    return Plan(asked, space, configs, seeds, most, time_left, gpus, named, whole, notice)
+    return Plan(asked, space, configs, seeds, sampler, most, time_left, gpus, named, whole, first, notice)
 
 
 def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:
@@ -177,22 +203,37 @@ def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None
                 )
 
 
-def draws(space: Space, seed: int, alone: bool, asked: int | None) -> tuple[list[dict[str, Any]], str]:
-    """The different configurations among the samples of a space, each as settings; all that it has if it is searched
-    `alone`, by --only, and has no more. And a line that counts them where more samples were `asked` for; "" if not."""
-    some = [draw(space, seed, index) for index in range(space.samples)]
+def draws(
+    space: Space, first: Sequence[Mapping[str, Any]], alone: bool, asked: int | None
+) -> tuple[list[Mapping[str, Any]], str]:
+    """The different configurations among the samples of a space, each as settings: the `first` ones, then draws. It is
+    all that the space has if it is searched `alone`, by --only, and has no more. And a line that counts them where more
+    samples were `asked` for; "" if not."""
+    some = [*first, *(draw(space, space.config.seed, index) for index in range(len(first), space.samples))]
+    some = some[: space.samples]
     there = every(space, COUNTED)
     if alone and there is not None and len(there) <= space.samples:
         some += there
-    found = list({repr(one): one for one in some}.values())
+    found = dict[RunConfig, Mapping[str, Any]]()
+    for one in some:
+        found.setdefault(override(space.config, one), one)
     if asked is None or len(found) >= asked:
-        return found, ""
+        return list(found.values()), ""
     counted = f"{len(found)} different configuration{'s' * (len(found) != 1)}"
     if there is None:
-        return found, f"{asked} samples are {counted}: some were drawn twice"
-    if len(found) == len(there):
-        return found, f"{asked} samples are {counted}: the space has no more"
-    return found, f"{asked} samples are {counted} of the {len(there)} that the space has; more samples draw the others"
+        return list(found.values()), f"{asked} samples are {counted}: some were drawn twice"
+    missed = sum(override(space.config, one) not in found for one in there)
+    if not missed:
+        return list(found.values()), f"{asked} samples are {counted}: the space has no more"
+    lacks = f"{missed} of the {len(there)} that the space has are not among them; more samples draw these"
+    return list(found.values()), f"{asked} samples are {counted}: {lacks}"
+
+
+def runs_of(space: Space, config: RunConfig, settings: Mapping[str, Any], seeds: int) -> list[RunConfig]:
+    """The runs of a configuration: under each condition of the space with each of so many seeds."""
+    each = [dict(zip(space.each, values, strict=True)) for values in itertools.product(*space.each.values())]
+    wholes = [override(config, {**settings, **condition}) for condition in each]
+    return [with_seed(one, more) for one in wholes for more in range(seeds)]
 
 
 def with_seed(config: RunConfig, number: int) -> RunConfig:

@@ -25,8 +25,10 @@ from jobs import interrupt
 from jobs.board import footing
 from jobs.cluster import connection, facts, say
 from jobs.options import Job, refusing, shared_options, show
+from jobs.plan import RANDOM, SAMPLERS
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
+from jobs.sampling import learns, runs_on_record, supply_of
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -47,6 +49,7 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large values of --metric are good.")
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
 @click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), default=RANDOM, show_default=True, help="Who proposes.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
 @click.option("--only", "alone", is_flag=True, help="Search nothing but what --search names.")
 def main(**options: Any) -> int:
@@ -88,7 +91,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         for entry, note in notes.items():
             preflight.check_name(storage, name, note, entry)
         named = names.Names(storage, name)
-        by_run = {named.of(one, hashes[one.data]): one for one in wanted.configs}  # equal draws are one run
+        by_run = runs_on_record(wanted, hashes, named)
         ended = ends(storage, name, by_run)
         for run in set(storage.folders(checkpoint.folder(name, ""))) & by_run.keys() - ended.keys():
             checkpoint.check_last(storage, name, run)
@@ -106,17 +109,22 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
         for entry, note in notes.items():
             names.write_note(storage, name, note, entry)
-        done = len(ended)
+        done, count, known, supply = len(ended), len(by_run), by_run, None
+        if learns(wanted):
+            slot = results.Slot(storage, name, f"{lease.attempt}-proposals", kind="proposed")
+            supply = supply_of(wanted, hashes, named, slot, lease.attempt)
+            by_run, count = supply.runs, supply.count
+            known = {named.of(one, hashes[one.data]): one for one in wanted.configs[:1]}
         each = preflight.in_words(needed)
         for line in wanted.notices:
             print(line, flush=True)
-        print(f"{name}: {len(by_run)} runs, {done} on record; {each} each; results in {storage}", flush=True)
+        print(f"{name}: {count} runs, {done} on record; {each} each; results in {storage}", flush=True)
         with (
             watch(needed, config.machine.workers, interject) as watched,
-            show_progress(len(by_run), done, watched.heard) as hear,
+            show_progress(count, done, watched.heard) as hear,
         ):
             found = search.search(
-                Search(runs=by_run, **asked.submission(lease, hashes, facts())),
+                Search(runs=known, **asked.submission(lease, hashes, facts())),
                 lease,
                 needed,
                 hear,
@@ -126,6 +134,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 most=first.most,
                 seconds=first.seconds,
                 images=min(dataset.length("train") for dataset in datasets.values()),
+                supply=supply,
             )
         found.errors.extend(measure(wanted, by_run, lease, needed))
         if len(results.outcomes(storage, name)):

@@ -23,10 +23,10 @@ from gen.on_ray.errors import reason
 from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
 from gen.on_ray.progress import Standing, Teller, Tidy
+from gen.on_ray.proposals import Listing, Supply
 from gen.on_ray.replay import decisions, ends
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.submission import Search
-from gen.on_ray.trainable import TRIAL
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
@@ -56,8 +56,10 @@ def search(
     most: int = 0,
     seconds: float = math.inf,
     images: int = 0,
+    supply: Supply | None = None,
 ) -> Result:
-    """Trains the runs of `plan` until they end, successive halving stops them, or `seconds` have passed.
+    """Trains the runs of `plan`, or of `supply` if there is one, until they end, successive halving stops them, or
+    `seconds` have passed.
 
     It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
     It tells `hear` how far it is; `images`: of training, from which follows how long measuring the leaders takes. Runs
@@ -65,15 +67,16 @@ def search(
     and get no outcome: submitted again, the search goes on with them.
     """
     deadline = time.monotonic() + seconds
-    configs, runs = plan.runs, list(plan.runs)
-    epochs = max(config.budget.epochs for config in configs.values())
+    source = supply or Listing(plan.runs)
+    epochs = max(config.budget.epochs for config in plan.runs.values())
+    evaluate = next(iter(plan.runs.values())).evaluate
     grace = min(grace, epochs)
     teller = None
     for turn in range(1 + RETRIES):
-        on_record = ends(plan.storage, plan.experiment, configs)
-        left = [index for index, run in enumerate(runs) if run not in on_record]
+        on_record = ends(plan.storage, plan.experiment, source.runs)
+        left = source.begin(on_record)
         if not left or time.monotonic() >= deadline:
-            return Result([], len(left))
+            return Result([], left)
         if plan.workers > 1 and plan.holder is None:
             plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
         name = f"{plan.attempt}-{turn}" if turn else plan.attempt
@@ -87,24 +90,26 @@ def search(
         trainable, at_once = arrange_trials(plan, needed, most)
         teller = teller or Teller(
             hear,
-            runs,
+            source,
             on_record,
             lease,
             mode=mode,
-            every=configs[runs[0]].evaluate.every,
+            every=evaluate.every,
             expected=expected_epochs(epochs, grace, reduction),
-            measuring=evaluations(configs[runs[0]].evaluate, len(runs), at_once, images) if images else 0.0,
+            measuring=evaluations(evaluate, source.count, at_once, images) if images else 0.0,
         )
         teller.completed = 0
+        parameters, more = source.trials()
         with keep_signals(), plan.storage.room(), scratch() as folder:
             tuner = tune.Tuner(
                 trainable,
-                param_space={TRIAL: tune.grid_search(left)},
+                param_space=parameters,
                 tune_config=tune.TuneConfig(
                     scheduler=halving,
                     reuse_actors=True,
                     max_concurrent_trials=at_once,
                     time_budget_s=None if seconds == math.inf else deadline - time.monotonic(),
+                    **more,
                 ),
                 run_config=tune.RunConfig(
                     name=name,
@@ -123,7 +128,7 @@ def search(
         lease.check(now=True)
         teller.tell()
         errors = [reason(error) for error in results.errors]
-        short = len(left) - teller.completed - len(errors)
+        short = source.left(teller.completed + len(errors))
         if short and time.monotonic() < deadline:
             raise KeyboardInterrupt
         if errors or short:

@@ -25,7 +25,6 @@ from gen.results.ledger import Slot, last_ticks
 from gen.results.parquet import read_bytes
 
 SCHEDULER = "-scheduler-"  # in the names of the files that hold decisions
-TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.runs`
 
 
 class Resident(tune.Trainable):
@@ -52,8 +51,7 @@ class Resident(tune.Trainable):
     def begin(self, config: Mapping[str, Any], fresh: bool = False) -> None:
         """Starts a run, or finds the end of one whose last process died after it had written its outcome."""
         search = self.search
-        self.run = list(search.runs)[config[TRIAL]]
-        chosen = search.runs[self.run]
+        self.run, chosen = search.pick(config)
         self.ticks: Generator[Tick, str | None, None] | None = None
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None

@@ -1,0 +1,241 @@
+"""What a search tries next: trials of a list, or of a sampler that learns, whose proposals are on record before they
+start."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from gen.config import RunConfig, to_json
+from gen.on_ray.replay import End
+from gen.on_ray.scheduler import EPOCH, VALUE
+from gen.on_ray.submission import CONFIG, RUN, TRIAL
+from gen.results import queries
+from gen.results.ledger import Slot
+from gen.results.storage import Storage
+from gen.search.samplers import Sampler, Settings, score
+
+KIND = "proposal"  # of the rows of `events` that hold proposals, one a run
+REPEATS = 100  # proposals in a row that are no new runs, after which a sampler has no more
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration that a search tries."""
+
+    entry: str
+    number: int  # of the entry's configurations, from 0 up
+    settings: Settings  # over those that the search has
+    sampler: str  # who proposed it
+
+
+def proposals(storage: Storage, experiment: str) -> list[Proposal]:
+    """The proposals on record, in the order of their numbers."""
+    if experiment not in storage.folders(""):
+        return []
+    rows = queries.events(storage, experiment, kind=KIND).sort_values("attempt", kind="stable")
+    found = dict[tuple[int, str], Proposal]()
+    for text, sampler in zip(rows["detail"], rows["decision"], strict=True):
+        detail = json.loads(text)
+        one = Proposal(detail["entry"], detail["number"], detail["settings"], sampler)
+        found.setdefault((one.number, one.entry), one)
+    return [found[key] for key in sorted(found)]
+
+
+def record(slot: Slot, attempt: str, proposed: Iterable[tuple[Proposal, Iterable[str]]]) -> None:
+    """Writes a row of `events` for each run of each proposal; they are in storage when this returns."""
+    rows = [
+        {
+            "experiment": slot.experiment,
+            "run": run,
+            "attempt": attempt,
+            "tick": 0,
+            "epoch": None,
+            "kind": KIND,
+            "decision": one.sampler,
+            "value": None,
+            "why": f"configuration {one.number} of {one.entry}",
+            "detail": json.dumps({"entry": one.entry, "number": one.number, "settings": one.settings}),
+            "time": datetime.now(UTC),
+        }
+        for one, runs in proposed
+        for run in runs
+    ]
+    if rows:
+        slot.extend({"events": rows})
+
+
+@dataclass(frozen=True)
+class Part:
+    """The configurations of one entry."""
+
+    entry: str
+    name: str  # of the sampler
+    sampler: Sampler
+    first: int  # so many configurations were known before
+    runs: Callable[[Settings], Mapping[str, RunConfig]]  # the runs of a configuration, by their names
+
+
+class Listing:
+    """Trials of runs that are all known when the search begins."""
+
+    def __init__(self, runs: Mapping[str, RunConfig]) -> None:
+        self.runs, self.count = runs, len(runs)
+        self.waiting: list[int] = []
+
+    def begin(self, on_record: Mapping[str, End]) -> int:
+        """Leaves out the runs that have an end; gives how many are left."""
+        self.waiting = [place for place, run in enumerate(self.runs) if run not in on_record]
+        return len(self.waiting)
+
+    def left(self, ended: int) -> int:
+        """How many runs have no end when `ended` of those that `begin` left have one."""
+        return len(self.waiting) - ended
+
+    def trials(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What Tune is told of the trials: the space of parameters, and more settings."""
+        return {TRIAL: tune.grid_search(self.waiting)}, {}
+
+
+class Supply:
+    """Trials of runs that a sampler proposes, one after another, up to `samples` configurations of each entry.
+
+    What is on record is proposed again under its numbers, to a sampler that is told of it. A new proposal is a row of
+    `events`, in storage before its first run starts.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], samples: float, slot: Slot, attempt: str, recorded: Iterable[Proposal]
+    ) -> None:
+        self.parts, self.samples, self.slot, self.attempt = parts, samples, slot, attempt
+        self.runs: dict[str, RunConfig] = {}
+        self.waiting: deque[str] = deque()
+        self.numbers = {part.entry: 0 for part in parts}  # entry -> number of its next configuration
+        self.open: dict[tuple[str, int], list[str]] = {}  # entry and number -> runs of a configuration without a score
+        self.ended: dict[str, tuple[float, float, bool]] = {}  # run -> value, epoch, whether it went to its end
+        by_entry = {part.entry: part for part in parts}
+        for one in recorded:
+            part = by_entry[one.entry]
+            if one.number == self.numbers[one.entry]:
+                part.sampler.begin(one.number, one.settings)
+                self.add(part, one.settings)
+
+    @property
+    def count(self) -> int:
+        """How many runs the search has in all, as far as is known."""
+        return len(self.runs) + self.ahead()
+
+    def ahead(self) -> int:
+        """How many runs are still to be proposed; 0 where that has no end."""
+        to_go = [self.samples - number for number in self.numbers.values()]
+        each = max(len(self.runs) // max(sum(self.numbers.values()), 1), 1)
+        return int(sum(to_go)) * each if math.isfinite(sum(to_go)) else 0
+
+    def begin(self, on_record: Mapping[str, End]) -> int:
+        """Tells the sampler of the runs that have an end, and leaves these out; gives how many are left."""
+        for run, end in on_record.items():
+            self.hear(run, end.best if end.status != "failed" else math.nan, end.epoch, end.status == "finished")
+        self.waiting = deque(run for run in self.runs if run not in on_record)
+        return len(self.waiting) + self.ahead()
+
+    def left(self, ended: int) -> int:
+        """How many runs have no end."""
+        return len(self.runs.keys() - self.ended.keys()) + self.ahead()
+
+    def trials(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What Tune is told of the trials: the space of parameters, and more settings."""
+        return {}, {"search_alg": Proposer(self), "num_samples": -1}
+
+    def next(self) -> str | None:
+        """The run to start next; None if there are no more."""
+        for _ in range(REPEATS):
+            if self.waiting:
+                return self.waiting.popleft()
+            if not self.propose():
+                break
+        self.samples = 0
+        return None
+
+    def propose(self) -> bool:
+        """Takes the next configuration of each entry that has one; False if none has."""
+        found = list(self.proposed())
+        record(self.slot, self.attempt, found)
+        for _, runs in found:
+            self.waiting += [run for run in runs if run not in self.ended and run not in self.waiting]
+        return bool(found)
+
+    def proposed(self) -> Iterator[tuple[Proposal, list[str]]]:
+        """The next configuration of each entry that has one, with those of its runs that are new."""
+        for part in self.parts:
+            number = self.numbers[part.entry]
+            settings = part.sampler.propose(number) if number < self.samples else None
+            if settings is not None:
+                new = self.add(part, settings)
+                name = part.name if number >= part.first else "queue"
+                yield Proposal(part.entry, number, settings, name), new
+
+    def add(self, part: Part, settings: Settings) -> list[str]:
+        """Adds the next configuration of an entry; gives those of its runs that are new."""
+        key = part.entry, self.numbers[part.entry]
+        self.numbers[part.entry] += 1
+        runs = part.runs(settings)
+        new = [run for run in runs if run not in self.runs]
+        self.runs |= runs
+        self.open[key] = list(runs)
+        self.close(key)
+        return new
+
+    def hear(self, run: str, value: float, epoch: float, whole: bool) -> None:
+        """Tells the sampler of a configuration when the last of its runs has ended."""
+        self.ended[run] = value, epoch, whole
+        for key in [key for key, runs in self.open.items() if run in runs]:
+            self.close(key)
+
+    def close(self, key: tuple[str, int]) -> None:
+        """Tells the sampler of a configuration, if all of its runs have ended."""
+        runs, (entry, number) = self.open[key], key
+        if all(run in self.ended for run in runs):
+            del self.open[key]
+            part = next(part for part in self.parts if part.entry == entry)
+            part.sampler.learn(number, score([self.ended[run] for run in runs]))
+
+
+class Proposer(Searcher):
+    """A supply as Tune asks for it: one trial after another, when a process is free."""
+
+    def __init__(self, supply: Supply) -> None:
+        super().__init__()
+        self.supply = supply
+        self.trials: dict[str, str] = {}  # id of a trial -> its run
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next run, for the process that trains it."""
+        run = self.supply.next()
+        if run is None:
+            return Searcher.FINISHED
+        self.trials[trial_id] = run
+        return {RUN: run, CONFIG: to_json(self.supply.runs[run])}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tells the supply how a run ended; one that an error of the program broke counts as the worst."""
+        run = self.trials.pop(trial_id)
+        if error or not result:
+            self.supply.hear(run, math.nan, 0.0, whole=False)
+            return
+        status = result.get("ended") or "stopped"
+        value = math.nan if status == "failed" or result[VALUE] is None else float(result[VALUE])
+        self.supply.hear(run, value, float(result[EPOCH]), status == "finished")
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: Tune keeps the state of a searcher to restore a search, which here the tables do."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as `save`."""

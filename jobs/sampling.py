@@ -1,0 +1,67 @@
+"""Who proposes the configurations of a search, and what of that is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from gen.config import DataConfig, RunConfig
+from gen.metrics.table import direction
+from gen.record.names import Names
+from gen.results.ledger import Slot
+from gen.search.samplers import Queued, Sampler, Settings
+from gen.search.tpe import Tpe
+from jobs.plan import TPE, Plan
+from jobs.several import Plans
+from tune_spaces import SpaceQuestions
+
+if TYPE_CHECKING:
+    from gen.on_ray.proposals import Part, Supply
+
+
+def learns(wanted: Plans) -> bool:
+    """Whether what a search tries depends on what became of the runs before."""
+    return wanted.first.sampler == TPE
+
+
+def sampler_of(part: Plan) -> Sampler:
+    """The sampler of an entry's configurations, with nothing on record."""
+    config = part.space.config
+    own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric))
+    return Queued(part.first, own)
+
+
+def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> Part:
+    """The configurations of an entry, as a search is supplied with them."""
+    from gen.on_ray.proposals import Part
+
+    def runs(settings: Settings) -> dict[str, RunConfig]:
+        return {named.of(one, hashes[one.data]): one for one in part.runs_of(settings)}
+
+    return Part(part.space.config.entry, part.sampler, sampler_of(part), len(part.first), runs)
+
+
+def supply_of(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> Supply:
+    """The proposals of a search whose sampler learns: those on record, and from then on new ones."""
+    from gen.on_ray.proposals import Supply, proposals
+
+    parts = [part_of(part, hashes, named) for part in wanted.parts]
+    recorded = proposals(slot.storage, slot.experiment)
+    return Supply(parts, wanted.first.space.samples, slot, attempt, recorded)
+
+
+def runs_on_record(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names) -> dict[str, RunConfig]:
+    """The runs of a search, name -> config, as far as they are known: all, or those proposed before if its sampler
+    learns. Equal draws are one run."""
+    from gen.on_ray.proposals import proposals
+
+    if not learns(wanted):
+        return {named.of(one, hashes[one.data]): one for one in wanted.configs}
+    asked, by_entry = wanted.first.asked, {part.space.config.entry: part for part in wanted.parts}
+    known = [
+        config
+        for one in proposals(asked.storage, asked.name)
+        if one.entry in by_entry
+        for config in by_entry[one.entry].runs_of(one.settings)
+    ]
+    return {named.of(one, hashes[one.data]): one for one in known}

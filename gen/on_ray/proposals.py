@@ -118,6 +118,7 @@ class Supply:
         self.parts, self.samples, self.slot, self.attempt = parts, samples, slot, attempt
         self.runs: dict[str, RunConfig] = {}
         self.waiting: deque[str] = deque()
+        self.over = False  # nothing more is proposed
         self.numbers = {part.entry: 0 for part in parts}  # entry -> number of its next configuration
         self.open: dict[tuple[str, int], list[str]] = {}  # entry and number -> runs of a configuration without a score
         self.ended: dict[str, tuple[float, float, bool]] = {}  # run -> value, epoch, whether it went to its end
@@ -135,7 +136,9 @@ class Supply:
 
     def ahead(self) -> int:
         """How many runs are still to be proposed; 0 where that has no end."""
-        to_go = [self.samples - number for number in self.numbers.values()]
+        if self.over:
+            return 0
+        to_go = [max(self.samples - number, 0) for number in self.numbers.values()]
         each = max(len(self.runs) // max(sum(self.numbers.values()), 1), 1)
         return int(sum(to_go)) * each if math.isfinite(sum(to_go)) else 0
 
@@ -161,7 +164,7 @@ class Supply:
                 return self.waiting.popleft()
             if not self.propose():
                 break
-        self.samples = 0
+        self.over = True
         return None
 
     def propose(self) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from gen.record import names
 from gen.results import queries
 from gen.results.storage import Storage
+from gen.search.samplers import PROPOSAL, QUEUE
 
 DEFAULTS: dict[str, Any] = {}  # the entry as it is, with what the user sets
-QUEUE = "queue"  # in the decisions of proposals: the configuration was known before
 
 
 def first_of(storage: Storage, name: str, entry: str) -> list[dict[str, Any]]:
@@ -22,6 +22,6 @@ def first_of(storage: Storage, name: str, entry: str) -> list[dict[str, Any]]:
         return list(of_entry[0].get("search", {}).get("first", []))
     if notes or name not in storage.folders("") or queries.runs(storage, name).empty:
         return [DEFAULTS]
-    proposed = queries.events(storage, name, kind="proposal")  # the note is lost
+    proposed = queries.events(storage, name, kind=PROPOSAL)  # the note is lost
     known = map(json.loads, proposed["detail"][proposed["decision"] == QUEUE])
     return [one["settings"] for one in sorted(known, key=lambda one: one["number"]) if one["entry"] == entry]

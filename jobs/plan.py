@@ -40,6 +40,7 @@ from tune_spaces import (
 )
 
 RANDOM, GRID, TPE = SAMPLERS = ("random", "grid", "tpe")
+GRIDDED = 10_000  # most configurations of a grid
 COUNTED = 1_000  # a space of more configurations is not counted
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -60,6 +61,7 @@ class Plan:
     named: str = ""  # name of the space; "": the family's own
     whole: bool = False  # no run is stopped, for entries or conditions are to be compared
     first: Sequence[Mapping[str, Any]] = ()  # configurations, as settings, that are tried before any is drawn
+    drawn: Sequence[Mapping[str, Any]] = ()  # the configurations of `configs`, as settings
     notice: str = ""  # that there are fewer configurations than samples were asked for
 
     def about(self) -> dict[str, Any]:
@@ -179,14 +181,19 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
     first = [] if alone else first_of(asked.storage, asked.name, config.entry)
-    drawn, notice = draws(space, first, alone, changes["samples"])
+    if sampler == GRID:
+        grid = whole_grid(space)
+        space = dataclasses.replace(space, samples=changes["samples"] or len(first) + len(grid))
+        drawn, notice = different(space, [*first, *grid], changes["samples"])
+    else:
+        drawn, notice = draws(space, first, alone, changes["samples"])
     if sampler == TPE:
         SpaceQuestions(space)  # an error for what it cannot ask
         notice = ""
     configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
     time_left = seconds(time) if time else math.inf
-    return Plan(asked, space, configs, seeds, sampler, most, time_left, gpus, named, whole, first, notice)
+    return Plan(asked, space, configs, seeds, sampler, most, time_left, gpus, named, whole, first, drawn, notice)
 
 
 def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:
@@ -213,10 +220,39 @@ def draws(
     some = some[: space.samples]
     there = every(space, COUNTED)
     if alone and there is not None and len(there) <= space.samples:
-        some += there
+        return different(dataclasses.replace(space, samples=len(some) + len(there)), [*some, *there], asked)
+    return different(space, some, asked)
+
+
+def whole_grid(space: Space) -> list[dict[str, Any]]:
+    """All configurations of a space. ValueError if a range is in it, or if they are too many."""
+    if ranges := [
+        key
+        for key, domain in space.keys.items()
+        if every(dataclasses.replace(space, keys={key: domain}, tied={}), GRIDDED) is None
+    ]:
+        raise ValueError(
+            f"sampler=grid cannot try every value of {', '.join(ranges)}; name values by --search {ranges[0]}=V1,V2, "
+            f"set one by --set {ranges[0]}=VALUE, or search by --only no more than --search names"
+        )
+    grid = every(space, GRIDDED)
+    if grid is None:
+        raise ValueError(
+            f"sampler=grid has more than {GRIDDED:,} configurations; leave values out, or --sampler random"
+        )
+    return grid
+
+
+def different(
+    space: Space, some: Sequence[Mapping[str, Any]], asked: int | None
+) -> tuple[list[Mapping[str, Any]], str]:
+    """The different ones of some configurations, as many as the space has samples. And a line that counts them where
+    more samples were `asked` for, or where configurations of a grid are left out; "" if not."""
+    there = every(space, COUNTED)
     found = dict[RunConfig, Mapping[str, Any]]()
     for one in some:
         found.setdefault(override(space.config, one), one)
+    found = dict(itertools.islice(found.items(), space.samples))
     if asked is None or len(found) >= asked:
         return list(found.values()), ""
     counted = f"{len(found)} different configuration{'s' * (len(found) != 1)}"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from gen.config import DataConfig, RunConfig
 from gen.metrics.table import direction
 from gen.record.names import Names
+from gen.results import queries
 from gen.results.ledger import Slot
-from gen.search.samplers import Queued, Sampler, Settings
+from gen.search.samplers import PROPOSAL, QUEUE, Queued, Sampler, Settings
 from gen.search.tpe import Tpe
 from jobs.plan import TPE, Plan
 from jobs.several import Plans
@@ -48,6 +49,23 @@ def supply_of(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slo
     parts = [part_of(part, hashes, named) for part in wanted.parts]
     recorded = proposals(slot.storage, slot.experiment)
     return Supply(parts, wanted.first.space.samples, slot, attempt, recorded)
+
+
+def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> None:
+    """Puts the proposals of a search that knows them all on record, those that are not yet."""
+    from gen.on_ray.proposals import Proposal, record
+
+    known = set(queries.events(slot.storage, slot.experiment, kind=PROPOSAL)["run"])
+    found = []
+    for part in wanted.parts:
+        each = len(part.configs) // len(part.drawn)  # runs of a configuration
+        for number, settings in enumerate(part.drawn):
+            configs = part.configs[number * each : (number + 1) * each]
+            runs = [named.of(one, hashes[one.data]) for one in configs]
+            name = QUEUE if number < len(part.first) else part.sampler
+            proposal = Proposal(part.space.config.entry, number, settings, name)
+            found.append((proposal, [run for run in runs if run not in known]))
+    record(slot, attempt, found)
 
 
 def runs_on_record(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names) -> dict[str, RunConfig]:

@@ -28,7 +28,7 @@ from jobs.options import Job, refusing, shared_options, show
 from jobs.plan import RANDOM, SAMPLERS
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
-from jobs.sampling import learns, runs_on_record, supply_of
+from jobs.sampling import learns, record_all, runs_on_record, supply_of
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -110,8 +110,10 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         for entry, note in notes.items():
             names.write_note(storage, name, note, entry)
         done, count, known, supply = len(ended), len(by_run), by_run, None
-        if learns(wanted):
-            slot = results.Slot(storage, name, f"{lease.attempt}-proposals", kind="proposed")
+        slot = results.Slot(storage, name, f"{lease.attempt}-proposals", kind="proposed")
+        if not learns(wanted):
+            record_all(wanted, hashes, named, slot, lease.attempt)
+        else:
             supply = supply_of(wanted, hashes, named, slot, lease.attempt)
             by_run, count = supply.runs, supply.count
             known = {named.of(one, hashes[one.data]): one for one in wanted.configs[:1]}

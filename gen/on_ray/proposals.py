@@ -21,9 +21,8 @@ from gen.on_ray.submission import CONFIG, RUN, TRIAL
 from gen.results import queries
 from gen.results.ledger import Slot
 from gen.results.storage import Storage
-from gen.search.samplers import Sampler, Settings, score
+from gen.search.samplers import PROPOSAL, QUEUE, Sampler, Settings, score
 
-KIND = "proposal"  # of the rows of `events` that hold proposals, one a run
 REPEATS = 100  # proposals in a row that are no new runs, after which a sampler has no more
 
 
@@ -41,7 +40,7 @@ def proposals(storage: Storage, experiment: str) -> list[Proposal]:
     """The proposals on record, in the order of their numbers."""
     if experiment not in storage.folders(""):
         return []
-    rows = queries.events(storage, experiment, kind=KIND).sort_values("attempt", kind="stable")
+    rows = queries.events(storage, experiment, kind=PROPOSAL).sort_values("attempt", kind="stable")
     found = dict[tuple[int, str], Proposal]()
     for text, sampler in zip(rows["detail"], rows["decision"], strict=True):
         detail = json.loads(text)
@@ -59,7 +58,7 @@ def record(slot: Slot, attempt: str, proposed: Iterable[tuple[Proposal, Iterable
             "attempt": attempt,
             "tick": 0,
             "epoch": None,
-            "kind": KIND,
+            "kind": PROPOSAL,
             "decision": one.sampler,
             "value": None,
             "why": f"configuration {one.number} of {one.entry}",
@@ -182,7 +181,7 @@ class Supply:
             settings = part.sampler.propose(number) if number < self.samples else None
             if settings is not None:
                 new = self.add(part, settings)
-                name = part.name if number >= part.first else "queue"
+                name = part.name if number >= part.first else QUEUE
                 yield Proposal(part.entry, number, settings, name), new
 
     def add(self, part: Part, settings: Settings) -> list[str]:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PROPOSAL = "proposal"  # kind of the rows of `events` that hold proposals, one a run
+QUEUE = "queue"  # who proposed what was known before
+
 Settings = Mapping[str, Any]  # dotted key -> plain value
 
 

@@ -7,7 +7,7 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from gen.phase import Model
 from gen.record import names
 from gen.results.renamed import to_present
 from gen.search.tpe import check_installed
-from jobs.known import first_of
+from jobs.known import Known, known
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
 from jobs.progress import decode_here
 from tune_spaces import (
@@ -60,7 +60,7 @@ class Plan:
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
     named: str = ""  # name of the space; "": the family's own
     whole: bool = False  # no run is stopped, for entries or conditions are to be compared
-    first: Sequence[Mapping[str, Any]] = ()  # configurations, as settings, that are tried before any is drawn
+    begins: Known = field(default_factory=lambda: Known([]))  # what is tried before anything is drawn
     drawn: Sequence[Mapping[str, Any]] = ()  # the configurations of `configs`, as settings
     notice: str = ""  # that there are fewer configurations than samples were asked for
 
@@ -71,7 +71,8 @@ class Plan:
         about: dict[str, Any] = {"space": keys}
         about |= {} if self.whole else {"grace": space.grace, "reduction": space.reduction}
         more: dict[str, Any] = {"sampler": "" if self.sampler == RANDOM else self.sampler, "named": self.named}
-        more |= {"tied": dict(space.tied), "each": dict(space.each), "first": list(self.first)}
+        more |= {"tied": dict(space.tied), "each": dict(space.each), "first": list(self.begins.first)}
+        more |= {"start_from": self.begins.source}
         about |= {key: value for key, value in more.items() if value}
         return about | {"samples": space.samples, "seeds": self.seeds}
 
@@ -134,7 +135,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
     choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
-    sampler = options.pop("sampler")
+    sampler, start = options.pop("sampler"), options.pop("start") or ""
     if sampler == TPE:
         check_installed()
     longest, epochs = options.pop("max_epochs"), options["epochs"]
@@ -180,7 +181,8 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     at_least("max-concurrent", most, 0)
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
-    first = [] if alone else first_of(asked.storage, asked.name, config.entry)
+    begins = known(asked.storage, asked.name, config, asked.pinned, start, alone)
+    first = begins.first
     if sampler == GRID:
         grid = whole_grid(space)
         space = dataclasses.replace(space, samples=changes["samples"] or len(first) + len(grid))
@@ -190,10 +192,11 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     if sampler == TPE:
         SpaceQuestions(space)  # an error for what it cannot ask
         notice = ""
+    notice = "; ".join(filter(None, [first_in_words(start, len(first), space.samples), notice]))
     configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
     time_left = seconds(time) if time else math.inf
-    return Plan(asked, space, configs, seeds, sampler, most, time_left, gpus, named, whole, first, drawn, notice)
+    return Plan(asked, space, configs, seeds, sampler, most, time_left, gpus, named, whole, begins, drawn, notice)
 
 
 def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:
@@ -222,6 +225,14 @@ def draws(
     if alone and there is not None and len(there) <= space.samples:
         return different(dataclasses.replace(space, samples=len(some) + len(there)), [*some, *there], asked)
     return different(space, some, asked)
+
+
+def first_in_words(start: str, first: int, samples: int) -> str:
+    """What --start-from brings, in a line; "" without it."""
+    if not start:
+        return ""
+    left = f", of which {first - samples} are left out, for there are {samples} samples" if samples < first else ""
+    return f"start-from {start}: the search begins with {first} known configurations{left}"
 
 
 def whole_grid(space: Space) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gen.config import DataConfig, RunConfig
@@ -10,8 +11,9 @@ from gen.metrics.table import direction
 from gen.record.names import Names
 from gen.results import queries
 from gen.results.ledger import Slot
-from gen.search.samplers import PROPOSAL, QUEUE, Queued, Sampler, Settings
+from gen.search.samplers import PROPOSAL, QUEUE, Queued, Score, Settings
 from gen.search.tpe import Tpe
+from jobs.known import learned
 from jobs.plan import TPE, Plan
 from jobs.several import Plans
 from tune_spaces import SpaceQuestions
@@ -20,35 +22,60 @@ if TYPE_CHECKING:
     from gen.on_ray.proposals import Part, Supply
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """The runs of a search."""
+
+    runs: Mapping[str, RunConfig]  # name -> config: all, or those proposed so far, to which others come
+    known: Mapping[str, RunConfig]  # those that every process of the search is sent
+    count: int  # all, as far as that is known
+    supply: Supply | None = None  # where a sampler learns: who proposes them
+    lines: Sequence[str] = ()  # on what the sampler learned from an earlier experiment
+
+
+def sample(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> Sampled:
+    """The runs of a search, with their proposals on record if they are all known; else with who proposes them."""
+    if not learns(wanted):
+        runs = runs_on_record(wanted, hashes, named)
+        record_all(wanted, hashes, named, slot, attempt)
+        return Sampled(runs, runs, len(runs))
+    supply, lines = supply_of(wanted, hashes, named, slot, attempt)
+    known = {named.of(one, hashes[one.data]): one for one in wanted.configs[:1]}
+    return Sampled(supply.runs, known, supply.count, supply, lines)
+
+
 def learns(wanted: Plans) -> bool:
     """Whether what a search tries depends on what became of the runs before."""
     return wanted.first.sampler == TPE
 
 
-def sampler_of(part: Plan) -> Sampler:
-    """The sampler of an entry's configurations, with nothing on record."""
-    config = part.space.config
-    own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric))
-    return Queued(part.first, own)
-
-
-def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> Part:
-    """The configurations of an entry, as a search is supplied with them."""
+def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple[Part, str]:
+    """The configurations of an entry, as a search is supplied with them, with nothing on record yet; and a line on what
+    an earlier experiment taught the sampler, "" without one."""
     from gen.on_ray.proposals import Part
+
+    config, asked, begins = part.space.config, part.asked, part.begins
+    known, line = list[tuple[Settings, Score]](), ""
+    if begins.source:
+        known, line = learned(asked.storage, begins.source, config, asked.pinned, hashes[part.configs[0].data])
+    own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric), known)
 
     def runs(settings: Settings) -> dict[str, RunConfig]:
         return {named.of(one, hashes[one.data]): one for one in part.runs_of(settings)}
 
-    return Part(part.space.config.entry, part.sampler, sampler_of(part), len(part.first), runs)
+    return Part(config.entry, part.sampler, Queued(begins.first, own), len(begins.first), runs), line
 
 
-def supply_of(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> Supply:
-    """The proposals of a search whose sampler learns: those on record, and from then on new ones."""
+def supply_of(
+    wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str
+) -> tuple[Supply, list[str]]:
+    """The proposals of a search whose sampler learns: those on record, and from then on new ones. And lines on what the
+    sampler learned from an earlier experiment."""
     from gen.on_ray.proposals import Supply, proposals
 
-    parts = [part_of(part, hashes, named) for part in wanted.parts]
+    parts, lines = zip(*(part_of(part, hashes, named) for part in wanted.parts), strict=True)
     recorded = proposals(slot.storage, slot.experiment)
-    return Supply(parts, wanted.first.space.samples, slot, attempt, recorded)
+    return Supply(parts, wanted.first.space.samples, slot, attempt, recorded), [line for line in lines if line]
 
 
 def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> None:
@@ -62,7 +89,7 @@ def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, sl
         for number, settings in enumerate(part.drawn):
             configs = part.configs[number * each : (number + 1) * each]
             runs = [named.of(one, hashes[one.data]) for one in configs]
-            name = QUEUE if number < len(part.first) else part.sampler
+            name = QUEUE if number < len(part.begins.first) else part.sampler
             proposal = Proposal(part.space.config.entry, number, settings, name)
             found.append((proposal, [run for run in runs if run not in known]))
     record(slot, attempt, found)

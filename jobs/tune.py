@@ -28,7 +28,7 @@ from jobs.options import Job, refusing, shared_options, show
 from jobs.plan import RANDOM, SAMPLERS
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
-from jobs.sampling import learns, record_all, runs_on_record, supply_of
+from jobs.sampling import runs_on_record, sample
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -50,6 +50,7 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
 @click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default=RANDOM, show_default=True, help="Who proposes.")
+@click.option("--start-from", "start", metavar="EXPERIMENT|FILE", help="Try known configurations first; learn from it.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
 @click.option("--only", "alone", is_flag=True, help="Search nothing but what --search names.")
 def main(**options: Any) -> int:
@@ -109,16 +110,11 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
         for entry, note in notes.items():
             names.write_note(storage, name, note, entry)
-        done, count, known, supply = len(ended), len(by_run), by_run, None
         slot = results.Slot(storage, name, f"{lease.attempt}-proposals", kind="proposed")
-        if not learns(wanted):
-            record_all(wanted, hashes, named, slot, lease.attempt)
-        else:
-            supply = supply_of(wanted, hashes, named, slot, lease.attempt)
-            by_run, count = supply.runs, supply.count
-            known = {named.of(one, hashes[one.data]): one for one in wanted.configs[:1]}
-        each = preflight.in_words(needed)
-        for line in wanted.notices:
+        with refusing():
+            sampled = sample(wanted, hashes, named, slot, lease.attempt)
+        done, count, each = len(ended), sampled.count, preflight.in_words(needed)
+        for line in (*wanted.notices, *sampled.lines):
             print(line, flush=True)
         print(f"{name}: {count} runs, {done} on record; {each} each; results in {storage}", flush=True)
         with (
@@ -126,7 +122,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
             show_progress(count, done, watched.heard) as hear,
         ):
             found = search.search(
-                Search(runs=known, **asked.submission(lease, hashes, facts())),
+                Search(runs=sampled.known, **asked.submission(lease, hashes, facts())),
                 lease,
                 needed,
                 hear,
@@ -136,9 +132,9 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 most=first.most,
                 seconds=first.seconds,
                 images=min(dataset.length("train") for dataset in datasets.values()),
-                supply=supply,
+                supply=sampled.supply,
             )
-        found.errors.extend(measure(wanted, by_run, lease, needed))
+        found.errors.extend(measure(wanted, sampled.runs, lease, needed))
         if len(results.outcomes(storage, name)):
             try:
                 board = results.leaderboard(storage, name)
@@ -158,7 +154,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         lease.release()
 
 
-def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
+def measure(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
     """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong. The
     grids that ended runs had kept, in case they would be leaders, go."""
     from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders

@@ -48,11 +48,20 @@ def known(storage: Storage, name: str, config: RunConfig, pinned: Sequence[str],
         return Known(proposed_first(storage, name, config.entry), "" if file else start)
     first = [] if alone else [DEFAULTS]
     if file:
-        return Known([*first, *read_file(start, config)])
+        return Known(unequal(config, [*first, *read_file(start, config)]))
     if start and start == name:
         raise ValueError(f"start-from={start} is the search's own name; name an earlier experiment, or a file")
     found = ranked(storage, start, config, pinned) if start else []
-    return Known([*first, *(one for one, _ in found[:BEST])], start)
+    others = unequal(config, [*first, *(one for one, _ in found)])
+    return Known(others[: len(first) + BEST], start)
+
+
+def unequal(config: RunConfig, listed: Sequence[Settings]) -> list[Settings]:
+    """The configurations of a list that differ, each where it comes first."""
+    found = dict[RunConfig, Settings]()
+    for one in listed:
+        found.setdefault(override(config, one), one)
+    return list(found.values())
 
 
 def is_file(start: str) -> bool:

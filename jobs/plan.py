@@ -22,6 +22,7 @@ from gen.metrics.table import direction, is_known
 from gen.phase import Model
 from gen.record import names
 from gen.results.renamed import to_present
+from gen.search.budgets import Budget
 from gen.search.tpe import check_installed
 from jobs.known import Known, known
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
@@ -56,6 +57,7 @@ class Plan:
     seeds: int
     sampler: str  # who proposes: one of SAMPLERS. Of what one that learns may propose, `configs` are examples
     most: int  # runs at a time; 0: as many as fit
+    budget: Budget  # what all runs may take together
     seconds: float  # after which it ends; submitted again, it goes on
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
     named: str = ""  # name of the space; "": the family's own
@@ -135,6 +137,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
     choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
+    budget = budget_of(*(options.pop(key) for key in ("total_epochs", "device_time", "cost", "price")))
     sampler, start = options.pop("sampler"), options.pop("start") or ""
     if sampler == TPE:
         check_installed()
@@ -195,8 +198,10 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     notice = "; ".join(filter(None, [first_in_words(start, len(first), space.samples), notice]))
     configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
-    time_left = seconds(time) if time else math.inf
-    return Plan(asked, space, configs, seeds, sampler, most, time_left, gpus, named, whole, begins, drawn, notice)
+    time_left = seconds("time-budget", time) if time else math.inf
+    return Plan(
+        asked, space, configs, seeds, sampler, most, budget, time_left, gpus, named, whole, begins, drawn, notice
+    )
 
 
 def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:
@@ -330,7 +335,22 @@ def words(value: Any) -> Any:
     return {key: words(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
-def seconds(text: str) -> float:
+def budget_of(epochs: int | None, device_time: str | None, cost: float | None, price: float | None) -> Budget:
+    """The budget of a search beside its wall time. ValueError for what is no budget, or money without a price."""
+    if epochs is not None:
+        at_least("epoch-budget", epochs, 1)
+    for name, value in (("cost-budget", cost), ("price", price)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name}={value:g} is out of range; allowed: more than 0")
+    if (cost is None) != (price is None):
+        said, lacks = ("cost-budget", "price") if price is None else ("price", "cost-budget")
+        raise ValueError(f"{said} goes with {lacks}: say --cost-budget AMOUNT and --price AMOUNT, of a device-hour")
+    device_seconds = seconds("device-budget", device_time) if device_time else math.inf
+    money = math.inf if cost is None else cost
+    return Budget(math.inf if epochs is None else epochs, device_seconds, money, price or 0.0)
+
+
+def seconds(option: str, text: str) -> float:
     """The seconds of a time such as "90", "90s", "30m", "2h" or "1.5d". ValueError for another text."""
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1.0)
     try:
@@ -338,5 +358,5 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ValueError(f"time-budget={text!r} is no length of time; allowed: seconds, or such as 90s, 30m, 2h, 1.5d")
+        raise ValueError(f"{option}={text!r} is no length of time; allowed: seconds, or such as 90s, 30m, 2h, 1.5d")
     return value

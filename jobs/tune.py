@@ -48,6 +48,10 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--metric", help="Held-out figure to search by, NAME/SUBJECT; default: what suits the family.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large values of --metric are good.")
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
+@click.option("--epoch-budget", "total_epochs", type=int, help="Epochs of all runs together; then the search ends.")
+@click.option("--device-budget", "device_time", help="Time of all devices together, such as 40h; then the search ends.")
+@click.option("--cost-budget", "cost", type=float, help="Money for the devices of all runs, at --price; then it ends.")
+@click.option("--price", type=float, help="Money for a device (a GPU, or a worker without one) for an hour.")
 @click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default=RANDOM, show_default=True, help="Who proposes.")
 @click.option("--start-from", "start", metavar="EXPERIMENT|FILE", help="Try known configurations first; learn from it.")
@@ -133,6 +137,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 seconds=first.seconds,
                 images=min(dataset.length("train") for dataset in datasets.values()),
                 supply=sampled.supply,
+                budget=first.budget,
             )
         found.errors.extend(measure(wanted, sampled.runs, lease, needed))
         if len(results.outcomes(storage, name)):
@@ -148,7 +153,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         for error in found.errors:
             print(f"a run broke: {error}", flush=True)
         if found.left:
-            print(f"the time is up with {found.left} runs to go: submit the same again to go on", flush=True)
+            why, more = (found.why, " with more") if found.why else ("the time is up", "")
+            print(f"{why} with {found.left} runs to go: submit the same again{more} to go on", flush=True)
         return int(bool(found.errors))
     finally:
         lease.release()

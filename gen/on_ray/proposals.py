@@ -229,8 +229,9 @@ class Proposer(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tells the supply how a run ended; one that an error of the program broke counts as the worst."""
         run = self.trials.pop(trial_id)
-        if error or not result:
+        if error:
             self.supply.hear(run, math.nan, 0.0, whole=False)
+        if error or not result:
             return
         status = result.get("ended") or "stopped"
         value = math.nan if status == "failed" or result[VALUE] is None else float(result[VALUE])

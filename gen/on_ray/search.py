@@ -26,13 +26,16 @@ from gen.on_ray.progress import Standing, Teller, Tidy
 from gen.on_ray.proposals import Listing, Supply
 from gen.on_ray.replay import decisions, ends
 from gen.on_ray.scheduler import RecordedHalving
+from gen.on_ray.spending import spending_of
 from gen.on_ray.submission import Search
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
 from gen.results.room import room_at
+from gen.search.budgets import Budget
 from gen.search.halving import expected_epochs
 
+UNLIMITED = Budget()
 RETRIES = 2  # of a trial whose process died, and of the search for runs whose process died after their last decision
 
 
@@ -42,6 +45,7 @@ class Result:
 
     errors: list[str]  # of runs that broke
     left: int  # runs without an end, because the time was up; submitted again, the search goes on with them
+    why: str = ""  # the other limit that was reached before the time was up, in words
 
 
 def search(
@@ -57,9 +61,10 @@ def search(
     seconds: float = math.inf,
     images: int = 0,
     supply: Supply | None = None,
+    budget: Budget = UNLIMITED,
 ) -> Result:
     """Trains the runs of `plan`, or of `supply` if there is one, until they end, successive halving stops them, or
-    `seconds` have passed.
+    `seconds` have passed, or the `budget` is spent.
 
     It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
     It tells `hear` how far it is; `images`: of training, from which follows how long measuring the leaders takes. Runs
@@ -75,8 +80,9 @@ def search(
     for turn in range(1 + RETRIES):
         on_record = ends(plan.storage, plan.experiment, source.runs)
         left = source.begin(on_record)
-        if not left or time.monotonic() >= deadline:
-            return Result([], left)
+        spending = spending_of(plan.storage, plan.experiment, budget, needed, plan.runs)
+        if not left or time.monotonic() >= deadline or spending.reached:
+            return Result([], left, spending.reached if left else "")
         if plan.workers > 1 and plan.holder is None:
             plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
         name = f"{plan.attempt}-{turn}" if turn else plan.attempt
@@ -117,6 +123,7 @@ def search(
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     callbacks=[teller, Tidy()],
+                    stop=spending if budget.limits else None,
                     verbose=0,
                 ),
             )
@@ -129,10 +136,10 @@ def search(
         teller.tell()
         errors = [reason(error) for error in results.errors]
         short = source.left(teller.completed + len(errors))
-        if short and time.monotonic() < deadline:
+        if short and time.monotonic() < deadline and not spending.reached:
             raise KeyboardInterrupt
         if errors or short:
-            return Result(errors, short)
+            return Result(errors, short, spending.reached if short else "")
     return Result(["runs lost their process after their last decision, again and again"], 0)
 
 

@@ -70,6 +70,7 @@ def test_a_search_of_an_earlier_version_goes_on_with_its_draws(tmp_path: Path):
 def test_the_best_of_an_earlier_experiment_are_tried_first(tmp_path: Path):
     ends = [(begun(model__beta=float(beta), seed=seed), "finished", 1.0 + abs(beta - 3) + seed, 20.0)
             for beta in range(1, 9) for seed in (0, 1)]  # fmt: skip
+    ends += [(begun(), "finished", 0.5, 20.0)]  # the entry's own, which are first anyway
     ends += [(begun(model__beta=0.1), "stopped", 0.01, 2.0), (begun(model__beta=0.2), "failed", None, 1.0)]
     trained(tmp_path, ends)
     wanted = planned(tmp_path, "--samples", "9", "--start-from", "earlier")

@@ -57,6 +57,7 @@ class Plan:
     seeds: int
     sampler: str  # who proposes: one of SAMPLERS. Of what one that learns may propose, `configs` are examples
     most: int  # runs at a time; 0: as many as fit
+    retry: bool  # runs that failed before are trained again
     budget: Budget  # what all runs may take together
     seconds: float  # after which it ends; submitted again, it goes on
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
@@ -138,6 +139,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
     budget = budget_of(*(options.pop(key) for key in ("total_epochs", "device_time", "cost", "price")))
+    retry = options.pop("retry")
     sampler, start = options.pop("sampler"), options.pop("start") or ""
     if sampler == TPE:
         check_installed()
@@ -200,7 +202,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     asked = dataclasses.replace(asked, config=config)
     time_left = seconds("time-budget", time) if time else math.inf
     return Plan(
-        asked, space, configs, seeds, sampler, most, budget, time_left, gpus, named, whole, begins, drawn, notice
+        asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus, named, whole, begins, drawn, notice
     )
 
 

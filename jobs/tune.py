@@ -52,6 +52,7 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--device-budget", "device_time", help="Time of all devices together, such as 40h; then the search ends.")
 @click.option("--cost-budget", "cost", type=float, help="Money for the devices of all runs, at --price; then it ends.")
 @click.option("--price", type=float, help="Money for a device (a GPU, or a worker without one) for an hour.")
+@click.option("--retry-failed", "retry", is_flag=True, help="Train runs again that failed before.")
 @click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default=RANDOM, show_default=True, help="Who proposes.")
 @click.option("--start-from", "start", metavar="EXPERIMENT|FILE", help="Try known configurations first; learn from it.")
@@ -79,7 +80,7 @@ def main(**options: Any) -> int:
 def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
     """Drives the trials and prints the leaderboard; 0 if no run broke, 1 if one did."""
     from gen.on_ray import preflight, search
-    from gen.on_ray.replay import ends
+    from gen.on_ray.retry import ends_that_stand
     from gen.on_ray.submission import Search
     from gen.on_ray.waiting import watch
 
@@ -97,7 +98,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
             preflight.check_name(storage, name, note, entry)
         named = names.Names(storage, name)
         by_run = runs_on_record(wanted, hashes, named)
-        ended = ends(storage, name, by_run)
+        ended = ends_that_stand(storage, name, by_run, lease.attempt, first.retry)
         for run in set(storage.folders(checkpoint.folder(name, ""))) & by_run.keys() - ended.keys():
             checkpoint.check_last(storage, name, run)
         lease.acquire(asked.take_over, say)
@@ -126,7 +127,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
             show_progress(count, done, watched.heard) as hear,
         ):
             found = search.search(
-                Search(runs=sampled.known, **asked.submission(lease, hashes, facts())),
+                Search(runs=sampled.known, retry=first.retry, **asked.submission(lease, hashes, facts())),
                 lease,
                 needed,
                 hear,

@@ -24,7 +24,8 @@ from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
 from gen.on_ray.progress import Standing, Teller, Tidy
 from gen.on_ray.proposals import Listing, Supply
-from gen.on_ray.replay import decisions, ends
+from gen.on_ray.replay import decisions
+from gen.on_ray.retry import ends_that_stand
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.spending import spending_of
 from gen.on_ray.submission import Search
@@ -78,7 +79,7 @@ def search(
     grace = min(grace, epochs)
     teller = None
     for turn in range(1 + RETRIES):
-        on_record = ends(plan.storage, plan.experiment, source.runs)
+        on_record = ends_that_stand(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry)
         left = source.begin(on_record)
         spending = spending_of(plan.storage, plan.experiment, budget, needed, plan.runs)
         if not left or time.monotonic() >= deadline or spending.reached:

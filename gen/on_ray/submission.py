@@ -73,6 +73,7 @@ class Search(Submission):
 
     runs: Mapping[str, RunConfig]  # name -> config; those that are known when the search begins, one at least
     needed: Mapping[str, float] = dataclasses.field(default_factory=dict)  # what Ray sets aside for a worker of a trial
+    retry: bool = False  # train runs again that failed in an earlier attempt
     holder: Any = None  # the actor that notes placement groups (`Holder`), if trials have several workers
 
     @property

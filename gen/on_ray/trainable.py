@@ -17,6 +17,7 @@ from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.replay import KIND, End, ends
+from gen.on_ray.retry import failed_before
 from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REMARKS, REPLAYED, RUN, SECONDS, TICK, VALUE
 from gen.on_ray.submission import Search
 from gen.record import checkpoint
@@ -56,12 +57,18 @@ class Resident(tune.Trainable):
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None
         again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # it was begun before
-        if again or fresh:  # a new process may stand in for one that died
+        if again or fresh or search.retry:  # a new process may stand in for one that died
             self.end = ends(search.storage, search.experiment, {self.run: chosen}).get(self.run)
-        if self.end is not None:
+        failed = None  # tick at which it failed, if it is to be trained again
+        if search.retry and self.end is not None and self.end.status == "failed":
+            failed = failed_before(search.storage, search.experiment, search.attempt).get(self.run)
+        if self.end is not None and failed is None:
             return
+        again, self.end = again or failed is not None, None
         known = last_ticks(search.storage, search.experiment).get(self.run, {}) if again else {}
-        known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another
+        if failed is None or failed * chosen.evaluate.every >= chosen.budget.epochs:
+            known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another. One that
+            # fails again where it failed before has its outcome
         home = search.home(self.run, slot=self.slot, last_ticks=known, keep_last=False, report_again=True)
         self.ticks = self.launch(chosen, home)
 

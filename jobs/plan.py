@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,25 +23,20 @@ from gen.record import names
 from gen.results.renamed import to_present
 from gen.search.budgets import Budget
 from gen.search.tpe import check_installed
+from jobs.draws import ENDLESS, GRID, RANDOM, TPE, configurations, first_in_words, runs_of
 from jobs.known import Known, known
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
 from jobs.progress import decode_here
 from tune_spaces import (
     InTurn,
     Space,
-    SpaceQuestions,
     check_objective,
     check_searchable,
-    draw,
-    every,
     extend,
     pin,
     space_for,
 )
 
-RANDOM, GRID, TPE = SAMPLERS = ("random", "grid", "tpe")
-GRIDDED = 10_000  # most configurations of a grid
-COUNTED = 1_000  # a space of more configurations is not counted
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -66,6 +60,11 @@ class Plan:
     begins: Known = field(default_factory=lambda: Known([]))  # what is tried before anything is drawn
     drawn: Sequence[Mapping[str, Any]] = ()  # the configurations of `configs`, as settings
     notice: str = ""  # that there are fewer configurations than samples were asked for
+
+    @property
+    def endless(self) -> bool:
+        """Whether only a limit ends the search."""
+        return self.space.samples == ENDLESS
 
     def about(self) -> dict[str, Any]:
         """What the search is beside its settings: the rest of the note that says what its name stands for."""
@@ -180,6 +179,10 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
         space = dataclasses.replace(space, config=config, grace=config.budget.epochs)
     elif changes["grace"] is None:
         space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)
+    time_left = seconds("time-budget", time) if time else math.inf
+    if changes["samples"] == 0:
+        check_end(sampler, time_left, budget)
+        space = dataclasses.replace(space, samples=ENDLESS)
     for name, value, low in (("samples", space.samples, 1), ("grace", space.grace, 1), ("seeds", seeds, 1)):
         at_least(name, value, low)
     at_least("reduction", space.reduction, 2)
@@ -187,23 +190,24 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
     begins = known(asked.storage, asked.name, config, asked.pinned, start, alone)
-    first = begins.first
-    if sampler == GRID:
-        grid = whole_grid(space)
-        space = dataclasses.replace(space, samples=changes["samples"] or len(first) + len(grid))
-        drawn, notice = different(space, [*first, *grid], changes["samples"])
-    else:
-        drawn, notice = draws(space, first, alone, changes["samples"])
-    if sampler == TPE:
-        SpaceQuestions(space)  # an error for what it cannot ask
-        notice = ""
-    notice = "; ".join(filter(None, [first_in_words(start, len(first), space.samples), notice]))
+    space, drawn, notice = configurations(space, sampler, begins.first, alone, changes["samples"])
+    notice = "; ".join(filter(None, [first_in_words(start, len(begins.first), space.samples), notice]))
     configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
-    time_left = seconds("time-budget", time) if time else math.inf
     return Plan(
         asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus, named, whole, begins, drawn, notice
     )
+
+
+def check_end(sampler: str, seconds_left: float, budget: Budget) -> None:
+    """ValueError if a search without a number of samples has no end."""
+    if sampler == GRID:
+        raise ValueError("samples=0 is for samplers without an end; a grid has one: leave --samples out")
+    if seconds_left == math.inf and not budget.limits:
+        raise ValueError(
+            "samples=0 has no end; allowed: at least 1, or 0 with a limit, which is --time-budget, --epoch-budget, "
+            "--device-budget or --cost-budget"
+        )
 
 
 def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:
@@ -218,83 +222,6 @@ def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None
                     f"--search {key}={values} searches what is set to {asked.said[key]} by an option of its own or "
                     "--set; say one of them"
                 )
-
-
-def draws(
-    space: Space, first: Sequence[Mapping[str, Any]], alone: bool, asked: int | None
-) -> tuple[list[Mapping[str, Any]], str]:
-    """The different configurations among the samples of a space, each as settings: the `first` ones, then draws. It is
-    all that the space has if it is searched `alone`, by --only, and has no more. And a line that counts them where more
-    samples were `asked` for; "" if not."""
-    some = [*first, *(draw(space, space.config.seed, index) for index in range(len(first), space.samples))]
-    some = some[: space.samples]
-    there = every(space, COUNTED)
-    if alone and there is not None and len(there) <= space.samples:
-        return different(dataclasses.replace(space, samples=len(some) + len(there)), [*some, *there], asked)
-    return different(space, some, asked)
-
-
-def first_in_words(start: str, first: int, samples: int) -> str:
-    """What --start-from brings, in a line; "" without it."""
-    if not start:
-        return ""
-    left = f", of which {first - samples} are left out, for there are {samples} samples" if samples < first else ""
-    return f"start-from {start}: the search begins with {first} known configurations{left}"
-
-
-def whole_grid(space: Space) -> list[dict[str, Any]]:
-    """All configurations of a space. ValueError if a range is in it, or if they are too many."""
-    if ranges := [
-        key
-        for key, domain in space.keys.items()
-        if every(dataclasses.replace(space, keys={key: domain}, tied={}), GRIDDED) is None
-    ]:
-        raise ValueError(
-            f"sampler=grid cannot try every value of {', '.join(ranges)}; name values by --search {ranges[0]}=V1,V2, "
-            f"set one by --set {ranges[0]}=VALUE, or search by --only no more than --search names"
-        )
-    grid = every(space, GRIDDED)
-    if grid is None:
-        raise ValueError(
-            f"sampler=grid has more than {GRIDDED:,} configurations; leave values out, or --sampler random"
-        )
-    return grid
-
-
-def different(
-    space: Space, some: Sequence[Mapping[str, Any]], asked: int | None
-) -> tuple[list[Mapping[str, Any]], str]:
-    """The different ones of some configurations, as many as the space has samples. And a line that counts them where
-    more samples were `asked` for, or where configurations of a grid are left out; "" if not."""
-    there = every(space, COUNTED)
-    found = dict[RunConfig, Mapping[str, Any]]()
-    for one in some:
-        found.setdefault(override(space.config, one), one)
-    found = dict(itertools.islice(found.items(), space.samples))
-    if asked is None or len(found) >= asked:
-        return list(found.values()), ""
-    counted = f"{len(found)} different configuration{'s' * (len(found) != 1)}"
-    if there is None:
-        return list(found.values()), f"{asked} samples are {counted}: some were drawn twice"
-    missed = sum(override(space.config, one) not in found for one in there)
-    if not missed:
-        return list(found.values()), f"{asked} samples are {counted}: the space has no more"
-    lacks = f"{missed} of the {len(there)} that the space has are not among them; more samples draw these"
-    return list(found.values()), f"{asked} samples are {counted}: {lacks}"
-
-
-def runs_of(space: Space, config: RunConfig, settings: Mapping[str, Any], seeds: int) -> list[RunConfig]:
-    """The runs of a configuration: under each condition of the space with each of so many seeds."""
-    each = [dict(zip(space.each, values, strict=True)) for values in itertools.product(*space.each.values())]
-    wholes = [override(config, {**settings, **condition}) for condition in each]
-    return [with_seed(one, more) for one in wholes for more in range(seeds)]
-
-
-def with_seed(config: RunConfig, number: int) -> RunConfig:
-    """The run of a configuration with seed number `number`. Where few images keep their labels, the number also chooses
-    which: the runs of a number have the same labelled images, whatever their configuration and their entry."""
-    chosen = {"data.label_seed": config.data.label_seed + number} if config.data.labels else {}
-    return override(config, {"seed": config.seed + number, **chosen}).resolve()
 
 
 def check_whole(grace: int | None, epochs: int, beside: Sequence[str]) -> None:

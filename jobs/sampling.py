@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,12 +12,13 @@ from gen.metrics.table import direction
 from gen.record.names import Names
 from gen.results import queries
 from gen.results.ledger import Slot
-from gen.search.samplers import PROPOSAL, QUEUE, Queued, Score, Settings
+from gen.search.samplers import PROPOSAL, QUEUE, Drawn, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
+from jobs.draws import TPE
 from jobs.known import learned
-from jobs.plan import TPE, Plan
+from jobs.plan import Plan
 from jobs.several import Plans
-from tune_spaces import SpaceQuestions
+from tune_spaces import SpaceQuestions, draw
 
 if TYPE_CHECKING:
     from gen.on_ray.proposals import Part, Supply
@@ -35,7 +37,7 @@ class Sampled:
 
 def sample(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> Sampled:
     """The runs of a search, with their proposals on record if they are all known; else with who proposes them."""
-    if not learns(wanted):
+    if not is_supplied(wanted):
         runs = runs_on_record(wanted, hashes, named)
         record_all(wanted, hashes, named, slot, attempt)
         return Sampled(runs, runs, len(runs))
@@ -44,9 +46,9 @@ def sample(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: 
     return Sampled(supply.runs, known, supply.count, supply, lines)
 
 
-def learns(wanted: Plans) -> bool:
-    """Whether what a search tries depends on what became of the runs before."""
-    return wanted.first.sampler == TPE
+def is_supplied(wanted: Plans) -> bool:
+    """Whether what a search tries is known only on the way: it depends on what became of other runs, or has no end."""
+    return wanted.first.sampler == TPE or wanted.first.endless
 
 
 def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple[Part, str]:
@@ -56,9 +58,11 @@ def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple
 
     config, asked, begins = part.space.config, part.asked, part.begins
     known, line = list[tuple[Settings, Score]](), ""
-    if begins.source:
+    if begins.source and part.sampler == TPE:
         known, line = learned(asked.storage, begins.source, config, asked.pinned, hashes[part.configs[0].data])
-    own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric), known)
+    own: Sampler = Drawn(lambda number: draw(part.space, config.seed, number))
+    if part.sampler == TPE:
+        own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric), known)
 
     def runs(settings: Settings) -> dict[str, RunConfig]:
         return {named.of(one, hashes[one.data]): one for one in part.runs_of(settings)}
@@ -74,8 +78,10 @@ def supply_of(
     from gen.on_ray.proposals import Supply, proposals
 
     parts, lines = zip(*(part_of(part, hashes, named) for part in wanted.parts), strict=True)
-    recorded = proposals(slot.storage, slot.experiment)
-    return Supply(parts, wanted.first.space.samples, slot, attempt, recorded), [line for line in lines if line]
+    recorded, samples = proposals(slot.storage, slot.experiment), wanted.first.space.samples
+    return Supply(parts, math.inf if wanted.first.endless else samples, slot, attempt, recorded), [
+        line for line in lines if line
+    ]
 
 
 def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> None:
@@ -100,7 +106,7 @@ def runs_on_record(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names
     learns. Equal draws are one run."""
     from gen.on_ray.proposals import proposals
 
-    if not learns(wanted):
+    if not is_supplied(wanted):
         return {named.of(one, hashes[one.data]): one for one in wanted.configs}
     asked, by_entry = wanted.first.asked, {part.space.config.entry: part for part in wanted.parts}
     known = [

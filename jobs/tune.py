@@ -24,8 +24,8 @@ from gen.record import checkpoint, history, names
 from jobs import interrupt
 from jobs.board import footing
 from jobs.cluster import connection, facts, say
+from jobs.draws import RANDOM, SAMPLERS
 from jobs.options import Job, refusing, shared_options, show
-from jobs.plan import RANDOM, SAMPLERS
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
 from jobs.sampling import runs_on_record, sample
@@ -38,7 +38,7 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.command(cls=Job, help=__doc__)
 @shared_options
 @click.option("--max-epochs", type=int, help="Another name of --epochs: those of a run that is never stopped.")
-@click.option("--samples", type=int, help="Configurations to draw; default: what suits the family.")
+@click.option("--samples", type=int, help="Configurations; default: what suits the family; 0: no end but a budget's.")
 @click.option("--seeds", type=int, default=1, show_default=True, help="Runs of each configuration, from --seed up.")
 @click.option("--max-concurrent", "most", type=int, default=0, help="Runs at a time; default: as many as fit.")
 @click.option("--workers-per-trial", type=int, help="Processes that train one run together; default: 1.")
@@ -121,7 +121,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         done, count, each = len(ended), sampled.count, preflight.in_words(needed)
         for line in (*wanted.notices, *sampled.lines):
             print(line, flush=True)
-        print(f"{name}: {count} runs, {done} on record; {each} each; results in {storage}", flush=True)
+        told = "runs until a limit is reached" if first.endless else f"{count} runs"
+        print(f"{name}: {told}, {done} on record; {each} each; results in {storage}", flush=True)
         with (
             watch(needed, config.machine.workers, interject) as watched,
             show_progress(count, done, watched.heard) as hear,
@@ -155,7 +156,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
             print(f"a run broke: {error}", flush=True)
         if found.left:
             why, more = (found.why, " with more") if found.why else ("the time is up", "")
-            print(f"{why} with {found.left} runs to go: submit the same again{more} to go on", flush=True)
+            left = "" if first.endless else f" with {found.left} runs to go"
+            print(f"{why}{left}: submit the same again{more} to go on", flush=True)
         return int(bool(found.errors))
     finally:
         lease.release()

@@ -134,12 +134,12 @@ class Supply:
         return len(self.runs) + self.ahead()
 
     def ahead(self) -> int:
-        """How many runs are still to be proposed; 0 where that has no end."""
+        """How many runs are still to be proposed; where that has no end, those of one more configuration."""
         if self.over:
             return 0
         to_go = [max(self.samples - number, 0) for number in self.numbers.values()]
         each = max(len(self.runs) // max(sum(self.numbers.values()), 1), 1)
-        return int(sum(to_go)) * each if math.isfinite(sum(to_go)) else 0
+        return int(sum(to_go)) * each if math.isfinite(sum(to_go)) else each
 
     def begin(self, on_record: Mapping[str, End]) -> int:
         """Tells the sampler of the runs that have an end, and leaves these out; gives how many are left."""

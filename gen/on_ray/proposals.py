@@ -23,6 +23,8 @@ from gen.results.ledger import Slot
 from gen.results.storage import Storage
 from gen.search.samplers import PROPOSAL, QUEUE, Sampler, Settings, score
 
+BATCH = 64  # proposals that are put on record at a time, where the next one does not depend on results: a write takes
+# some 30 ms, and a draw under one
 REPEATS = 100  # proposals in a row that are no new runs, after which a sampler has no more
 
 
@@ -117,9 +119,11 @@ class Supply:
         self.parts, self.samples, self.slot, self.attempt = parts, samples, slot, attempt
         self.runs: dict[str, RunConfig] = {}
         self.waiting: deque[str] = deque()
+        self.batch = 1 if any(part.sampler.learns for part in parts) else BATCH
         self.over = False  # nothing more is proposed
         self.numbers = {part.entry: 0 for part in parts}  # entry -> number of its next configuration
         self.open: dict[tuple[str, int], list[str]] = {}  # entry and number -> runs of a configuration without a score
+        self.asking: dict[str, list[tuple[str, int]]] = {}  # run -> those of them that wait for its end
         self.ended: dict[str, tuple[float, float, bool]] = {}  # run -> value, epoch, whether it went to its end
         by_entry = {part.entry: part for part in parts}
         for one in recorded:
@@ -167,8 +171,8 @@ class Supply:
         return None
 
     def propose(self) -> bool:
-        """Takes the next configuration of each entry that has one; False if none has."""
-        found = list(self.proposed())
+        """Takes the next configurations of each entry that has any; False if none has."""
+        found = [one for _ in range(self.batch) for one in self.proposed()]
         record(self.slot, self.attempt, found)
         for _, runs in found:
             self.waiting += [run for run in runs if run not in self.ended and run not in self.waiting]
@@ -192,13 +196,15 @@ class Supply:
         new = [run for run in runs if run not in self.runs]
         self.runs |= runs
         self.open[key] = list(runs)
+        for run in runs:
+            self.asking.setdefault(run, []).append(key)
         self.close(key)
         return new
 
     def hear(self, run: str, value: float, epoch: float, whole: bool) -> None:
         """Tells the sampler of a configuration when the last of its runs has ended."""
         self.ended[run] = value, epoch, whole
-        for key in [key for key, runs in self.open.items() if run in runs]:
+        for key in self.asking.pop(run, ()):
             self.close(key)
 
     def close(self, key: tuple[str, int]) -> None:
@@ -206,6 +212,8 @@ class Supply:
         runs, (entry, number) = self.open[key], key
         if all(run in self.ended for run in runs):
             del self.open[key]
+            for run in runs:
+                self.asking.pop(run, None)
             part = next(part for part in self.parts if part.entry == entry)
             part.sampler.learn(number, score([self.ended[run] for run in runs]))
 

@@ -30,6 +30,8 @@ class Score:
 class Sampler(ABC):
     """A supply of configurations by their numbers, from 0 up."""
 
+    learns: bool = False  # whether what it proposes depends on what it hears
+
     @abstractmethod
     def propose(self, number: int) -> Settings | None:
         """The settings of configuration `number`, which is begun with that; None if there are no more."""
@@ -67,7 +69,7 @@ class Queued(Sampler):
     """Known configurations first, under the first numbers; then those of another sampler, which hears of all."""
 
     def __init__(self, first: Sequence[Settings], then: Sampler) -> None:
-        self.first, self.then = first, then
+        self.first, self.then, self.learns = first, then, then.learns
 
     def propose(self, number: int) -> Settings | None:
         """A known configuration, or what the other sampler proposes under this number."""

@@ -32,6 +32,8 @@ class Tpe(Sampler):
     generator of its own, by the seed and its number.
     """
 
+    learns = True
+
     def __init__(
         self, questions: Questions, seed: int, mode: str, learned: Iterable[tuple[Settings, Score]] = ()
     ) -> None:

@@ -289,7 +289,7 @@ def test_times():
         (["--device-budget", "much"], "device-budget='much' is no length of time"),
         (["--cost-budget", "-3", "--price", "1"], "cost-budget=-3 is out of range"),
         (["--cost-budget", "3"], "cost-budget goes with price: say --cost-budget AMOUNT and --price AMOUNT"),
-        (["--samples", "0"], "samples=0 has no end; say --time-budget"),
+        (["--samples", "0"], "samples=0 has no end; allowed: at least 1, or 0 with a limit"),
         (["--samples", "0", "--sampler", "grid", "--only", *BETAS], "a grid has one"),
         (["--price", "3"], "price goes with cost-budget"),
         (

@@ -134,6 +134,8 @@ def test_a_sampler_that_has_no_more_ends_the_search(tmp_path: Path):
 def test_a_supply_has_no_end_but_a_budget(tmp_path: Path):
     search = Search(tmp_path, Drawn(lambda number: draw(SPACE, 0, number)), samples=float("inf"))
     assert search.left == search.supply.count == 1  # one more, always
-    begun = {search.begin()[1]["run"] for _ in range(50)}
-    assert len(begun) == 50
-    assert search.supply.left(0) == 51
+    begun = {search.begin()[1]["run"] for _ in range(70)}
+    assert len(begun) == 70
+    assert search.supply.left(0) == 129  # proposals are put on record by the batch, for they depend on no results
+    again = Search(tmp_path, Drawn(lambda number: draw(SPACE, 0, number)), samples=float("inf"))
+    assert {again.begin()[1]["run"] for _ in range(70)} == begun

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from gen.config import DataConfig, RunConfig
 from gen.metrics.table import direction
 from gen.record.names import Names
-from gen.results import queries
 from gen.results.ledger import Slot
-from gen.search.samplers import PROPOSAL, QUEUE, Drawn, Queued, Sampler, Score, Settings
+from gen.search.samplers import QUEUE, Drawn, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
 from jobs.draws import TPE
 from jobs.known import learned
@@ -60,6 +59,7 @@ def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple
     known, line = list[tuple[Settings, Score]](), ""
     if begins.source and part.sampler == TPE:
         known, line = learned(asked.storage, begins.source, config, asked.pinned, hashes[part.configs[0].data])
+    samples = math.inf if part.endless else part.space.samples
     own: Sampler = Drawn(lambda number: draw(part.space, config.seed, number))
     if part.sampler == TPE:
         own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric), known)
@@ -67,7 +67,7 @@ def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple
     def runs(settings: Settings) -> dict[str, RunConfig]:
         return {named.of(one, hashes[one.data]): one for one in part.runs_of(settings)}
 
-    return Part(config.entry, part.sampler, Queued(begins.first, own), len(begins.first), runs), line
+    return Part(config.entry, part.sampler, Queued(begins.first, own), len(begins.first), samples, runs), line
 
 
 def supply_of(
@@ -78,17 +78,14 @@ def supply_of(
     from gen.on_ray.proposals import Supply, proposals
 
     parts, lines = zip(*(part_of(part, hashes, named) for part in wanted.parts), strict=True)
-    recorded, samples = proposals(slot.storage, slot.experiment), wanted.first.space.samples
-    return Supply(parts, math.inf if wanted.first.endless else samples, slot, attempt, recorded), [
-        line for line in lines if line
-    ]
+    return Supply(parts, slot, attempt, proposals(slot.storage, slot.experiment)), [line for line in lines if line]
 
 
 def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> None:
     """Puts the proposals of a search that knows them all on record, those that are not yet."""
-    from gen.on_ray.proposals import Proposal, record
+    from gen.on_ray.proposals import Proposal, proposals, record
 
-    known = set(queries.events(slot.storage, slot.experiment, kind=PROPOSAL)["run"])
+    known = {(one.entry, one.number): one.runs for one in proposals(slot.storage, slot.experiment)}
     found = []
     for part in wanted.parts:
         each = len(part.configs) // len(part.drawn)  # runs of a configuration
@@ -96,8 +93,8 @@ def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, sl
             configs = part.configs[number * each : (number + 1) * each]
             runs = [named.of(one, hashes[one.data]) for one in configs]
             name = QUEUE if number < len(part.begins.first) else part.sampler
-            proposal = Proposal(part.space.config.entry, number, settings, name)
-            found.append((proposal, [run for run in runs if run not in known]))
+            new = frozenset(runs) - known.get((part.space.config.entry, number), frozenset())
+            found.append(Proposal(part.space.config.entry, number, settings, name, new))
     record(slot, attempt, found)
 
 

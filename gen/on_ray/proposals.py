@@ -7,7 +7,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ class Proposal:
     number: int  # of the entry's configurations, from 0 up
     settings: Settings  # over those that the search has
     sampler: str  # who proposed it
+    runs: frozenset[str]  # the names of its runs
 
 
 def proposals(storage: Storage, experiment: str) -> list[Proposal]:
@@ -43,15 +44,19 @@ def proposals(storage: Storage, experiment: str) -> list[Proposal]:
     if experiment not in storage.folders(""):
         return []
     rows = queries.events(storage, experiment, kind=PROPOSAL).sort_values("attempt", kind="stable")
-    found = dict[tuple[int, str], Proposal]()
-    for text, sampler in zip(rows["detail"], rows["decision"], strict=True):
+    found, runs = dict[tuple[int, str], tuple[Settings, str]](), dict[tuple[int, str], set[str]]()
+    for run, text, sampler in zip(rows["run"], rows["detail"], rows["decision"], strict=True):
         detail = json.loads(text)
-        one = Proposal(detail["entry"], detail["number"], detail["settings"], sampler)
-        found.setdefault((one.number, one.entry), one)
-    return [found[key] for key in sorted(found)]
+        key = detail["number"], detail["entry"]
+        found.setdefault(key, (detail["settings"], sampler))
+        runs.setdefault(key, set()).add(run)
+    return [
+        Proposal(entry, number, *found[number, entry], frozenset(runs[number, entry]))
+        for number, entry in sorted(found)
+    ]
 
 
-def record(slot: Slot, attempt: str, proposed: Iterable[tuple[Proposal, Iterable[str]]]) -> None:
+def record(slot: Slot, attempt: str, proposed: Iterable[Proposal]) -> None:
     """Writes a row of `events` for each run of each proposal; they are in storage when this returns."""
     rows = [
         {
@@ -67,8 +72,8 @@ def record(slot: Slot, attempt: str, proposed: Iterable[tuple[Proposal, Iterable
             "detail": json.dumps({"entry": one.entry, "number": one.number, "settings": one.settings}),
             "time": datetime.now(UTC),
         }
-        for one, runs in proposed
-        for run in runs
+        for one in proposed
+        for run in sorted(one.runs)
     ]
     if rows:
         slot.extend({"events": rows})
@@ -82,6 +87,7 @@ class Part:
     name: str  # of the sampler
     sampler: Sampler
     first: int  # so many configurations were known before
+    samples: float  # configurations in all
     runs: Callable[[Settings], Mapping[str, RunConfig]]  # the runs of a configuration, by their names
 
 
@@ -107,16 +113,14 @@ class Listing:
 
 
 class Supply:
-    """Trials of runs that a sampler proposes, one after another, up to `samples` configurations of each entry.
+    """Trials of runs that a sampler proposes, one after another, up to the samples of each entry.
 
     What is on record is proposed again under its numbers, to a sampler that is told of it. A new proposal is a row of
     `events`, in storage before its first run starts.
     """
 
-    def __init__(
-        self, parts: Sequence[Part], samples: float, slot: Slot, attempt: str, recorded: Iterable[Proposal]
-    ) -> None:
-        self.parts, self.samples, self.slot, self.attempt = parts, samples, slot, attempt
+    def __init__(self, parts: Sequence[Part], slot: Slot, attempt: str, recorded: Iterable[Proposal]) -> None:
+        self.parts, self.slot, self.attempt = parts, slot, attempt
         self.runs: dict[str, RunConfig] = {}
         self.waiting: deque[str] = deque()
         self.batch = 1 if any(part.sampler.learns for part in parts) else BATCH
@@ -126,11 +130,13 @@ class Supply:
         self.asking: dict[str, list[tuple[str, int]]] = {}  # run -> those of them that wait for its end
         self.ended: dict[str, tuple[float, float, bool]] = {}  # run -> value, epoch, whether it went to its end
         by_entry = {part.entry: part for part in parts}
+        more = []  # seeds that were asked for only now
         for one in recorded:
             part = by_entry[one.entry]
             if one.number == self.numbers[one.entry]:
                 part.sampler.begin(one.number, one.settings)
-                self.add(part, one.settings)
+                more.append(replace(one, runs=self.add(part, one.settings) - one.runs))
+        record(slot, attempt, more)
 
     @property
     def count(self) -> int:
@@ -141,7 +147,7 @@ class Supply:
         """How many runs are still to be proposed; where that has no end, those of one more configuration."""
         if self.over:
             return 0
-        to_go = [max(self.samples - number, 0) for number in self.numbers.values()]
+        to_go = [max(part.samples - self.numbers[part.entry], 0) for part in self.parts]
         each = max(len(self.runs) // max(sum(self.numbers.values()), 1), 1)
         return int(sum(to_go)) * each if math.isfinite(sum(to_go)) else each
 
@@ -174,32 +180,30 @@ class Supply:
         """Takes the next configurations of each entry that has any; False if none has."""
         found = [one for _ in range(self.batch) for one in self.proposed()]
         record(self.slot, self.attempt, found)
-        for _, runs in found:
-            self.waiting += [run for run in runs if run not in self.ended and run not in self.waiting]
         return bool(found)
 
-    def proposed(self) -> Iterator[tuple[Proposal, list[str]]]:
-        """The next configuration of each entry that has one, with those of its runs that are new."""
+    def proposed(self) -> Iterator[Proposal]:
+        """The next configuration of each entry that has one."""
         for part in self.parts:
             number = self.numbers[part.entry]
-            settings = part.sampler.propose(number) if number < self.samples else None
+            settings = part.sampler.propose(number) if number < part.samples else None
             if settings is not None:
-                new = self.add(part, settings)
                 name = part.name if number >= part.first else QUEUE
-                yield Proposal(part.entry, number, settings, name), new
+                yield Proposal(part.entry, number, settings, name, self.add(part, settings))
 
-    def add(self, part: Part, settings: Settings) -> list[str]:
-        """Adds the next configuration of an entry; gives those of its runs that are new."""
+    def add(self, part: Part, settings: Settings) -> frozenset[str]:
+        """Adds the next configuration of an entry, and those of its runs that are new to those that wait; gives the
+        names of its runs."""
         key = part.entry, self.numbers[part.entry]
         self.numbers[part.entry] += 1
         runs = part.runs(settings)
-        new = [run for run in runs if run not in self.runs]
+        self.waiting += [run for run in runs if run not in self.runs]
         self.runs |= runs
         self.open[key] = list(runs)
         for run in runs:
             self.asking.setdefault(run, []).append(key)
         self.close(key)
-        return new
+        return frozenset(runs)
 
     def hear(self, run: str, value: float, epoch: float, whole: bool) -> None:
         """Tells the sampler of a configuration when the last of its runs has ended."""

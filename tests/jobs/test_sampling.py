@@ -32,9 +32,9 @@ def test_killed_and_submitted_again_it_proposes_the_same(run_job: Callable, star
         if "(3 of 13)" in line and " run " in line:
             process.send_signal(signal.SIGKILL)
             break
-    process.communicate(timeout=GIVE_UP)
+    _, errors = process.communicate(timeout=GIVE_UP)
     before = on_record(cut)
-    assert 3 <= len(before) < 13
+    assert 3 <= len(before) < 13, errors
     done = run_job("tune", *SMALL, *QUICK, "--samples", 13, "--storage", cut, "--epoch-budget", 5)
     assert "the budget of 5 epochs is spent" in done.stdout, done.stderr
     done = run_job("tune", *SMALL, *QUICK, "--samples", 13, "--storage", cut)

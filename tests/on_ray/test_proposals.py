@@ -36,8 +36,8 @@ class Search:
     def __init__(self, place: Path, sampler: Sampler, samples: float = SAMPLES, seeds: int = 1) -> None:
         self.storage, self.attempt = results.Storage(str(place)), results.new_attempt()
         slot = results.Slot(self.storage, "search", f"{self.attempt}-proposals", kind="proposed")
-        part = Part("vqvae", "tpe", sampler, 1, lambda settings: runs(settings, seeds))
-        self.supply = Supply([part], samples, slot, self.attempt, proposals(self.storage, "search"))
+        part = Part("vqvae", "tpe", sampler, 1, samples, lambda settings: runs(settings, seeds))
+        self.supply = Supply([part], slot, self.attempt, proposals(self.storage, "search"))
         self.left = self.supply.begin(ends(self.storage, "search", self.supply.runs))
         self.searcher = Proposer(self.supply)
         self.outcomes = results.Slot(self.storage, "search", f"{self.attempt}-slot")
@@ -139,3 +139,19 @@ def test_a_supply_has_no_end_but_a_budget(tmp_path: Path):
     assert search.supply.left(0) == 129  # proposals are put on record by the batch, for they depend on no results
     again = Search(tmp_path, Drawn(lambda number: draw(SPACE, 0, number)), samples=float("inf"))
     assert {again.begin()[1]["run"] for _ in range(70)} == begun
+
+
+def test_an_equal_proposal_keeps_its_number_and_more_seeds_go_on_record(tmp_path: Path):
+    def listed() -> Sampler:
+        return Listed([{"model.beta": 2.0}, {"model.beta": 2.0}, {"model.beta": 3.0}])
+
+    Search(tmp_path, listed(), 3, seeds=2).run()
+    before = proposals(results.Storage(str(tmp_path)), "search")
+    assert [one.number for one in before] == [0, 1, 2]
+    assert before[0].runs == before[1].runs
+    again = Search(tmp_path, listed(), 3, seeds=3)
+    after = proposals(again.storage, "search")
+    assert [len(one.runs) for one in after] == [3, 3, 3]
+    assert again.left == 2
+    again.run()
+    assert len(results.outcomes(str(tmp_path), "search")) == 6

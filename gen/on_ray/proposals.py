@@ -7,6 +7,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,7 @@ from gen.search.samplers import PROPOSAL, QUEUE, Sampler, Settings, score
 
 BATCH = 64  # proposals that are put on record at a time, where the next one does not depend on results: a write takes
 # some 30 ms, and a draw under one
+SOON = 0.1  # seconds that Tune waits for a proposal before it goes on with other things
 REPEATS = 100  # proposals in a row that are no new runs, after which a sampler has no more
 
 
@@ -124,6 +126,7 @@ class Supply:
         self.runs: dict[str, RunConfig] = {}
         self.waiting: deque[str] = deque()
         self.batch = 1 if any(part.sampler.learns for part in parts) else BATCH
+        self.proposer: Proposer | None = None
         self.over = False  # nothing more is proposed
         self.numbers = {part.entry: 0 for part in parts}  # entry -> number of its next configuration
         self.open: dict[tuple[str, int], list[str]] = {}  # entry and number -> runs of a configuration without a score
@@ -160,11 +163,14 @@ class Supply:
 
     def left(self, ended: int) -> int:
         """How many runs have no end."""
+        if self.proposer is not None:
+            self.proposer.settle()
         return len(self.runs.keys() - self.ended.keys()) + self.ahead()
 
     def trials(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What Tune is told of the trials: the space of parameters, and more settings."""
-        return {}, {"search_alg": Proposer(self), "num_samples": -1}
+        self.proposer = Proposer(self)
+        return {}, {"search_alg": self.proposer, "num_samples": -1}
 
     def next(self) -> str | None:
         """The run to start next; None if there are no more."""
@@ -223,16 +229,33 @@ class Supply:
 
 
 class Proposer(Searcher):
-    """A supply as Tune asks for it: one trial after another, when a process is free."""
+    """A supply as Tune asks for it: one trial after another, when a process is free. A proposal that takes
+    long, as one from thousands of runs does, is made in a thread, while Tune goes on with the runs that train."""
 
     def __init__(self, supply: Supply) -> None:
         super().__init__()
         self.supply = supply
         self.trials: dict[str, str] = {}  # id of a trial -> its run
+        self.pool = ThreadPoolExecutor(1)
+        self.asked: Future[str | None] | None = None  # the next run, which the thread is asked for
+        self.heard: list[tuple[str, float, float, bool]] = []  # what the supply is to hear when the thread is idle
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher to restore a search, which here the tables do."""
+        return {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next run, for the process that trains it."""
-        run = self.supply.next()
+        """The next run, for the process that trains it; None, whereupon Tune asks again, if it is not known soon."""
+        if self.asked is None:
+            self.asked = self.pool.submit(self.supply.next)
+        try:
+            run = self.asked.result(timeout=SOON)
+        except TimeoutError:
+            if self.asked.done():  # an error of its own
+                raise
+            return None
+        self.asked = None
+        self.tell()
         if run is None:
             return Searcher.FINISHED
         self.trials[trial_id] = run
@@ -242,12 +265,25 @@ class Proposer(Searcher):
         """Tells the supply how a run ended; one that an error of the program broke counts as the worst."""
         run = self.trials.pop(trial_id)
         if error:
-            self.supply.hear(run, math.nan, 0.0, whole=False)
-        if error or not result:
-            return
-        status = result.get("ended") or "stopped"
-        value = math.nan if status == "failed" or result[VALUE] is None else float(result[VALUE])
-        self.supply.hear(run, value, float(result[EPOCH]), status == "finished")
+            self.heard.append((run, math.nan, 0.0, False))
+        elif result:
+            status = result.get("ended") or "stopped"
+            value = math.nan if status == "failed" or result[VALUE] is None else float(result[VALUE])
+            self.heard.append((run, value, float(result[EPOCH]), status == "finished"))
+        if self.asked is None:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tells the supply what was heard, in its order."""
+        heard, self.heard = self.heard, []
+        for one in heard:
+            self.supply.hear(*one)
+
+    def settle(self) -> None:
+        """Waits for the thread, and tells the supply the rest: Tune asks no more."""
+        self.pool.shutdown()
+        self.asked = None
+        self.tell()
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: Tune keeps the state of a searcher to restore a search, which here the tables do."""

@@ -2,6 +2,8 @@
 tables, runs that do no work."""
 
 import itertools
+import pickle
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from gen import results
 from gen.config import RunConfig, flat, identity, override
 from gen.on_ray.proposals import Part, Proposal, Proposer, Supply, proposals
 from gen.on_ray.replay import ends
-from gen.search.samplers import Drawn, Listed, Queued, Sampler, Settings
+from gen.search.samplers import Drawn, Listed, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
 from gen.zoo import ZOO, restore
 from tune_spaces import SpaceQuestions, draw, space_for
@@ -46,7 +48,8 @@ class Search:
     def begin(self) -> tuple[str, dict] | None:
         """The next trial and what it is told; None if there are no more."""
         trial = str(next(self.trials))
-        told = self.searcher.suggest(trial)
+        while (told := self.searcher.suggest(trial)) is None:  # it takes long
+            pass
         return None if told == Proposer.FINISHED else (trial, told)
 
     def write(self, told: dict) -> dict:
@@ -155,3 +158,28 @@ def test_an_equal_proposal_keeps_its_number_and_more_seeds_go_on_record(tmp_path
     assert again.left == 2
     again.run()
     assert len(results.outcomes(str(tmp_path), "search")) == 6
+
+
+def test_while_a_proposal_takes_long_tune_goes_on(tmp_path: Path):
+    allowed, heard = threading.Event(), []
+
+    class Slow(Sampler):
+        learns = True
+
+        def propose(self, number: int) -> Settings:
+            assert number == 0 or allowed.wait(60)
+            return {"model.beta": 1.0 + number}
+
+        def learn(self, number: int, score: Score) -> None:
+            heard.append((number, score.whole))
+
+    search = Search(tmp_path, Slow(), 3)
+    trial, told = search.begin()
+    assert search.searcher.suggest("later") is None
+    search.searcher.on_trial_complete(trial, search.write(told))
+    assert heard == []  # not while the thread is at work with the sampler
+    assert search.searcher.suggest("later") is None
+    allowed.set()
+    search.run()
+    assert heard == [(0, True), (1, False), (2, False)]
+    assert pickle.loads(pickle.dumps(search.searcher)).__dict__ == {}  # Tune keeps a searcher; its state is the tables

@@ -42,7 +42,7 @@ def forecast(options: Mapping[str, Any]) -> int:
     """Reads the curves, plays the search, prints what came of it."""
     name = options["replay"]
     with refusing():
-        limit = seconds(options["time"]) if options["time"] else math.inf
+        limit = seconds("time-budget", options["time"]) if options["time"] else math.inf
         slots = slots_of(options["slots"] or SLOTS)
         for key, low in (("grace", 1), ("reduction", 2)):
             if options[key] is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,11 +21,22 @@ from gen.metrics.table import direction, is_known
 from gen.phase import Model
 from gen.record import names
 from gen.results.renamed import to_present
+from gen.search.budgets import Budget
+from gen.search.tpe import check_installed
+from jobs.draws import ENDLESS, GRID, RANDOM, TPE, configurations, first_in_words, runs_of
+from jobs.known import Known, known
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
 from jobs.progress import decode_here
-from tune_spaces import InTurn, Space, check_objective, check_searchable, draw, every, extend, pin, space_for
+from tune_spaces import (
+    InTurn,
+    Space,
+    check_objective,
+    check_searchable,
+    extend,
+    pin,
+    space_for,
+)
 
-COUNTED = 1_000  # a space of more configurations is not counted
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -39,12 +49,22 @@ class Plan:
     configs: Sequence[RunConfig]  # each configuration under each condition with each seed, those of one next to each
     # other
     seeds: int
+    sampler: str  # who proposes: one of SAMPLERS. Of what one that learns may propose, `configs` are examples
     most: int  # runs at a time; 0: as many as fit
+    retry: bool  # runs that failed before are trained again
+    budget: Budget  # what all runs may take together
     seconds: float  # after which it ends; submitted again, it goes on
     gpus: float | None  # of a run, all its workers together; None: one a worker, if there are any
     named: str = ""  # name of the space; "": the family's own
     whole: bool = False  # no run is stopped, for entries or conditions are to be compared
+    begins: Known = field(default_factory=lambda: Known([]))  # what is tried before anything is drawn
+    drawn: Sequence[Mapping[str, Any]] = ()  # the configurations of `configs`, as settings
     notice: str = ""  # that there are fewer configurations than samples were asked for
+
+    @property
+    def endless(self) -> bool:
+        """Whether only a limit ends the search."""
+        return self.space.samples == ENDLESS
 
     def about(self) -> dict[str, Any]:
         """What the search is beside its settings: the rest of the note that says what its name stands for."""
@@ -52,9 +72,15 @@ class Plan:
         keys = {key: words(domain) for key, domain in sorted(space.keys.items())}
         about: dict[str, Any] = {"space": keys}
         about |= {} if self.whole else {"grace": space.grace, "reduction": space.reduction}
-        more = {"named": self.named, "tied": dict(space.tied), "each": dict(space.each)}
+        more: dict[str, Any] = {"sampler": "" if self.sampler == RANDOM else self.sampler, "named": self.named}
+        more |= {"tied": dict(space.tied), "each": dict(space.each), "first": list(self.begins.first)}
+        more |= {"start_from": self.begins.source}
         about |= {key: value for key, value in more.items() if value}
         return about | {"samples": space.samples, "seeds": self.seeds}
+
+    def runs_of(self, settings: Mapping[str, Any]) -> list[RunConfig]:
+        """The runs of a configuration: under each condition with each seed."""
+        return runs_of(self.space, self.space.config, settings, self.seeds)
 
     def note(self, data_hash: str) -> dict[str, Any]:
         """The note of the experiment, which says what its name stands for."""
@@ -111,6 +137,11 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
     choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
+    budget = budget_of(*(options.pop(key) for key in ("total_epochs", "device_time", "cost", "price")))
+    retry = options.pop("retry")
+    sampler, start = options.pop("sampler"), options.pop("start") or ""
+    if sampler == TPE:
+        check_installed()
     longest, epochs = options.pop("max_epochs"), options["epochs"]
     if None not in (longest, epochs) and longest != epochs:
         raise ValueError(f"epochs={epochs} and max-epochs={longest} say the same thing differently; say one of them")
@@ -148,19 +179,41 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
         space = dataclasses.replace(space, config=config, grace=config.budget.epochs)
     elif changes["grace"] is None:
         space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)
+    time_left = seconds("time-budget", time) if time else math.inf
+    if changes["samples"] == 0:
+        check_end(sampler, time_left, budget)
+        space = dataclasses.replace(space, samples=ENDLESS)
     for name, value, low in (("samples", space.samples, 1), ("grace", space.grace, 1), ("seeds", seeds, 1)):
         at_least(name, value, low)
+    if seeds > 1 and (sampler == TPE or space.samples == ENDLESS) and space.grace < config.budget.epochs:
+        what = "sampler=tpe" if sampler == TPE else "samples=0"
+        raise ValueError(
+            f"{what} with seeds={seeds}: the seeds of what is proposed on the way would be rivals at the rungs; allowed: "
+            f"--seeds 1, or --grace {config.budget.epochs}, by which no run is stopped"
+        )
     at_least("reduction", space.reduction, 2)
     at_least("max-concurrent", most, 0)
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
-    drawn, notice = draws(space, config.seed, alone, changes["samples"])
-    each = [dict(zip(space.each, values, strict=True)) for values in itertools.product(*space.each.values())]
-    wholes = [override(config, one | condition) for one in drawn for condition in each]
-    configs = [with_seed(one, more) for one in wholes for more in range(seeds)]
+    begins = known(asked.storage, asked.name, config, asked.pinned, start, alone)
+    space, drawn, notice = configurations(space, sampler, begins.first, alone, changes["samples"])
+    notice = "; ".join(filter(None, [first_in_words(start, len(begins.first), space.samples), notice]))
+    configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
-    time_left = seconds(time) if time else math.inf
-    return Plan(asked, space, configs, seeds, most, time_left, gpus, named, whole, notice)
+    return Plan(
+        asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus, named, whole, begins, drawn, notice
+    )
+
+
+def check_end(sampler: str, seconds_left: float, budget: Budget) -> None:
+    """ValueError if a search without a number of samples has no end."""
+    if sampler == GRID:
+        raise ValueError("samples=0 is for samplers without an end; a grid has one: leave --samples out")
+    if seconds_left == math.inf and not budget.limits:
+        raise ValueError(
+            "samples=0 has no end; allowed: at least 1, or 0 with a limit, which is --time-budget, --epoch-budget, "
+            "--device-budget or --cost-budget"
+        )
 
 
 def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:
@@ -175,31 +228,6 @@ def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None
                     f"--search {key}={values} searches what is set to {asked.said[key]} by an option of its own or "
                     "--set; say one of them"
                 )
-
-
-def draws(space: Space, seed: int, alone: bool, asked: int | None) -> tuple[list[dict[str, Any]], str]:
-    """The different configurations among the samples of a space, each as settings; all that it has if it is searched
-    `alone`, by --only, and has no more. And a line that counts them where more samples were `asked` for; "" if not."""
-    some = [draw(space, seed, index) for index in range(space.samples)]
-    there = every(space, COUNTED)
-    if alone and there is not None and len(there) <= space.samples:
-        some += there
-    found = list({repr(one): one for one in some}.values())
-    if asked is None or len(found) >= asked:
-        return found, ""
-    counted = f"{len(found)} different configuration{'s' * (len(found) != 1)}"
-    if there is None:
-        return found, f"{asked} samples are {counted}: some were drawn twice"
-    if len(found) == len(there):
-        return found, f"{asked} samples are {counted}: the space has no more"
-    return found, f"{asked} samples are {counted} of the {len(there)} that the space has; more samples draw the others"
-
-
-def with_seed(config: RunConfig, number: int) -> RunConfig:
-    """The run of a configuration with seed number `number`. Where few images keep their labels, the number also chooses
-    which: the runs of a number have the same labelled images, whatever their configuration and their entry."""
-    chosen = {"data.label_seed": config.data.label_seed + number} if config.data.labels else {}
-    return override(config, {"seed": config.seed + number, **chosen}).resolve()
 
 
 def check_whole(grace: int | None, epochs: int, beside: Sequence[str]) -> None:
@@ -242,7 +270,22 @@ def words(value: Any) -> Any:
     return {key: words(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
-def seconds(text: str) -> float:
+def budget_of(epochs: int | None, device_time: str | None, cost: float | None, price: float | None) -> Budget:
+    """The budget of a search beside its wall time. ValueError for what is no budget, or money without a price."""
+    if epochs is not None:
+        at_least("epoch-budget", epochs, 1)
+    for name, value in (("cost-budget", cost), ("price", price)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name}={value:g} is out of range; allowed: more than 0")
+    if (cost is None) != (price is None):
+        said, lacks = ("cost-budget", "price") if price is None else ("price", "cost-budget")
+        raise ValueError(f"{said} goes with {lacks}: say --cost-budget AMOUNT and --price AMOUNT, of a device-hour")
+    device_seconds = seconds("device-budget", device_time) if device_time else math.inf
+    money = math.inf if cost is None else cost
+    return Budget(math.inf if epochs is None else epochs, device_seconds, money, price or 0.0)
+
+
+def seconds(option: str, text: str) -> float:
     """The seconds of a time such as "90", "90s", "30m", "2h" or "1.5d". ValueError for another text."""
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1.0)
     try:
@@ -250,5 +293,5 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ValueError(f"time-budget={text!r} is no length of time; allowed: seconds, or such as 90s, 30m, 2h, 1.5d")
+        raise ValueError(f"{option}={text!r} is no length of time; allowed: seconds, or such as 90s, 30m, 2h, 1.5d")
     return value

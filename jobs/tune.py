@@ -25,10 +25,12 @@ from gen.record import checkpoint, history, names
 from jobs import interrupt
 from jobs.board import footing
 from jobs.cluster import connection, facts, say
+from jobs.draws import RANDOM, SAMPLERS
 from jobs.forecast import check_replay, forecast
 from jobs.options import Job, refusing, shared_options, show
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
+from jobs.sampling import runs_on_record, sample
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -38,7 +40,7 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.command(cls=Job, help=__doc__)
 @shared_options
 @click.option("--max-epochs", type=int, help="Another name of --epochs: those of a run that is never stopped.")
-@click.option("--samples", type=int, help="Configurations to draw; default: what suits the family.")
+@click.option("--samples", type=int, help="Configurations; default: what suits the family; 0: no end but a budget's.")
 @click.option("--seeds", type=int, default=1, show_default=True, help="Runs of each configuration, from --seed up.")
 @click.option("--max-concurrent", "most", type=int, default=0, help="Runs at a time; default: as many as fit.")
 @click.option("--workers-per-trial", type=int, help="Processes that train one run together; default: 1.")
@@ -48,7 +50,14 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--metric", help="Held-out figure to search by, NAME/SUBJECT; default: what suits the family.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large values of --metric are good.")
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
+@click.option("--epoch-budget", "total_epochs", type=int, help="Epochs of all runs together; then the search ends.")
+@click.option("--device-budget", "device_time", help="Time of all devices together, such as 40h; then the search ends.")
+@click.option("--cost-budget", "cost", type=float, help="Money for the devices of all runs, at --price; then it ends.")
+@click.option("--price", type=float, help="Money for a device (a GPU, or a worker without one) for an hour.")
+@click.option("--retry-failed", "retry", is_flag=True, help="Train runs again that failed before.")
 @click.option("--space", help="A named space, such as wide (jobs.zoo ENTRY lists them), or none: draw nothing.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), default=RANDOM, show_default=True, help="Who proposes.")
+@click.option("--start-from", "start", metavar="EXPERIMENT|FILE", help="Try known configurations first; learn from it.")
 @click.option("--search", "choices", multiple=True, metavar="KEY=V1,V2", help="Search a setting among these values.")
 @click.option("--only", "alone", is_flag=True, help="Search nothing but what --search names.")
 @click.option("--replay", is_eager=True, metavar="EXPERIMENT", help="Tell what a recorded search would have cost.")
@@ -79,7 +88,7 @@ def main(**options: Any) -> int:
 def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
     """Drives the trials and prints the leaderboard; 0 if no run broke, 1 if one did."""
     from gen.on_ray import preflight, search
-    from gen.on_ray.replay import ends
+    from gen.on_ray.retry import ends_that_stand
     from gen.on_ray.submission import Search
     from gen.on_ray.waiting import watch
 
@@ -96,8 +105,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         for entry, note in notes.items():
             preflight.check_name(storage, name, note, entry)
         named = names.Names(storage, name)
-        by_run = {named.of(one, hashes[one.data]): one for one in wanted.configs}  # equal draws are one run
-        ended = ends(storage, name, by_run)
+        by_run = runs_on_record(wanted, hashes, named)
+        ended = ends_that_stand(storage, name, by_run, lease.attempt, first.retry)
         for run in set(storage.folders(checkpoint.folder(name, ""))) & by_run.keys() - ended.keys():
             checkpoint.check_last(storage, name, run)
         lease.acquire(asked.take_over, say)
@@ -114,17 +123,20 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 features.open_teller(dataset, extractor, cpu, storage=storage)  # ... and for what tells the classes
         for entry, note in notes.items():
             names.write_note(storage, name, note, entry)
-        done = len(ended)
-        each = preflight.in_words(needed)
-        for line in wanted.notices:
+        slot = results.Slot(storage, name, f"{lease.attempt}-proposals", kind="proposed")
+        with refusing():
+            sampled = sample(wanted, hashes, named, slot, lease.attempt)
+        done, count, each = len(ended), sampled.count, preflight.in_words(needed)
+        for line in (*wanted.notices, *sampled.lines):
             print(line, flush=True)
-        print(f"{name}: {len(by_run)} runs, {done} on record; {each} each; results in {storage}", flush=True)
+        told = "runs until a limit is reached" if first.endless else f"{count} runs"
+        print(f"{name}: {told}, {done} on record; {each} each; results in {storage}", flush=True)
         with (
             watch(needed, config.machine.workers, interject) as watched,
-            show_progress(len(by_run), done, watched.heard) as hear,
+            show_progress(count, done, watched.heard) as hear,
         ):
             found = search.search(
-                Search(runs=by_run, **asked.submission(lease, hashes, facts())),
+                Search(runs=sampled.known, retry=first.retry, **asked.submission(lease, hashes, facts())),
                 lease,
                 needed,
                 hear,
@@ -134,8 +146,10 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 most=first.most,
                 seconds=first.seconds,
                 images=min(dataset.length("train") for dataset in datasets.values()),
+                supply=sampled.supply,
+                budget=first.budget,
             )
-        found.errors.extend(measure(wanted, by_run, lease, needed))
+        found.errors.extend(measure(wanted, sampled.runs, lease, needed))
         if len(results.outcomes(storage, name)):
             try:
                 board = results.leaderboard(storage, name)
@@ -149,13 +163,15 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         for error in found.errors:
             print(f"a run broke: {error}", flush=True)
         if found.left:
-            print(f"the time is up with {found.left} runs to go: submit the same again to go on", flush=True)
+            why, more = (found.why, " with more") if found.why else ("the time is up", "")
+            left = "" if first.endless else f" with {found.left} runs to go"
+            print(f"{why}{left}: submit the same again{more} to go on", flush=True)
         return int(bool(found.errors))
     finally:
         lease.release()
 
 
-def measure(wanted: Plans, runs: dict[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
+def measure(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
     """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong. The
     grids that ended runs had kept, in case they would be leaders, go."""
     from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders

@@ -72,7 +72,7 @@ class Grouped(Resident):
         search = self.search
         self.line.clear()
         ray.get(search.holder.free.remote(self.run))  # the group of a process that was killed while it drove this run
-        order = search.order(self.run)
+        order = search.order(self.run, config)
         return drive(order, search.needed, dataclasses.replace(home, slot=None), self.line, search.holder)
 
 

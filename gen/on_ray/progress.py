@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.experiment import Trial
 
+from gen.config import RunConfig
 from gen.on_ray.replay import End
 from gen.on_ray.scheduler import EPOCH, EVALUATED, REMARKS, REPLAYED, RUN, VALUE, WAITS
 from gen.results.lease import Lease
@@ -41,6 +42,16 @@ class Standing:
         return sum(self.ended.values())
 
 
+class Runs(Protocol):
+    """The runs of a search, as far as they are known, and how many they will be."""
+
+    @property
+    def runs(self) -> Mapping[str, RunConfig]: ...
+
+    @property
+    def count(self) -> int: ...
+
+
 class Teller(tune.Callback):
     """Tells `hear` about each run that ends and every few seconds how far the search is; ends the search if its lease
     went to another attempt."""
@@ -48,7 +59,7 @@ class Teller(tune.Callback):
     def __init__(
         self,
         hear: Callable[[Standing], None],
-        runs: Sequence[str],
+        source: Runs,
         on_record: Mapping[str, End],
         lease: Lease,
         *,
@@ -58,10 +69,10 @@ class Teller(tune.Callback):
         measuring: float = 0.0,
     ) -> None:
         """`expected`: epochs of a run; `measuring`: how many evaluations of a tick it takes to measure the leaders."""
-        self.hear, self.runs, self.lease, self.every = hear, runs, lease, every
+        self.hear, self.source, self.lease, self.every = hear, source, lease, every
         self.sign = -1 if mode == "min" else 1
         self.ended: Counter[str] = Counter()
-        self.epochs = dict.fromkeys(runs, 0.0)  # run -> epoch that it has reached
+        self.epochs = dict.fromkeys(source.runs, 0.0)  # run -> epoch that it has reached
         self.over: set[str] = set()
         self.expected, self.best, self.best_run = expected, math.nan, ""
         self.measuring, self.evaluated = measuring, 0.0
@@ -82,7 +93,7 @@ class Teller(tune.Callback):
         self.lease.check()
         self.ticks += 1
         self.evaluated += float(result.get(EVALUATED, 0.0))
-        self.epochs[result[RUN]] = max(float(result[EPOCH]), self.epochs[result[RUN]])
+        self.epochs[result[RUN]] = max(float(result[EPOCH]), self.epochs.get(result[RUN], 0.0))
         self.better(result[RUN], result[VALUE])
         for line in result.get(REMARKS, ()):
             self.tell(trials, line)
@@ -128,12 +139,13 @@ class Teller(tune.Callback):
     def left(self) -> float:
         """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far; with those of
         measuring the leaders, as many evaluations as that takes at the time of those so far."""
-        if not self.ticks or sum(self.ended.values()) >= len(self.runs):  # not `over`: a run may break unnamed
+        if not self.ticks or sum(self.ended.values()) >= self.source.count:  # not `over`: a run may break unnamed
             return math.nan
         later = self.measuring * self.evaluated / self.ticks
         over = [self.epochs[run] for run in self.over]
         average = (self.expected + sum(over)) / (1 + len(over))  # what halving lets expect counts as one run
         ahead = sum(max(average - at, self.every) for run, at in self.epochs.items() if run not in self.over)
+        ahead += max(self.source.count - len(self.epochs), 0) * average  # runs that nobody has proposed yet
         return ahead * (time.monotonic() - self.began) / (self.ticks * self.every) + later
 
     def tell(self, trials: Sequence[Trial] = (), news: str = "") -> None:
@@ -143,7 +155,7 @@ class Teller(tune.Callback):
         passed = self.spoke - self.began
         self.hear(
             Standing(
-                len(self.runs),
+                self.source.count,
                 dict(self.ended),
                 running,
                 self.best,

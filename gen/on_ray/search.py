@@ -23,17 +23,20 @@ from gen.on_ray.errors import reason
 from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
 from gen.on_ray.progress import Standing, Teller, Tidy
-from gen.on_ray.replay import configurations, decisions, ends, reached
+from gen.on_ray.proposals import Listing, Supply
+from gen.on_ray.replay import configurations, decisions, reached
+from gen.on_ray.retry import ends_that_stand
 from gen.on_ray.scheduler import RecordedHalving
+from gen.on_ray.spending import spending_of
 from gen.on_ray.submission import Search
-from gen.on_ray.supply import Supply
-from gen.on_ray.trainable import TRIAL
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
 from gen.results.room import room_at
+from gen.search.budgets import Budget
 from gen.search.halving import expected_epochs, rungs
 
+UNLIMITED = Budget()
 RETRIES = 2  # of a trial whose process died, and of the search for runs whose process died after their last decision
 
 
@@ -43,6 +46,7 @@ class Result:
 
     errors: list[str]  # of runs that broke
     left: int  # runs without an end, because the time was up; submitted again, the search goes on with them
+    why: str = ""  # the other limit that was reached before the time was up, in words
 
 
 def search(
@@ -57,8 +61,11 @@ def search(
     most: int = 0,
     seconds: float = math.inf,
     images: int = 0,
+    supply: Supply | None = None,
+    budget: Budget = UNLIMITED,
 ) -> Result:
-    """Trains the runs of `plan` until they end, successive halving stops them, or `seconds` have passed.
+    """Trains the runs of `plan`, or of `supply` if there is one, until they end, successive halving stops them, or
+    `seconds` have passed, or the `budget` is spent.
 
     It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
     It tells `hear` how far it is; `images`: of training, from which follows how long measuring the leaders takes. Runs
@@ -66,17 +73,19 @@ def search(
     and get no outcome: submitted again, the search goes on with them.
     """
     deadline = time.monotonic() + seconds
-    configs, runs = plan.runs, list(plan.runs)
-    epochs = max(config.budget.epochs for config in configs.values())
+    source = supply or Listing(plan.runs)
+    epochs = max(config.budget.epochs for config in plan.runs.values())
+    evaluate = next(iter(plan.runs.values())).evaluate
     grace = min(grace, epochs)
-    teller, siblings = None, configurations(configs)
+    teller, siblings = None, {} if supply else configurations(plan.runs)
     if siblings:
         plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
     for turn in range(1 + RETRIES):
-        on_record = ends(plan.storage, plan.experiment, configs)
-        left = [index for index, run in enumerate(runs) if run not in on_record]
-        if not left or time.monotonic() >= deadline:
-            return Result([], len(left))
+        on_record = ends_that_stand(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry)
+        left = source.begin(on_record)
+        spending = spending_of(plan.storage, plan.experiment, budget, needed, plan.runs)
+        if not left or time.monotonic() >= deadline or spending.reached:
+            return Result([], left, spending.reached if left else "")
         if plan.workers > 1 and plan.holder is None:
             plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
         name = f"{plan.attempt}-{turn}" if turn else plan.attempt
@@ -87,33 +96,32 @@ def search(
             Slot(plan.storage, plan.experiment, f"{name}-scheduler"),
             *(plan.experiment, plan.attempt, mode, epochs, grace, reduction, past),
             configurations=siblings,
-            every=configs[runs[0]].evaluate.every,
+            every=evaluate.every,
             reached=reached(plan.storage, plan.experiment) if siblings else {},
         )
         trainable, at_once = arrange_trials(plan, needed, most)
-        supply = Supply(runs, left, halving.halving) if plan.rungs else None
         teller = teller or Teller(
             hear,
-            runs,
+            source,
             on_record,
             lease,
             mode=mode,
-            every=configs[runs[0]].evaluate.every,
+            every=evaluate.every,
             expected=expected_epochs(epochs, grace, reduction),
-            measuring=evaluations(configs[runs[0]].evaluate, len(runs), at_once, images) if images else 0.0,
+            measuring=evaluations(evaluate, source.count, at_once, images) if images else 0.0,
         )
         teller.completed = 0
+        parameters, more = source.trials(halving.halving if plan.rungs else None)
         with keep_signals(), plan.storage.room(), scratch() as folder:
             tuner = tune.Tuner(
                 trainable,
-                param_space={} if supply else {TRIAL: tune.grid_search(left)},
+                param_space=parameters,
                 tune_config=tune.TuneConfig(
-                    search_alg=supply,
-                    num_samples=-1 if supply else 1,
                     scheduler=halving,
                     reuse_actors=True,
                     max_concurrent_trials=at_once,
                     time_budget_s=None if seconds == math.inf else deadline - time.monotonic(),
+                    **more,
                 ),
                 run_config=tune.RunConfig(
                     name=name,
@@ -121,6 +129,7 @@ def search(
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     callbacks=[teller, Tidy()],
+                    stop=spending if budget.limits else None,
                     verbose=0,
                 ),
             )
@@ -132,11 +141,11 @@ def search(
         lease.check(now=True)
         teller.tell()
         errors = [reason(error) for error in results.errors]
-        short = len(left) - teller.completed - len(errors)
-        if short and time.monotonic() < deadline:
+        short = source.left(teller.completed + len(errors))
+        if short and time.monotonic() < deadline and not spending.reached:
             raise KeyboardInterrupt
         if errors or short:
-            return Result(errors, short)
+            return Result(errors, short, spending.reached if short else "")
     return Result(["runs lost their process after their last decision, again and again"], 0)
 
 

@@ -18,6 +18,10 @@ from gen.engine.stage_one import with_codes
 from gen.judge import Judge
 from gen.record.record import Home
 from gen.results.storage import Storage
+from gen.zoo import restore
+
+TRIAL = "trial"  # what Tune varies: a position in `Search.runs`, ...
+RUN, CONFIG = "run", "config_json"  # ... or the name of a run that was proposed on the way, and its config as JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +71,10 @@ class Order(Submission):
 class Search(Submission):
     """Many runs, for the processes of their trials."""
 
-    runs: Mapping[str, RunConfig]  # name -> config; drawn up front: a search submitted again has the same trials
+    runs: Mapping[str, RunConfig]  # name -> config; those that are known when the search begins, one at least
     needed: Mapping[str, float] = dataclasses.field(default_factory=dict)  # what Ray sets aside for a worker of a trial
     rungs: Collection[int] = ()  # epochs at which a run gives its slot away, until its siblings have come there too
+    retry: bool = False  # train runs again that failed in an earlier attempt
     holder: Any = None  # the actor that notes placement groups (`Holder`), if trials have several workers
 
     @property
@@ -77,7 +82,13 @@ class Search(Submission):
         """Processes that train one run together."""
         return next(iter(self.runs.values())).machine.workers
 
-    def order(self, run: str) -> Order:
-        """One of the runs."""
+    def pick(self, trial: Mapping[str, Any]) -> tuple[str, RunConfig]:
+        """The run of a trial: its name and its config."""
+        if CONFIG in trial:
+            return str(trial[RUN]), restore(trial[CONFIG])
+        return list(self.runs.items())[int(trial[TRIAL])]
+
+    def order(self, run: str, config: RunConfig) -> Order:
+        """One run."""
         shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(Submission)}
-        return Order(**shared, config=self.runs[run], run=run)
+        return Order(**shared, config=config, run=run)

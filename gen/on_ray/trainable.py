@@ -17,6 +17,7 @@ from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.replay import KIND, End, ends
+from gen.on_ray.retry import failed_before
 from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REMARKS, REPLAYED, RUN, SECONDS, TICK, VALUE, WAITS
 from gen.on_ray.submission import Search
 from gen.record import checkpoint
@@ -25,7 +26,6 @@ from gen.results.ledger import Slot, last_ticks
 from gen.results.parquet import read_bytes
 
 SCHEDULER = "-scheduler-"  # in the names of the files that hold decisions
-TRIAL = "trial"  # the only thing that Tune varies: a position in `Search.runs`
 
 
 class Resident(tune.Trainable):
@@ -52,19 +52,25 @@ class Resident(tune.Trainable):
     def begin(self, config: Mapping[str, Any], fresh: bool = False) -> None:
         """Starts a run, or finds the end of one whose last process died after it had written its outcome."""
         search = self.search
-        self.run = list(search.runs)[config[TRIAL]]
-        chosen = search.runs[self.run]
+        self.run, chosen = search.pick(config)
         self.ticks: Generator[Tick, str | None, None] | None = None
+        self.every = chosen.evaluate.every
         self.tells_again = False  # its next report is where it stood already
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None
         again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # it was begun before
-        if again or fresh:  # a new process may stand in for one that died
+        if again or fresh or search.retry:  # a new process may stand in for one that died
             self.end = ends(search.storage, search.experiment, {self.run: chosen}).get(self.run)
-        if self.end is not None:
+        failed = None  # tick at which it failed, if it is to be trained again
+        if search.retry and self.end is not None and self.end.status == "failed":
+            failed = failed_before(search.storage, search.experiment, search.attempt).get(self.run)
+        if self.end is not None and failed is None:
             return
+        again, self.end = again or failed is not None, None
         known = last_ticks(search.storage, search.experiment).get(self.run, {}) if again else {}
-        known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another
+        if failed is None or failed * chosen.evaluate.every >= chosen.budget.epochs:
+            known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another. One that
+            # fails again where it failed before has its outcome
         home = search.home(self.run, slot=self.slot, last_ticks=known, keep_last=False, report_again=True)
         self.ticks, self.tells_again = self.launch(chosen, home), again
 
@@ -98,8 +104,7 @@ class Resident(tune.Trainable):
 
     def comes_to_a_rung(self, epoch: float) -> bool:
         """Whether the run has just come to a rung at which it gives its slot away."""
-        every = self.search.runs[self.run].evaluate.every
-        return not self.tells_again and any(epoch - every < rung <= epoch for rung in self.search.rungs)
+        return not self.tells_again and any(epoch - self.every < rung <= epoch for rung in self.search.rungs)
 
     def leave(self) -> None:
         """Ends a run that the scheduler stopped, with an outcome; an interrupted run is left to go on later."""

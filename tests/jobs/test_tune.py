@@ -225,7 +225,7 @@ def test_plans():
     assert [config.model for config in planned("--samples", "3", "--seed", "5").configs] == [
         config.model for config in many.configs[::2]
     ]
-    with_decay = [config.model.codebook for config in planned("--samples", "20").configs]
+    with_decay = [config.model.codebook for config in planned("--samples", "20").configs[1:]]  # not the defaults
     default = usual.asked.config.model.codebook.decay
     assert all((codebook.decay == default) == (codebook.update == "loss") for codebook in with_decay)
 
@@ -268,8 +268,9 @@ def test_draws_that_miss_a_configuration_say_how_many_there_are():
         wanted = planned("--space", "none", *BETAS, "--samples", "3", "--seed", str(seed))
         count = len(wanted.configs)
         counts.add(count)
-        missed = f"{count} different configuration{'s' * (count > 1)} of the 3 that the space has; more samples draw"
-        assert (missed in wanted.notice) == (count < 3)
+        betas = {config.model.beta for config in wanted.configs[1:]}  # without the entry's own, which is none of them
+        missed = f"3 samples are {count} different configurations: {3 - len(betas)} of the 3 that the space has are not"
+        assert wanted.notice.startswith(missed) == (count < 3)
     assert counts > {2}
 
 
@@ -282,4 +283,51 @@ def test_a_dry_run_counts_too(tmp_path: Path):
 
 
 def test_times():
-    assert [seconds(text) for text in ("90", "90s", "30m", "2h", "1.5d")] == [90, 90, 1800, 7200, 129600]
+    assert [seconds("time-budget", text) for text in ("90", "90s", "30m", "2h", "1.5d")] == [90, 90, 1800, 7200, 129600]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--epoch-budget", "0"], "epoch-budget=0 is out of range"),
+        (["--device-budget", "much"], "device-budget='much' is no length of time"),
+        (["--cost-budget", "-3", "--price", "1"], "cost-budget=-3 is out of range"),
+        (["--cost-budget", "3"], "cost-budget goes with price: say --cost-budget AMOUNT and --price AMOUNT"),
+        (["--samples", "0"], "samples=0 has no end; allowed: at least 1, or 0 with a limit"),
+        (["--samples", "0", "--sampler", "grid", "--only", *BETAS], "a grid has one"),
+        (["--price", "3"], "price goes with cost-budget"),
+        (
+            ["--sampler", "grid"],
+            "sampler=grid cannot try every value of model.beta, model.codebook, model.optimizer.rate",
+        ),
+        (["--sampler", "best"], "'best' is not one of 'random', 'grid', 'tpe'"),
+    ],
+)
+def test_what_is_no_budget_or_sampler_is_refused(arguments: list[str], expected: str, tmp_path: Path):
+    test_what_cannot_be_searched_is_refused(arguments, expected, tmp_path)
+
+
+def test_budgets():
+    usual = planned().budget
+    assert not usual.limits
+    asked = planned("--epoch-budget", "100", "--device-budget", "2h", "--cost-budget", "20", "--price", "2.5").budget
+    assert (asked.epochs, asked.device_seconds, asked.money, asked.price) == (100, 7200, 20, 2.5)
+
+
+def test_a_grid_is_all_of_its_combinations_after_the_defaults():
+    values = ["--search", "model.beta=1,2", "--search", "train.batch=32,64", "--sampler", "grid"]
+    pairs = [(beta, batch) for beta in (1.0, 2.0) for batch in (32, 64)]
+    whole = planned("--space", "none", *values)
+    assert [(one.model.beta, one.train.batch) for one in whole.configs] == [(0.25, 128), *pairs]
+    assert whole.about()["sampler"] == "grid"
+    assert whole.space.samples == 5
+    alone = planned("--only", *values)
+    assert [(one.model.beta, one.train.batch) for one in alone.configs] == pairs
+    part = planned("--only", *values, "--samples", "3")
+    assert part.configs == alone.configs[:3]
+    assert part.notice == ""
+    kinds = planned(
+        "--only", "--sampler", "grid", "--search", "model.likelihood=mse,bernoulli,gaussian", "--samples", "9"
+    )
+    assert len(kinds.configs) == 3
+    assert kinds.notice == "9 samples are 3 different configurations: the space has no more"

@@ -10,6 +10,7 @@ from gen.config import EvaluateConfig
 from gen.on_ray import progress
 from gen.on_ray.leaders import Measuring
 from gen.on_ray.progress import Standing, Teller
+from gen.on_ray.proposals import Listing
 from gen.on_ray.replay import End
 from gen.on_ray.search import evaluations
 from jobs.progress import duration, line, measured
@@ -22,7 +23,7 @@ def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):
     record = {"old": End(4, 4.0, "finished", 0.7, 0.8, 9.0)}
     lease = SimpleNamespace(check=lambda: None)
     runs = ["old", "a", "b", "c", "d"]
-    teller = Teller(heard.append, runs, record, lease, mode="min", every=1, expected=2.0)
+    teller = Teller(heard.append, Listing(dict.fromkeys(runs)), record, lease, mode="min", every=1, expected=2.0)
     trials = {run: SimpleNamespace(status=Trial.RUNNING, last_result={}) for run in runs[1:]}
 
     def tick(run: str, epoch: float, value: float, ended: str = "") -> None:
@@ -63,7 +64,7 @@ def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):
 def test_no_time_is_left_when_all_have_ended_even_if_one_broke_before_its_first_tick():
     heard: list[Standing] = []
     lease = SimpleNamespace(check=lambda: None)
-    teller = Teller(heard.append, ["a", "b"], {}, lease, mode="min", every=1, expected=9.0)
+    teller = Teller(heard.append, Listing(dict.fromkeys("ab")), {}, lease, mode="min", every=1, expected=9.0)
     first, second = (SimpleNamespace(status=Trial.RUNNING, last_result={}) for _ in range(2))
     first.last_result = {"run": "a", "epoch": 1.0, "value": 1.0, "ended": "finished"}
     teller.on_trial_result(0, [], first, first.last_result)
@@ -83,7 +84,9 @@ def test_measuring_the_leaders_is_told_and_is_in_the_time_left(monkeypatch: pyte
     monkeypatch.setattr(progress, "time", clock)
     heard: list[Standing] = []
     lease = SimpleNamespace(check=lambda: None)
-    teller = Teller(heard.append, ["a", "b"], {}, lease, mode="min", every=1, expected=1.0, measuring=30.0)
+    teller = Teller(
+        heard.append, Listing(dict.fromkeys("ab")), {}, lease, mode="min", every=1, expected=1.0, measuring=30.0
+    )
     trial = SimpleNamespace(status=Trial.RUNNING, last_result={})
     clock.now += 10
     for run in "ab":

@@ -8,11 +8,11 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from gen.on_ray.scheduler import WAITS
-from gen.on_ray.trainable import TRIAL
+from gen.on_ray.submission import TRIAL
 from gen.search.halving import Halving
 
 
-class Supply(Searcher):
+class Turns(Searcher):
     """Hands out the runs in their order, and again those that had given their slot away, as soon as their siblings have
     come too: these first, for they are further.
 

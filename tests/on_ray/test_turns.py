@@ -2,18 +2,18 @@
 
 from ray.tune.search import Searcher
 
-from gen.on_ray.supply import Supply
+from gen.on_ray.turns import Turns
 from gen.search.halving import Halving, Report
 
 RUNS = ["a0", "a1", "b0", "b1"]
 
 
-def supply() -> Supply:
+def supply() -> Turns:
     halving = Halving("min", 9, 1, 3, configurations={run: run[0] for run in RUNS})
-    return Supply(RUNS, [0, 1, 2, 3], halving)
+    return Turns(RUNS, [0, 1, 2, 3], halving)
 
 
-def comes(to: Supply, trial: str, run: str, value: float, epoch: int = 1) -> None:
+def comes(to: Turns, trial: str, run: str, value: float, epoch: int = 1) -> None:
     """A run comes to a rung, and gives its slot away."""
     to.halving.decide(Report(run, epoch, epoch, value, value, 1.0, waits=True))
     to.on_trial_complete(trial, {"waits": True})

@@ -1,0 +1,67 @@
+"""The budget of a search, as Tune asks whether it is spent, and what the tables say was spent before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray import tune
+
+from gen.config import RunConfig
+from gen.on_ray.scheduler import EPOCH, RUN, SECONDS
+from gen.record import checkpoint
+from gen.results import queries
+from gen.results.storage import Storage
+from gen.search.budgets import Account, Budget
+
+
+class Spending(tune.Stopper):
+    """Ends a search when a limit of its budget is reached. Runs that train then keep a checkpoint, and go on when the
+    search is submitted again with a larger budget."""
+
+    def __init__(self, budget: Budget, account: Account) -> None:
+        self.budget, self.account = budget, account
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Notes what a run has taken; it stops none by itself."""
+        self.account.note(result[RUN], float(result[EPOCH]), float(result[SECONDS]))
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether a limit is reached."""
+        return bool(self.reached)
+
+    @property
+    def reached(self) -> str:
+        """The limit that is reached, in words; "": none."""
+        return self.account.reached(self.budget)
+
+
+def devices_of(needed: Mapping[str, float], workers: int) -> float:
+    """How many devices a run takes: the GPUs of its workers, or of a GPU the part that it takes; without a GPU one a
+    worker."""
+    return needed.get("GPU", 1.0) * workers
+
+
+def account_of(storage: Storage, experiment: str, devices: float) -> Account:
+    """What the runs of an experiment have taken so far: those that ended, however, and those that go on."""
+    account = Account(devices)
+    if experiment not in storage.folders(""):
+        return account
+    ends = queries.outcomes(storage, experiment)
+    for run, epochs, seconds in zip(ends["run"], ends["epochs"], ends["seconds"], strict=True):
+        account.note(run, float(epochs), float(seconds))
+    for run in set(storage.folders(checkpoint.folder(experiment, ""))) - set(ends["run"]):
+        ticks = queries.read(storage, experiment, "metrics", {"run": run})
+        if len(ticks):
+            account.note(run, float(ticks["epoch"].max()), float(ticks["seconds"].max()))
+    return account
+
+
+def spending_of(
+    storage: Storage, experiment: str, budget: Budget, needed: Mapping[str, float], runs: Mapping[str, RunConfig]
+) -> Spending:
+    """The budget of a search with what was spent before."""
+    workers = next(iter(runs.values())).machine.workers
+    devices = devices_of(needed, workers)
+    return Spending(budget, account_of(storage, experiment, devices) if budget.limits else Account(devices))

@@ -1,0 +1,115 @@
+"""Who proposes the configurations of a search, and what of that is on record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gen.config import DataConfig, RunConfig
+from gen.metrics.table import direction
+from gen.record.names import Names
+from gen.results.ledger import Slot
+from gen.search.samplers import QUEUE, Drawn, Queued, Sampler, Score, Settings
+from gen.search.tpe import Tpe
+from jobs.draws import TPE
+from jobs.known import learned
+from jobs.plan import Plan
+from jobs.several import Plans
+from tune_spaces import SpaceQuestions, draw
+
+if TYPE_CHECKING:
+    from gen.on_ray.proposals import Part, Supply
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The runs of a search."""
+
+    runs: Mapping[str, RunConfig]  # name -> config: all, or those proposed so far, to which others come
+    known: Mapping[str, RunConfig]  # those that every process of the search is sent
+    count: int  # all, as far as that is known
+    supply: Supply | None = None  # where a sampler learns: who proposes them
+    lines: Sequence[str] = ()  # on what the sampler learned from an earlier experiment
+
+
+def sample(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> Sampled:
+    """The runs of a search, with their proposals on record if they are all known; else with who proposes them."""
+    if not is_supplied(wanted):
+        runs = runs_on_record(wanted, hashes, named)
+        record_all(wanted, hashes, named, slot, attempt)
+        return Sampled(runs, runs, len(runs))
+    supply, lines = supply_of(wanted, hashes, named, slot, attempt)
+    known = {named.of(one, hashes[one.data]): one for one in wanted.configs[:1]}
+    return Sampled(supply.runs, known, supply.count, supply, lines)
+
+
+def is_supplied(wanted: Plans) -> bool:
+    """Whether what a search tries is known only on the way: it depends on what became of other runs, or has no end."""
+    return wanted.first.sampler == TPE or wanted.first.endless
+
+
+def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple[Part, str]:
+    """The configurations of an entry, as a search is supplied with them, with nothing on record yet; and a line on what
+    an earlier experiment taught the sampler, "" without one."""
+    from gen.on_ray.proposals import Part
+
+    config, asked, begins = part.space.config, part.asked, part.begins
+    known, line = list[tuple[Settings, Score]](), ""
+    if begins.source and part.sampler == TPE:
+        known, line = learned(asked.storage, begins.source, config, asked.pinned, hashes[part.configs[0].data])
+    samples = math.inf if part.endless else part.space.samples
+    own: Sampler = Drawn(lambda number: draw(part.space, config.seed, number))
+    if part.sampler == TPE:
+        own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric), known)
+
+    def runs(settings: Settings) -> dict[str, RunConfig]:
+        return {named.of(one, hashes[one.data]): one for one in part.runs_of(settings)}
+
+    return Part(config.entry, part.sampler, Queued(begins.first, own), len(begins.first), samples, runs), line
+
+
+def supply_of(
+    wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str
+) -> tuple[Supply, list[str]]:
+    """The proposals of a search whose sampler learns: those on record, and from then on new ones. And lines on what the
+    sampler learned from an earlier experiment."""
+    from gen.on_ray.proposals import Supply, proposals
+
+    parts, lines = zip(*(part_of(part, hashes, named) for part in wanted.parts), strict=True)
+    return Supply(parts, slot, attempt, proposals(slot.storage, slot.experiment)), [line for line in lines if line]
+
+
+def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> None:
+    """Puts the proposals of a search that knows them all on record, those that are not yet."""
+    from gen.on_ray.proposals import Proposal, proposals, record
+
+    known = {(one.entry, one.number): one.runs for one in proposals(slot.storage, slot.experiment)}
+    found = []
+    for part in wanted.parts:
+        each = len(part.configs) // len(part.drawn)  # runs of a configuration
+        for number, settings in enumerate(part.drawn):
+            configs = part.configs[number * each : (number + 1) * each]
+            runs = [named.of(one, hashes[one.data]) for one in configs]
+            name = QUEUE if number < len(part.begins.first) else part.sampler
+            new = frozenset(runs) - known.get((part.space.config.entry, number), frozenset())
+            found.append(Proposal(part.space.config.entry, number, settings, name, new))
+    record(slot, attempt, found)
+
+
+def runs_on_record(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names) -> dict[str, RunConfig]:
+    """The runs of a search, name -> config, as far as they are known: all, or those proposed before if its sampler
+    learns. Equal draws are one run."""
+    from gen.on_ray.proposals import proposals
+
+    if not is_supplied(wanted):
+        return {named.of(one, hashes[one.data]): one for one in wanted.configs}
+    asked, by_entry = wanted.first.asked, {part.space.config.entry: part for part in wanted.parts}
+    known = [
+        config
+        for one in proposals(asked.storage, asked.name)
+        if one.entry in by_entry
+        for config in by_entry[one.entry].runs_of(one.settings)
+    ]
+    return {named.of(one, hashes[one.data]): one for one in known}

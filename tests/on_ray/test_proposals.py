@@ -1,0 +1,185 @@
+"""What a search tries is on record before it starts, and a search that was cut proposes what it would have: real
+tables, runs that do no work."""
+
+import itertools
+import pickle
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gen import results
+from gen.config import RunConfig, flat, identity, override
+from gen.on_ray.proposals import Part, Proposal, Proposer, Supply, proposals
+from gen.on_ray.replay import ends
+from gen.search.samplers import Drawn, Listed, Queued, Sampler, Score, Settings
+from gen.search.tpe import Tpe
+from gen.zoo import ZOO, restore
+from tune_spaces import SpaceQuestions, draw, space_for
+
+CONFIG = override(ZOO["vqvae"], {"budget.epochs": 9})
+SPACE = space_for(CONFIG)
+SAMPLES = 16
+
+
+def runs(settings: Settings, seeds: int = 1) -> dict[str, RunConfig]:
+    configs = [override(CONFIG, {**settings, "seed": seed}).resolve() for seed in range(seeds)]
+    return {identity(config, "data"): config for config in configs}
+
+
+def tpe() -> Sampler:
+    return Queued([{}], Tpe(SpaceQuestions(SPACE), 3, "min"))
+
+
+class Search:
+    """One submission: a searcher as Tune asks it, on real tables."""
+
+    def __init__(self, place: Path, sampler: Sampler, samples: float = SAMPLES, seeds: int = 1) -> None:
+        self.storage, self.attempt = results.Storage(str(place)), results.new_attempt()
+        slot = results.Slot(self.storage, "search", f"{self.attempt}-proposals", kind="proposed")
+        part = Part("vqvae", "tpe", sampler, 1, samples, lambda settings: runs(settings, seeds))
+        self.supply = Supply([part], slot, self.attempt, proposals(self.storage, "search"))
+        self.left = self.supply.begin(ends(self.storage, "search", self.supply.runs))
+        self.searcher = Proposer(self.supply)
+        self.outcomes = results.Slot(self.storage, "search", f"{self.attempt}-slot")
+        self.trials = itertools.count()
+
+    def begin(self) -> tuple[str, dict] | None:
+        """The next trial and what it is told; None if there are no more."""
+        trial = str(next(self.trials))
+        while (told := self.searcher.suggest(trial)) is None:  # it takes long
+            pass
+        return None if told == Proposer.FINISHED else (trial, told)
+
+    def write(self, told: dict) -> dict:
+        """Trains a run: its outcome is in the tables when this returns. Some are stopped early."""
+        settings = flat(restore(told["config_json"]))
+        value, stopped = settings["model.beta"] + settings["train.batch"] / 64, settings["model.beta"] > 1
+        result = {"run": told["run"], "epoch": 1.0 if stopped else 9.0, "value": value}
+        row = {"experiment": "search", "run": told["run"], "attempt": self.attempt, "tick": int(result["epoch"])}
+        row |= {"status": "stopped" if stopped else "finished", "why": "", "metric": "mse/reconstructions"}
+        row |= {"best": value, "best_epoch": 1.0, "last": value, "checkpoint": None, "epochs": result["epoch"]}
+        row |= {"steps": 1, "images": 1, "seconds": 1.0, "images_per_second": None, "parameters": 1}
+        self.outcomes.extend({"outcomes": [row | {"ended": datetime.now(UTC)}]})
+        return result | {"ended": "" if stopped else "finished"}
+
+    def run(self) -> None:
+        """One run after another, to the end."""
+        while (begun := self.begin()) is not None:
+            trial, told = begun
+            self.searcher.on_trial_complete(trial, self.write(told))
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory: pytest.TempPathFactory) -> list[Proposal]:
+    """The proposals of a search that nothing interrupted."""
+    place = tmp_path_factory.mktemp("uncut")
+    Search(place, tpe()).run()
+    found = proposals(results.Storage(str(place)), "search")
+    assert [one.number for one in found] == list(range(SAMPLES))
+    assert [one.sampler for one in found] == ["queue"] + ["tpe"] * (SAMPLES - 1)
+    assert found[0].settings == {}
+    return found
+
+
+@pytest.mark.parametrize("cut", [0, 5, 12])
+@pytest.mark.parametrize("moment", ["proposed", "trained"])
+def test_one_run_at_a_time_a_search_cut_anywhere_proposes_what_it_would_have(
+    tmp_path: Path, uncut: list[Proposal], cut: int, moment: str
+):
+    first = Search(tmp_path, tpe())
+    for number in range(cut + 1):
+        trial, told = first.begin()
+        if number < cut:
+            first.searcher.on_trial_complete(trial, first.write(told))
+        elif moment == "trained":
+            first.write(told)  # killed between the outcome and what the driver hears of it
+    Search(tmp_path, tpe()).run()
+    assert proposals(results.Storage(str(tmp_path)), "search") == uncut
+
+
+def test_several_at_a_time_what_was_begun_goes_first_and_keeps_its_number(tmp_path: Path):
+    first = Search(tmp_path, tpe())
+    begun = [first.begin() for _ in range(4)]
+    first.searcher.on_trial_complete(begun[2][0], first.write(begun[2][1]))
+    before = proposals(first.storage, "search")
+    again = Search(tmp_path, tpe())
+    assert again.left == SAMPLES - 1
+    assert [again.begin()[1]["run"] for _ in range(3)] == [begun[place][1]["run"] for place in (0, 1, 3)]
+    again.run()
+    assert proposals(first.storage, "search")[: len(before)] == before
+    assert len(results.outcomes(str(tmp_path), "search")) == SAMPLES - 3  # those three are still begun
+    assert again.supply.left(0) == 3
+
+
+def test_a_proposal_is_on_record_before_its_run_starts_one_row_a_run(tmp_path: Path):
+    search = Search(tmp_path, tpe(), seeds=3)
+    for count in (3, 3, 3, 6):
+        _, told = search.begin()
+        rows = results.events(str(tmp_path), "search", kind="proposal")
+        assert len(rows) == count
+        assert told["run"] in set(rows["run"])
+    assert search.supply.count == 3 * SAMPLES
+
+
+def test_a_sampler_that_has_no_more_ends_the_search(tmp_path: Path):
+    search = Search(tmp_path, Queued([{}], Listed([{}, {"model.beta": 2.0}, {"model.beta": 2.0}])))
+    search.run()
+    assert len(results.outcomes(str(tmp_path), "search")) == 2  # equal configurations are one run
+    assert search.supply.count == 2
+    assert search.supply.left(0) == 0
+    again = Search(tmp_path / "without", Drawn(lambda _: {"model.beta": 3.0}), samples=float("inf"))
+    again.run()  # nothing new comes, for ever
+    assert len(results.outcomes(str(tmp_path / "without"), "search")) == 1
+
+
+def test_a_supply_has_no_end_but_a_budget(tmp_path: Path):
+    search = Search(tmp_path, Drawn(lambda number: draw(SPACE, 0, number)), samples=float("inf"))
+    assert search.left == search.supply.count == 1  # one more, always
+    begun = {search.begin()[1]["run"] for _ in range(70)}
+    assert len(begun) == 70
+    assert search.supply.left(0) == 129  # proposals are put on record by the batch, for they depend on no results
+    again = Search(tmp_path, Drawn(lambda number: draw(SPACE, 0, number)), samples=float("inf"))
+    assert {again.begin()[1]["run"] for _ in range(70)} == begun
+
+
+def test_an_equal_proposal_keeps_its_number_and_more_seeds_go_on_record(tmp_path: Path):
+    def listed() -> Sampler:
+        return Listed([{"model.beta": 2.0}, {"model.beta": 2.0}, {"model.beta": 3.0}])
+
+    Search(tmp_path, listed(), 3, seeds=2).run()
+    before = proposals(results.Storage(str(tmp_path)), "search")
+    assert [one.number for one in before] == [0, 1, 2]
+    assert before[0].runs == before[1].runs
+    again = Search(tmp_path, listed(), 3, seeds=3)
+    after = proposals(again.storage, "search")
+    assert [len(one.runs) for one in after] == [3, 3, 3]
+    assert again.left == 2
+    again.run()
+    assert len(results.outcomes(str(tmp_path), "search")) == 6
+
+
+def test_while_a_proposal_takes_long_tune_goes_on(tmp_path: Path):
+    allowed, heard = threading.Event(), []
+
+    class Slow(Sampler):
+        learns = True
+
+        def propose(self, number: int) -> Settings:
+            assert number == 0 or allowed.wait(60)
+            return {"model.beta": 1.0 + number}
+
+        def learn(self, number: int, score: Score) -> None:
+            heard.append((number, score.whole))
+
+    search = Search(tmp_path, Slow(), 3)
+    trial, told = search.begin()
+    assert search.searcher.suggest("later") is None
+    search.searcher.on_trial_complete(trial, search.write(told))
+    assert heard == []  # not while the thread is at work with the sampler
+    assert search.searcher.suggest("later") is None
+    allowed.set()
+    search.run()
+    assert heard == [(0, True), (1, False), (2, False)]
+    assert pickle.loads(pickle.dumps(search.searcher)).__dict__ == {}  # Tune keeps a searcher; its state is the tables

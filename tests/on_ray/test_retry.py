@@ -1,0 +1,63 @@
+"""Runs that failed are trained again where that is asked for, and nothing is doubled if they fail again."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen import results
+from gen.config import identity, override
+from gen.data.dataset import Dataset
+from gen.judge import shared_classifier
+from gen.on_ray.retry import ends_that_stand
+from gen.results import Storage
+from tests.on_ray.test_resident import Slot, configs
+
+KEYS = {"runs": [], "settings": ["key"], "metrics": ["tick", "name"], "outcomes": ["tick"]}
+
+
+@pytest.fixture(autouse=True)
+def cached(monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
+    monkeypatch.setenv("GENFLEET_CACHE", cache)
+
+
+def test_a_run_that_failed_is_trained_again(tmp_path: Path, digits: Dataset):
+    storage = Storage(str(tmp_path))
+    shared_classifier(digits, storage, torch.device("cpu"))
+    one, other, _ = configs("vqvae", **{"model.networks.hidden": 8})
+    runs = [override(one, {"model.optimizer.rate": 1e30}), other]  # the first can only fail
+    bad, good = (identity(config, digits.hash) for config in runs)
+    by_run = {bad: runs[0], good: runs[1]}
+    first = Slot(storage, "search", runs, digits.hash)
+    first.finish(0)
+    row = {"experiment": "search", "run": good, "attempt": first.search.attempt, "tick": 1, "status": "failed"}
+    row |= {"why": "no memory", "metric": "mse/reconstructions", "best": None, "best_epoch": None, "last": None}
+    row |= {"checkpoint": None, "epochs": 1.0, "steps": 1, "images": 1, "seconds": 1.0, "images_per_second": None}
+    results.Slot(storage, "search", f"{first.search.attempt}-by-hand").extend(
+        {"outcomes": [row | {"parameters": 1, "ended": datetime.now(UTC)}]}
+    )
+    first.resident.cleanup()
+    assert len(ends_that_stand(storage, "search", by_run, "", retry=False)) == 2
+    assert ends_that_stand(storage, "search", by_run, "", retry=True) == {}
+    plain = Slot(storage, "search", runs, digits.hash)
+    plain.begin(1)
+    assert plain.resident.step()["ended"] == "failed"  # on record
+    again = Slot(storage, "search", runs, digits.hash)
+    again.search = replace(again.search, retry=True)
+    again.finish(0)
+    again.finish(1)
+    again.resident.cleanup()
+    ends = results.outcomes(storage, "search").set_index("run")
+    assert dict(ends["status"]) == {bad: "failed", good: "finished"}
+    for table, keys in KEYS.items():
+        frame = results.queries.read(storage, "search", table)
+        assert not frame.duplicated(["run", *keys]).any(), table
+    assert len(results.queries.read(storage, "search", "runs")) == 2
+    stands = ends_that_stand(storage, "search", by_run, again.search.attempt, retry=True)
+    assert stands[good].status == "finished"
+    later = Slot(storage, "search", runs, digits.hash)  # the next submission may ask again
+    later.search = replace(later.search, retry=True)
+    later.begin(1)
+    assert later.resident.step()["ended"] == "finished"

@@ -1,0 +1,26 @@
+"""Budgets alone: which limit is reached first, and what was spent before."""
+
+import pytest
+
+from gen.search.budgets import Account, Budget
+
+
+def test_the_first_limit_that_is_reached_says_which():
+    account = Account(devices=2)
+    account.note("a", 3, 100)
+    account.note("a", 4, 130)
+    account.note("b", 2, 50)
+    account.note("a", 1, 20)  # trained again after a kill
+    assert (account.total_epochs, account.total_seconds) == (6, 180)
+    assert account.reached(Budget()) == ""
+    assert account.reached(Budget(epochs=7, device_seconds=361)) == ""
+    assert account.reached(Budget(epochs=6)) == "the budget of 6 epochs is spent (6)"
+    assert account.reached(Budget(device_seconds=360)) == "the budget of 360 device-seconds is spent (360)"
+    assert account.reached(Budget(money=0.2, price=2.0)) == "the budget of 0.2 at 2 a device-hour is spent (0.2)"
+    assert account.reached(Budget(money=0.21, price=2.0)) == ""
+
+
+@pytest.mark.parametrize(("budget", "limits"), [(Budget(), False), (Budget(epochs=1), True), (Budget(money=1), True)])
+def test_what_is_infinite_has_no_limit(budget: Budget, limits: bool):
+    assert budget.limits is limits
+    assert budget.reached(0 if limits else 1e12, 0) == ""

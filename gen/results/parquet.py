@@ -26,6 +26,7 @@ SEAL = len(MARK) + 4  # bytes of the mark
 TAIL = 1 << 16  # bytes at a file's end that are read at once: nearly all footers are shorter
 SMALL = 1 << 20  # bytes of a file that is read whole
 LOOKS = 2  # at a file that seems damaged: it may be replaced meanwhile
+LISTS = 5  # of a folder out of which files go meanwhile, at most
 AT_ONCE = 16  # files of an object store that are read together
 THREADS = min(os.cpu_count() or 1, 4)  # that decode files; more of them wait for each other
 INDEXED = ("run",)  # columns with statistics in each row group
@@ -96,14 +97,14 @@ def read_files(
     shape = pa.schema([schema.field(name) for name in columns or schema.names])
     if encoded:
         shape = pa.schema([(one.name, TEXTS if one.type == pa.string() else one.type) for one in shape])
-    for look in range(LOOKS):
+    for look in range(LISTS):
         paths = [
             f"{folder}/{name}"
             for name in storage.list(folder)
             if name.startswith(start) and not name.startswith("_") and not (without and name.startswith(without))
         ]
         found = in_threads(partial(read_file, storage, schema=schema, shape=shape, equal=equal or {}), paths, storage)
-        if None not in found or look == LOOKS - 1:  # else a file went meanwhile: another one may have its rows now
+        if None not in found or look == LISTS - 1:  # else a file went meanwhile: another one may have its rows now
             break
     return pa.concat_tables([shape.empty_table(), *filter(None, found)])
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from gen.metrics.table import direction
 from gen.results.comparison import check_settings
+from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import costs, measured_as, of_best_weights, one_protocol, only
@@ -81,6 +82,7 @@ def ended(storage: Storage, name: str) -> pd.DataFrame:
     ends = outcomes(storage, name).merge(
         runs(storage, name, ["run", "data", "data_hash", "held_out", "world_size", "entry"]), on="run"
     )
+    ends = ends[~ends["run"].isin(forgotten(storage, name))]
     seconds = ends["run"].map(costs(storage, name, ends)).astype(float)
     return ends.assign(cost=seconds * ends["world_size"].astype(float))
 

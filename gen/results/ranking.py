@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
+from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, read, runs, settings
 from gen.results.questions import FigureName, check_split, figure_name
 from gen.results.schema import LATER_SECONDS, SLOTS, WORST
@@ -42,7 +43,8 @@ def leaderboard(
     n_fake: int | None = None,
     protocol: str | None = None,
 ) -> pd.DataFrame:
-    """One row for each run that ended, ranked by the full figure of its best weights.
+    """One row for each run that ended, ranked by the full figure of its best weights; without those that are to be
+    forgotten (`attrs["forgotten"]`: which, and why).
 
     Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
     `n_fake` and `protocol` (its hash) choose one.
@@ -64,6 +66,7 @@ def leaderboard(
     check_split(split)
     storage = place if isinstance(place, Storage) else Storage(place)
     ends = outcomes(storage, experiment, columns=ENDED)
+    ends = ends[~ends["run"].isin(gone := forgotten(storage, experiment))].reset_index(drop=True)
     asked = any(said is not None for said in (metric, subject, column))
     if metric is None:
         steering = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
@@ -91,7 +94,11 @@ def leaderboard(
     frame["collapsed"] = pd.Series(collapses(storage, experiment, frame), dtype=pd.ArrowDtype(pa.string()))
     board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering", "collapsed"]]
     board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
-    board.attrs = {"protocol": {"mode": mode, **common}, "code_versions": sorted(set(frame["code_version"].dropna()))}
+    board.attrs = {
+        "forgotten": gone,
+        "protocol": {"mode": mode, **common},
+        "code_versions": sorted(set(frame["code_version"].dropna())),
+    }
     return board
 
 

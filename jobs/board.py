@@ -2,6 +2,7 @@
 
 Ranked by the full figure of each run's best weights; runs without one follow, by what steered them. By configuration
 the mean over seeds is ranked, with its interval. The tables can be read while the experiment's jobs still write.
+--forget RUN --why TEXT takes a run out of all rankings, for good; its rows stay.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 from gen import results
 from gen.checks import at_least
 from gen.metrics.table import direction
+from gen.results.forget import forget
 from jobs.options import Job, refusing
 from jobs.places import storage_at
 from jobs.runs import tell_lost
@@ -34,11 +36,20 @@ TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol"
 @click.option("--fakes", "n_fake", type=int, help="Number of fakes, where runs were measured with several.")
 @click.option("--protocol", help="Hash of the protocol, where runs were measured under several.")
 @click.option("--top", type=int, default=20, show_default=True, help="Rows to print; 0: all.")
-def main(storage: str, name: str, by: str, top: int, **choice: Any) -> None:
+@click.option("--forget", "unwanted", multiple=True, metavar="RUN", help="Rank this run no more; it stays on record.")
+@click.option("--why", default="", help="The reason, with --forget.")
+def main(storage: str, name: str, by: str, top: int, unwanted: tuple[str, ...], why: str, **choice: Any) -> None:
     """Ranks and prints."""
     with refusing():
         at_least("top", top, 0)
         place = storage_at(storage)
+        if bool(why) != bool(unwanted):
+            raise ValueError("forget= and why= belong together: say which run is to be ranked no more, and why")
+        if unwanted:
+            names = [results.find_run(place, name, text) for text in unwanted]  # before anything is written
+            with results.Lease(place, name) as lease:
+                for run in names:
+                    forget(lease.storage, name, lease.attempt, run, why)
         tell_lost(place, name)
         begun = len(results.runs(place, name))
         board = BY[by](place, name, **choice)
@@ -46,8 +57,11 @@ def main(storage: str, name: str, by: str, top: int, **choice: Any) -> None:
         print(line)
     if len(board):
         print((board.head(top) if top else board).to_string(index=False))
-    for line in footing(board, top, begun):
+    gone = board.attrs["forgotten"]
+    for line in footing(board, top, begun - len(gone)):
         print(line)
+    for run, reason in gone.items():
+        print(f"forgotten: run {run}: {reason}")
 
 
 def heading(name: str, place: str, protocol: dict[str, Any], versions: list[str]) -> list[str]:

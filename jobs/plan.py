@@ -188,7 +188,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     if seeds > 1 and (sampler == TPE or space.samples == ENDLESS) and space.grace < config.budget.epochs:
         what = "sampler=tpe" if sampler == TPE else "samples=0"
         raise ValueError(
-            f"{what} with seeds={seeds}: the seeds of what is proposed on the way would be rivals at the rungs; allowed: "
+            f"{what} with seeds={seeds}: seeds of what is proposed on the way would be rivals at the rungs; allowed: "
             f"--seeds 1, or --grace {config.budget.epochs}, by which no run is stopped"
         )
     at_least("reduction", space.reduction, 2)

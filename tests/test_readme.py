@@ -49,6 +49,8 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_tables_are_read_as_shown(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exec(block("pd.read_parquet"), {})
     assert len(capsys.readouterr().out.splitlines()) == 3  # a heading, and a row a run
+    exec(block("duckdb.sql"), {})
+    assert capsys.readouterr().out.count("reconstructions") == 2
     exec(block("results.leaderboard"), {})
     assert "model.codebook.codes" in capsys.readouterr().out
     exec(block("gen.load"), {})
@@ -138,4 +140,4 @@ def test_the_submitted_lines_are_understood(line: str, tmp_path: Path) -> None:
 
 def test_there_are_lines_to_check() -> None:
     assert len(SUBMITTED) == 6
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 8

@@ -23,6 +23,7 @@ from gen.on_ray.scoring import Stored, Wanted, score
 from gen.record import checkpoint
 from gen.record.later import Known, Rows, of_attempt, on_record
 from gen.results import queries
+from gen.results.forget import forgotten
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.ranking import costs
@@ -35,11 +36,12 @@ RETRIES = 2  # of a task whose process died
 
 def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) -> list[str]:
     """The finished runs that are measured in full when their search ends, the best by the figure that steered them
-    first: as many as `evaluate.leaders` says, or all if `evaluate.full` is "all"."""
+    first: as many as `evaluate.leaders` says, or all if `evaluate.full` is "all". None of them was forgotten."""
     if experiment not in storage.folders(""):
         return []
     ends = queries.outcomes(storage, experiment)
-    ends = ends[ends["run"].isin(list(runs)) & (ends["status"] == "finished") & ends["checkpoint"].notna()]
+    ranked = runs.keys() - forgotten(storage, experiment).keys()
+    ends = ends[ends["run"].isin(ranked) & (ends["status"] == "finished") & ends["checkpoint"].notna()]
     if ends.empty:
         return []
     small, asked = direction(ends["metric"].iloc[0]) == "min", next(iter(runs.values())).evaluate

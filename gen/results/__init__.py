@@ -1,5 +1,6 @@
 """Parquet tables of runs: `from gen import results; results.leaderboard("PLACE", "EXPERIMENT")`."""
 
+from gen.results.budget import best_of_k
 from gen.results.comparison import compare, configurations
 from gen.results.lease import Lease
 from gen.results.ledger import Ledger, Slot, last_ticks, new_attempt
@@ -18,6 +19,7 @@ __all__ = [
     "Ledger",
     "Slot",
     "Storage",
+    "best_of_k",
     "compare",
     "configurations",
     "curves",

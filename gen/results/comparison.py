@@ -10,6 +10,7 @@ import pandas as pd
 
 from gen.checks import nearest
 from gen.metrics.table import direction
+from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import (
@@ -62,9 +63,13 @@ def compare(
     def of_all(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
         return pd.concat([read(name) for name in names], ignore_index=True)
 
-    told = of_all(lambda name: settings(storage, name)).drop_duplicates("run")
+    told = of_all(lambda name: without_forgotten(storage, name, settings(storage, name))).drop_duplicates("run")
     check_settings(by, list(told.columns[2:]))
-    ends = of_all(lambda name: outcomes(storage, name).merge(runs(storage, name), on="run", suffixes=("", "_begun")))
+    ends = of_all(
+        lambda name: without_forgotten(storage, name, outcomes(storage, name)).merge(
+            runs(storage, name), on="run", suffixes=("", "_begun")
+        )
+    )
     ends = ends.drop_duplicates("run")
     steering = only("metric that selected them", ends["metric"], "name experiments that have")
     figures = of_best_weights(of_all(lambda name: evals(storage, name, scope="best", split=split)), ends)
@@ -96,6 +101,12 @@ def compare(
     table = pd.DataFrame(rows)
     table.attrs = {"protocol": {"confidence": confidence, **common}}
     return table
+
+
+def without_forgotten(storage: Storage, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs that are to be ranked."""
+    found: pd.DataFrame = frame[~frame["run"].isin(forgotten(storage, name))]
+    return found
 
 
 def configuration_of(told: pd.DataFrame, by: Sequence[str] = ()) -> dict[str, int]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from gen.results.fence import rank_of
 from gen.results.manifest import Note, footer, notes_of
 from gen.results.parquet import SEAL, footer_length, read_files, seal
-from gen.results.schema import SCHEMAS, TABLES, check_row, to_table
+from gen.results.schema import SCHEMAS, SLOTS, TABLES, check_row, to_table
 from gen.results.storage import Storage, check_name
 
 SLOT_BYTES = 1 << 17  # size of a slot file, the same from the first row that it holds to the last
@@ -229,7 +229,7 @@ def last_ticks(storage: Storage, experiment: str) -> dict[str, dict[str, int]]:
         if table == "events":
             continue
         ticked = ["tick"] if "tick" in schema.names else []
-        rows = read_files(storage, f"{experiment}/{table}", schema, columns=["run", *ticked], start="slot-")
+        rows = read_files(storage, f"{experiment}/{table}", schema, columns=["run", *ticked], start=SLOTS)
         ticks = rows["tick"].to_pylist() if ticked else itertools.repeat(0)
         for run, tick in zip(rows["run"].to_pylist(), ticks, strict=False):
             of_run = found.setdefault(run, {})

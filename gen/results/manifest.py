@@ -23,12 +23,17 @@ from gen.results.storage import Storage
 CALLS = "genfleet.calls"  # key in a footer: what was written together with the rows of this file, as `Note`s
 REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out of this file, for they stood twice
 REBUILT = "genfleet.rebuilt"  # key in a footer: these rows stand for rows of other files that were lost
+MERGED = "genfleet.merged"  # key in a footer: the files whose rows are in this one, as `Part`s in their order
+NOTES = (CALLS, REMOVED, REBUILT)
 FILE = re.compile(r"(.+)-(\d{4,})\.parquet")  # RUN-FIRST, of six digits, or SLOT-NUMBER, of four
 DIGITS = 6  # of the first tick in the name of a run's own file
 MOST = 200  # footers of a run's own files that are read to say in a line what is missing
 
 Note = Sequence[Any]
 """Number of a call, run, table -> rows."""
+
+Part = tuple[str, int, dict[str, Any]]
+"""Name of a file, how many of its rows there are, and the notes in its footer by their keys."""
 
 
 def notes_of(call: int, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Note]:
@@ -50,6 +55,15 @@ def said(metadata: Any, key: str) -> Any:
     """What the footer of a file says under a key; None if nothing."""
     text = (metadata.metadata or {}).get(key.encode())
     return None if text is None else json.loads(text)
+
+
+def parts_of(name: str, metadata: Any) -> list[Part]:
+    """The files of which a file was merged; else the file itself."""
+    merged = said(metadata, MERGED)
+    if merged is not None:
+        return [(of, rows, notes) for of, rows, notes in merged]
+    notes = {key: said(metadata, key) for key in NOTES}
+    return [(name, metadata.num_rows, {key: value for key, value in notes.items() if value})]
 
 
 def writer_of(name: str) -> str:
@@ -115,12 +129,23 @@ def shortfall(storage: Storage, experiment: str) -> str:
     held = {table: {writer_of(name) for name in names} - {""} for table, names in files.items()}
     promises, left = Promises(), MOST
     for table, names in files.items():
+        for name in filter(is_merged, names):
+            for own, _, notes in parts_in(storage, f"{experiment}/{table}/{name}", name):
+                held[table].add(writer_of(own))
+                promises.add(writer_of(own), table, notes.get(CALLS, []))
+    for table, names in files.items():
         for name in names:
             writer = writer_of(name)
-            if not writer or writer in promises.noted or (is_own(name) and (is_usual(writer, held) or left <= 0)):
+            if (
+                not writer
+                or is_merged(name)
+                or writer in promises.noted
+                or (is_own(name) and (is_usual(writer, held) or left <= 0))
+            ):
                 continue
             left -= is_own(name)
-            promises.add(writer, table, notes_in(storage, f"{experiment}/{table}/{name}"))
+            for _, _, notes in parts_in(storage, f"{experiment}/{table}/{name}", name):
+                promises.add(writer, table, notes.get(CALLS, []))
     lacking: dict[str, Counter[str]] = {}
     for writer in promises.noted:
         for run, rows in promises.rows(writer).items():
@@ -164,10 +189,15 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def notes_in(storage: Storage, path: str) -> list[Note]:
-    """The notes in the footer of a file; none if it cannot be read, or is of an earlier version."""
+def is_merged(name: str) -> bool:
+    """Whether a file was made of others."""
+    return "-merged-" in name
+
+
+def parts_in(storage: Storage, path: str, name: str) -> list[Part]:
+    """What the footer of a file says; nothing if it cannot be read."""
     try:
         with storage.filesystem.open_input_file(storage.full(path)) as file:
-            return said(pq.read_metadata(file), CALLS) or []
+            return parts_of(name, pq.read_metadata(file))
     except (pa.ArrowException, OSError):
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gen.results.ledger import SLOT_BYTES, to_parquet, to_slot
-from gen.results.manifest import CALLS, REBUILT, REMOVED, said
+from gen.results.manifest import CALLS, MERGED, REBUILT, REMOVED, Part, parts_of, said
 from gen.results.schema import SCHEMAS, TABLES, to_table
 from gen.results.storage import Storage
 from gen.results.survey import Survey
@@ -51,17 +52,24 @@ def take_out(storage: Storage, path: str, table: str, places: np.ndarray) -> Non
     keep = np.ones(file.metadata.num_rows, dtype=bool)
     keep[places] = False
     schema = SCHEMAS[table]
-    groups, gone, start = [], said(file.metadata, REMOVED) or {}, 0
+    groups, start = [], 0
     for index in range(file.num_row_groups):
         group = file.read_row_group(index)
         stays = keep[start : start + len(group)]
         start += len(group)
-        for run in group["run"].filter(pa.array(~stays)).to_pylist():
-            gone[run] = gone.get(run, 0) + 1
         if stays.any():
             groups.append(fit(group.filter(pa.array(stays)), schema))
-    notes = {CALLS: said(file.metadata, CALLS), REMOVED: gone}
-    texts = {key: json.dumps(value) for key, value in notes.items() if value}
+    runs = file.read(columns=["run"])["run"]
+    parts, start = list[Part](), 0
+    for name, count, notes in parts_of(path.rpartition("/")[2], file.metadata):
+        stays = keep[start : start + count]
+        gone = Counter[str](notes.get(REMOVED, {}))
+        gone.update(runs[start : start + count].filter(pa.array(~stays)).to_pylist())
+        parts.append((name, int(stays.sum()), {**notes, REMOVED: dict(gone)} if gone else notes))
+        start += count
+    whole = said(file.metadata, MERGED) is not None
+    told = {MERGED: parts} if whole else {key: parts[0][2][key] for key in (CALLS, REMOVED) if key in parts[0][2]}
+    texts = {key: json.dumps(value) for key, value in told.items()}
     slot = to_slot(groups, schema, texts) if len(data) == SLOT_BYTES else None
     storage.put(path, slot or to_parquet(groups, schema, notes=texts))
 

@@ -5,27 +5,39 @@ earlier versions have neither, and are read as they are."""
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gen.damage import DamageError
 from gen.results.storage import Storage, one_line
 
-CHECKED = ds.ParquetFileFormat(
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
 MARK = b"genfleet"  # followed by the footer's CRC-32
 SEAL = len(MARK) + 4  # bytes of the mark
 TAIL = 1 << 16  # bytes at a file's end that are read at once: nearly all footers are shorter
+SMALL = 1 << 20  # bytes of a file that is read whole
 LOOKS = 2  # at a file that seems damaged: it may be replaced meanwhile
-AT_ONCE = 16  # files of an object store that are looked at together
+LISTS = 5  # of a folder out of which files go meanwhile, at most
+AT_ONCE = 16  # files of an object store that are read together
+THREADS = min(os.cpu_count() or 1, 4)  # that decode files; more of them wait for each other
+INDEXED = ("run",)  # columns with statistics in each row group
+OF_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+TEXTS = pa.dictionary(pa.int32(), pa.string())
+KINDS = (  # types that are cast to each other, as those that other writers of Parquet choose
+    lambda kind: kind == TEXTS or any(is_text(kind) for is_text in OF_TEXTS),
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_list,
+)
 FAULTS = (pa.ArrowException, OSError)  # what pyarrow raises for damaged files
 
 
@@ -61,45 +73,136 @@ def read_bytes(data: bytes, where: str, columns: Sequence[str] | None = None) ->
         ) from error
 
 
+Equal = Mapping[str, Any]
+"""Column -> the value, or the set of values, of the wanted rows."""
+
+
 def read_files(
-    storage: Storage, folder: str, schema: pa.Schema, *, columns: Any = None, wanted: Any = None, start: str = ""
+    storage: Storage,
+    folder: str,
+    schema: pa.Schema,
+    *,
+    columns: Sequence[str] | None = None,
+    equal: Equal | None = None,
+    start: str = "",
+    without: str = "",
+    encoded: bool = False,
 ) -> pa.Table:
-    """The rows of all files of a folder whose names begin with `start`, or those `wanted`, as `pyarrow.dataset` reads
-    them. DamageError, which names a file, if one is damaged."""
-    paths = [f"{folder}/{name}" for name in storage.list(folder) if name.startswith(start) and not name.startswith("_")]
-    if not paths:
-        return schema.empty_table().select(columns or schema.names)
-    for path in torn_footers(storage, paths):
-        check_file(storage, path, schema)
-    source = [storage.full(path) for path in paths] if start else storage.full(folder)
-    try:
-        files = ds.dataset(source, schema=schema, filesystem=storage.filesystem, format=CHECKED)
-        return files.to_table(columns=columns, filter=wanted)
-    except FAULTS:
-        for path in paths:
-            check_file(storage, path, schema)
-        raise
+    """The rows of all files of a folder, or of those whose names begin with `start`, or not with `without`; in the
+    order of these names. `equal` chooses rows. `encoded`: texts are dictionaries. DamageError, which names a file, if
+    one is damaged.
+
+    A search leaves hundreds of files with dozens of row groups of a few rows each. So each file is one small table,
+    decoded at once; `pyarrow.dataset`, which makes a task of every row group, takes ten times as long for them."""
+    shape = pa.schema([schema.field(name) for name in columns or schema.names])
+    if encoded:
+        shape = pa.schema([(one.name, TEXTS if one.type == pa.string() else one.type) for one in shape])
+    for look in range(LISTS):
+        paths = [
+            f"{folder}/{name}"
+            for name in storage.list(folder)
+            if name.startswith(start) and not name.startswith("_") and not (without and name.startswith(without))
+        ]
+        found = in_threads(partial(read_file, storage, schema=schema, shape=shape, equal=equal or {}), paths, storage)
+        if None not in found or look == LISTS - 1:  # else a file went meanwhile: another one may have its rows now
+            break
+    return pa.concat_tables([shape.empty_table(), *filter(None, found)])
 
 
-def torn_footers(storage: Storage, paths: Sequence[str]) -> Iterator[str]:
-    """Those of some files whose footers are not those of their marks."""
+def in_threads(work: Callable[[str], Any], paths: Sequence[str], storage: Storage) -> list[Any]:
+    """The results of work on files, in their order: an object store answers many at once."""
+    count = min(len(paths), THREADS if storage.is_local else AT_ONCE)
+    if count < 2:
+        return [work(path) for path in paths]
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(work, paths))
 
-    def is_torn(path: str) -> bool:
+
+def read_file(storage: Storage, path: str, schema: pa.Schema, shape: pa.Schema, equal: Equal) -> pa.Table | None:
+    """The wanted rows of a file, in the columns of `shape`; None if there is no such file."""
+    for _ in range(LOOKS):  # at a file that seems damaged: it may be replaced meanwhile
         try:
             with storage.filesystem.open_input_file(storage.full(path)) as file:
-                size = file.size()
-                end = file.read_at(min(TAIL, size), max(size - TAIL, 0))
-                if len(end) > 8 and len(end) < footer_length(end) + SEAL <= size:
-                    end = file.read_at(size, 0)
+                return choose(open_whole(file, [one.name for one in shape if one.type == TEXTS]), shape, equal)
         except FileNotFoundError:
-            return False
-        return not is_whole(end)
+            return None
+        except FAULTS:
+            check_file(storage, path, schema)
+    raise DamageError(f"{storage}/{path} changes while it is read; read again once its writer has ended")
 
-    if storage.is_local:
-        yield from filter(is_torn, paths)
-        return
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from (path for path, torn in zip(paths, pool.map(is_torn, paths), strict=True) if torn)
+
+def open_whole(file: pa.NativeFile, encoded: Sequence[str] = ()) -> pq.ParquetFile:
+    """A file of Parquet's, whose footer is compared with its mark, with columns that are to be dictionaries. OSError if
+    the mark is another one."""
+    size = file.size()
+    tail = SMALL if size <= SMALL else TAIL  # of a small file all
+    end = file.read_at(min(tail, size), max(size - tail, 0))
+    if len(end) > 8 and len(end) < footer_length(end) + SEAL <= size:
+        end = file.read_at(size, 0)
+    if not is_whole(end):
+        raise OSError("its footer's checksum differs")
+    source = pa.BufferReader(end) if len(end) == size else file
+    return pq.ParquetFile(
+        source, page_checksum_verification=True, pre_buffer=len(end) < size, read_dictionary=list(encoded)
+    )
+
+
+def choose(file: pq.ParquetFile, shape: pa.Schema, equal: Equal) -> pa.Table:
+    """The wanted rows of an open file. Columns are decoded of those row groups alone that have some."""
+    held = file.schema_arrow.names
+    if any(name not in held for name in equal):  # rows of an earlier version, which did not tell it
+        return shape.empty_table()
+    groups = [group for group in range(file.num_row_groups) if may_hold(file.metadata.row_group(group), held, equal)]
+    keep = None
+    if equal and groups:
+        keys = file.read_row_groups(groups, columns=list(equal), use_threads=False)
+        keep = is_wanted(keys, equal)
+        sizes = [file.metadata.row_group(group).num_rows for group in groups]
+        parts = np.split(keep, np.cumsum(sizes)[:-1])
+        groups = [group for group, part in zip(groups, parts, strict=True) if part.any()]
+        keep = np.concatenate([np.zeros(0, bool), *(part for part in parts if part.any())])
+    if not groups:
+        return shape.empty_table()
+    rows = file.read_row_groups(groups, columns=[name for name in shape.names if name in held], use_threads=False)
+    if keep is not None and not keep.all():
+        rows = rows.filter(pa.array(keep))
+    return conform(rows, shape)
+
+
+def may_hold(group: pq.RowGroupMetaData, held: Sequence[str], equal: Equal) -> bool:
+    """Whether a row group may have wanted rows, as its statistics tell."""
+    for name in INDEXED:
+        column = group.column(held.index(name)) if name in equal else None
+        told = column.statistics if column is not None and column.path_in_schema == name else None
+        if told is not None and told.has_min_max and isinstance(told.min, str):
+            return any(told.min <= value <= told.max for value in values_of(equal[name]))
+    return True
+
+
+def values_of(wanted: Any) -> list[Any]:
+    """The values that a condition allows."""
+    return sorted(wanted) if isinstance(wanted, (set, frozenset)) else [wanted]
+
+
+def is_wanted(keys: pa.Table, equal: Equal) -> np.ndarray:
+    """Which rows have the wanted values; a null has none."""
+    found = np.ones(len(keys), dtype=bool)
+    for name, wanted in equal.items():
+        column = keys[name]
+        found &= pc.is_in(column, value_set=pa.array(values_of(wanted), column.type)).to_numpy()
+    return found
+
+
+def conform(rows: pa.Table, shape: pa.Schema) -> pa.Table:
+    """Rows in the columns and types of `shape`; columns that they lack are null. TypeError of pyarrow's for a column of
+    another kind."""
+    columns = list[Any]()
+    for one in shape:
+        found = rows[one.name] if one.name in rows.column_names else pa.nulls(len(rows), one.type)
+        if not any(is_kind(found.type) and is_kind(one.type) for is_kind in KINDS) and found.type != one.type:
+            raise pa.ArrowTypeError(f"its column {one.name} holds {found.type}, not {one.type}")
+        columns.append(found.cast(one.type))
+    return pa.table(columns, schema=shape)
 
 
 def check_file(storage: Storage, path: str, schema: pa.Schema) -> None:

@@ -8,48 +8,67 @@ beginning of it that no other run's name has.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from gen.checks import nearest
 from gen.metrics.table import FRECHET
 from gen.results.parquet import read_files
+from gen.results.pivot import encode, present_keys, widen
 from gen.results.questions import check_word, figure_name
-from gen.results.renamed import present_key, space_key
 from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
 
 Place = str | Storage
+FIGURE = ("metric", "subject", "column", "split")  # columns of `evals` by which curves are told apart
 SHOWN = 10  # runs that an error names
 
 
-def read(place: Place, experiment: str | None, table: str, equal: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """The rows of a table in which each column of `equal` has the value given there (None: any value). Without such
-    rows the frame is empty and has all columns. ValueError if there is no such experiment (names those there are),
-    DamageError (names the file) for a damaged one."""
+def read(
+    place: Place,
+    experiment: str | None,
+    table: str,
+    equal: Mapping[str, Any] | None = None,
+    columns: Sequence[str] | None = None,
+    without: str = "",
+) -> pd.DataFrame:
+    """The rows of a table in which each column of `equal` has the value given there, or one of a set (None: any value),
+    in all `columns` or some, from the files whose names do not begin with `without`. Without such rows the frame is
+    empty and has the columns. ValueError if there is no such experiment (names those there are), DamageError (names the
+    file) for a damaged one."""
+    found = read_arrow(place, experiment, table, equal, columns, without)
+    frame: pd.DataFrame = found.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def read_arrow(
+    place: Place,
+    experiment: str | None,
+    table: str,
+    equal: Mapping[str, Any] | None = None,
+    columns: Sequence[str] | None = None,
+    without: str = "",
+    encoded: bool = False,
+) -> pa.Table:
+    """As `read`, as a table of pyarrow's; `encoded`: whose texts are dictionaries."""
     storage = place if isinstance(place, Storage) else Storage(place)
     present = [name for name in storage.folders("") if not name.startswith("_")]
     if experiment is not None and experiment not in present:
         raise ValueError(f"no experiment {experiment!r} in {storage}; {told(str(experiment), present)}")
     schema = pa.schema([field.with_nullable(True) for field in SCHEMAS[table]])  # columns that a file lacks are null
-    wanted = None
-    for name, value in (equal or {}).items():
-        if value is not None:
-            condition = ds.field(name) == value
-            wanted = condition if wanted is None else wanted & condition
-    tables = [schema.empty_table()]
-    for name in present if experiment is None else [experiment]:
-        tables.append(read_files(storage, f"{name}/{table}", schema, wanted=wanted))
+    wanted = {name: value for name, value in (equal or {}).items() if value is not None}
+    tables = [
+        read_files(storage, f"{name}/{table}", schema, columns=columns, equal=wanted, without=without, encoded=encoded)
+        for name in (present if experiment is None else [experiment])
+    ] or [schema.empty_table().select(columns or schema.names)]
     if experiment is not None and not any(map(len, tables)) and not is_experiment(storage, experiment):
         raise ValueError(f"{experiment} in {storage} is no experiment: it has no tables; name the folder above it?")
-    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
+    return pa.concat_tables(tables)
 
 
 def is_experiment(storage: Storage, name: str) -> bool:
@@ -72,8 +91,12 @@ def run_of(text: str, names: Collection[str], where: str) -> str | None:
 def find_run(place: Place, experiment: str | None, text: str) -> str:
     """The whole name of the run that `text` names or begins. ValueError if there is none, or more than one."""
     storage = place if isinstance(place, Storage) else Storage(place)
-    names = set(read(storage, experiment, "runs")["run"])
-    where = f"experiment {experiment}" if experiment else str(storage)
+    names = set(read(storage, experiment, "runs", columns=["run"])["run"])
+    return known_run(text, names, f"experiment {experiment}" if experiment else str(storage))
+
+
+def known_run(text: str, names: Collection[str], where: str) -> str:
+    """The one of the runs `names` that `text` names or begins. ValueError if there is none, or more than one."""
     found = run_of(text, names, where)
     if found is None:
         raise ValueError(f"no run {text!r} in {where}; there are: {shown(sorted(names)) or 'none'}")
@@ -101,7 +124,7 @@ def ask(place: Place, experiment: str | None, table: str, run: str | None = None
 
 def words(place: Place, experiment: str | None, table: str, column: str) -> list[str]:
     """The values of a column of texts."""
-    return list(read(place, experiment, table)[column].dropna().unique())
+    return list(read(place, experiment, table, columns=[column])[column].dropna().unique())
 
 
 def told(name: str, there: Iterable[str]) -> str:
@@ -112,18 +135,36 @@ def told(name: str, there: Iterable[str]) -> str:
 
 
 def last(frame: pd.DataFrame, by: list[str], order: list[str]) -> pd.DataFrame:
-    """For each value of the columns `by`, the row that is last in the order of the columns `order`."""
-    return frame.sort_values(order, kind="stable").drop_duplicates(by, keep="last").sort_values(by, ignore_index=True)
+    """For each value of the columns `by`, the row that is last in the order of the columns `order`; sorted by `by`."""
+    keys = [encode(frame[name])[0] for name in by]
+    sequence = np.lexsort([*(encode(frame[name])[0] for name in reversed(order)), *reversed(keys)])
+    different = np.zeros(max(len(frame) - 1, 0), dtype=bool)
+    for key in keys:
+        different |= np.diff(key[sequence]) != 0
+    ends = np.append(different, True)[: len(frame)]
+    found: pd.DataFrame = frame.iloc[sequence[ends]].reset_index(drop=True)
+    return found
 
 
-def runs(place: Place, experiment: str | None = None) -> pd.DataFrame:
-    """One row a run: what its last attempt wrote when it began."""
-    return last(read(place, experiment, "runs"), ["experiment", "run"], ["attempt", "started"])
+def runs(place: Place, experiment: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a run: what its last attempt wrote when it began, in all `columns` or some."""
+    by, order = ["experiment", "run"], ["attempt", "started"]
+    return some(last(read(place, experiment, "runs", columns=with_keys(columns, by, order)), by, order), columns)
+
+
+def with_keys(columns: Sequence[str] | None, *keys: Sequence[str]) -> list[str] | None:
+    """Columns to read, where these and the `keys` are needed; None: all."""
+    return None if columns is None else list(dict.fromkeys([*columns, *(name for of_key in keys for name in of_key)]))
+
+
+def some(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:
+    """The frame with these columns; None: as it is."""
+    return frame if columns is None else frame[list(columns)]
 
 
 def data_hashes(place: Place, experiment: str, names: Sequence[str]) -> dict[str, str]:
     """The hash of the images that each of the runs `names` was trained on. ValueError for a run without a row."""
-    begun = runs(place, experiment).set_index("run")["data_hash"]
+    begun = runs(place, experiment, ["run", "data_hash"]).set_index("run")["data_hash"]
     if absent := [name for name in names if name not in begun.index]:
         raise ValueError(
             f"runs of {experiment} lacks {shown(absent)}, of which there are weights; "
@@ -135,41 +176,15 @@ def data_hashes(place: Place, experiment: str, names: Sequence[str]) -> dict[str
 def settings(place: Place, experiment: str | None = None, wide: bool = True) -> pd.DataFrame:
     """Settings of runs. `wide`: one row a run and one column a dotted key, of numbers if all of its values are numbers,
     else of text. Otherwise: one row a run and key. Settings of earlier versions have their present names."""
-    rows = last(read(place, experiment, "settings"), ["experiment", "run", "key"], ["attempt"])
-    rows["key"] = present_keys(rows)
-    return widen(rows) if wide else rows
-
-
-def present_keys(rows: pd.DataFrame) -> pd.Series[str]:
-    """The present name of the key in each row. It depends on the family of the run, which is one of its settings."""
-    of_run = rows[rows["key"] == "family"].set_index(["experiment", "run"])["text"]
-    families = pd.MultiIndex.from_frame(rows[["experiment", "run"]]).map(of_run.to_dict())
-    keys = zip(families, rows["key"], rows["number"].notna(), strict=True)
-    found = [space_key(family, key) if number else present_key(family, key) for family, key, number in keys]
-    return pd.Series(found, index=rows.index, dtype=rows["key"].dtype)
-
-
-def widen(rows: pd.DataFrame) -> pd.DataFrame:
-    """One column for each key of `rows` (experiment, run, key, number, text), typed by what its values are: truth
-    values, whole numbers of 64 bits, other numbers, else texts. It is read from the texts: `number` rounds."""
-    index = ["experiment", "run"]
-    columns: dict[str, Any] = {}
-    for key, of_key in rows.groupby("key"):
-        values = of_key.set_index(index)
-        texts = values["text"]
-        if texts.isin(["true", "false"]).all():
-            columns[str(key)] = (texts == "true").astype("bool[pyarrow]")
-        elif texts.str.fullmatch(r"[+-]?\d{1,18}").all() or all(map(is_whole, texts)):
-            columns[str(key)] = texts.astype("int64[pyarrow]")
-        else:
-            columns[str(key)] = texts if values["number"].isna().any() else values["number"]
-    wide = pd.DataFrame(columns, index=pd.MultiIndex.from_frame(rows[index].drop_duplicates()))
-    return wide.sort_index().reset_index()
-
-
-def is_whole(text: str) -> bool:
-    """Whether a text is a whole number of 64 bits."""
-    return bool(re.fullmatch(r"[+-]?\d+", text)) and -(2**63) <= int(text) < 2**63
+    if wide:
+        return widen(read_arrow(place, experiment, "settings", encoded=True))
+    frame = last(read(place, experiment, "settings"), ["experiment", "run", "key"], ["attempt"])
+    _, run = np.unique(
+        np.stack([encode(frame[name])[0] for name in ("experiment", "run")]), axis=1, return_inverse=True
+    )
+    places, names = present_keys(run.reshape(-1), *(pa.array(frame[name]) for name in ("key", "text", "number")))
+    frame["key"] = pd.Series(pa.array(names, pa.string()).take(pa.array(places)), dtype=frame["key"].dtype)
+    return frame
 
 
 def metrics(
@@ -213,28 +228,38 @@ def events(
     return ask(place, experiment, "events", run, kind=kind)
 
 
-def outcomes(place: Place, experiment: str | None = None, all_ends: bool = False) -> pd.DataFrame:
-    """The last end of each run that ended: of the latest tick, then of the latest attempt. `all_ends`: every end, for a
-    run has several if its budget has grown."""
-    ends = read(place, experiment, "outcomes")
-    return ends if all_ends else last(ends, ["experiment", "run"], ["tick", "attempt", "ended"])
+def outcomes(
+    place: Place, experiment: str | None = None, all_ends: bool = False, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The last end of each run that ended: of the latest tick, then of the latest attempt; in all `columns` or some.
+    `all_ends`: every end, for a run has several if its budget has grown."""
+    by, order = ["experiment", "run"], ["tick", "attempt", "ended"]
+    ends = read(place, experiment, "outcomes", columns=with_keys(columns, by, order))
+    return some(ends if all_ends else last(ends, by, order), columns)
 
 
-def curves(place: Place, experiment: str, names: str | Sequence[str], run: str | None = None) -> pd.DataFrame:
+def curves(
+    place: Place, experiment: str, names: str | Sequence[str], run: str | Sequence[str] | None = None
+) -> pd.DataFrame:
     """Numbers by epoch: one row for each run, tick and name, with `quantity`, `split`, `epoch` and `value`.
 
     A number that training logged ("autoencoder/distortion", split "train", a mean since the last tick) and a cheap
     figure ("distortion/images", split "validation") are of one quantity, the part that their names share. Each of
     `names` brings its counterpart of the other split too, so that training stands beside validation. A quantity in
     `names` ("distortion") brings all of its numbers, and "frechet" the distances in anybody's features. ValueError for
-    another name (names the nearest, and those there are).
+    another name (names the nearest, and those there are). `run`: one run, or several; None: all.
     """
     index = ["run", "tick", "epoch", "name", "quantity", "split"]
+    chosen: set[str] | None = None
     if run is not None:
-        run = find_run(place, experiment, run)
-    logged = read(place, experiment, "metrics", {"run": run})
+        begun = set(read(place, experiment, "runs", columns=["run"])["run"])
+        chosen = {known_run(one, begun, f"experiment {experiment}") for one in ([run] if isinstance(run, str) else run)}
+    columns = ["run", "attempt", "tick", "epoch", "value"]
+    logged = read(place, experiment, "metrics", {"run": chosen}, [*columns, "name"])
     logged = logged.assign(quantity=logged["name"].str.replace(r"^.*/", "", regex=True), split="train")
-    judged = read(place, experiment, "evals", {"scope": "tick", "run": run}).rename(columns={"metric": "quantity"})
+    judged = read(place, experiment, "evals", {"scope": "tick", "run": chosen}, [*columns, *FIGURE]).rename(
+        columns={"metric": "quantity"}
+    )
     column = ("/" + judged["column"]).where(judged["column"] != "image", "")
     judged = judged.assign(name=judged["quantity"] + "/" + judged["subject"] + column)
     frame = pd.concat([part[[*index, "attempt", "value"]] for part in (logged, judged)])

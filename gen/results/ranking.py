@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
-from gen.results.queries import Place, evals, last, metrics, outcomes, read, runs, settings
+from gen.results.forget import forgotten
+from gen.results.queries import Place, evals, last, outcomes, read, runs, settings
 from gen.results.questions import FigureName, check_split, figure_name
-from gen.results.schema import LATER_SECONDS, WORST
+from gen.results.schema import LATER_SECONDS, SLOTS, WORST
 from gen.results.storage import Storage
 
 PROTOCOL = (
@@ -25,6 +26,8 @@ PROTOCOL = (
 DATA = ("data", "data_hash")  # figures on different images do not compare either
 NO_COLUMN = ("budget.", "machine.", "evaluate.full", "evaluate.leaders")
 """Settings that get no column: they may change while a run goes on, and the tables hold only how it began."""
+ENDED = ("experiment", "run", *("why", "metric", "best", "collapsed"), "status", "epochs", "seconds", "best_epoch")
+BEGUN = ("experiment", "run", "entry", "seed", *DATA, "held_out", "code_version")
 ENDS = ("status", "epochs", "seconds", "best_epoch")
 
 
@@ -40,7 +43,8 @@ def leaderboard(
     n_fake: int | None = None,
     protocol: str | None = None,
 ) -> pd.DataFrame:
-    """One row for each run that ended, ranked by the full figure of its best weights.
+    """One row for each run that ended, ranked by the full figure of its best weights; without those that are to be
+    forgotten (`attrs["forgotten"]`: which, and why).
 
     Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
     `n_fake` and `protocol` (its hash) choose one.
@@ -61,13 +65,14 @@ def leaderboard(
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     check_split(split)
     storage = place if isinstance(place, Storage) else Storage(place)
-    ends = outcomes(storage, experiment)
+    ends = outcomes(storage, experiment, columns=ENDED)
+    ends = ends[~ends["run"].isin(gone := forgotten(storage, experiment))].reset_index(drop=True)
     asked = any(said is not None for said in (metric, subject, column))
     if metric is None:
         steering = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
         metric = steering.partition("/")[0] if asked and steering else steering  # "subject=" of that metric
     name = figure_name(metric, subject, column)
-    frame = ends.merge(runs(storage, experiment).drop(columns=["parameters"]), on=["experiment", "run"], how="left")
+    frame = ends.merge(runs(storage, experiment, BEGUN), on=["experiment", "run"], how="left")
     mode = direction(name.metric, mode) if name.metric is not None else "min"
     full = of_best_weights(evals(storage, experiment, scope="best", split=split), frame)
     figures = measured_as(name, full, experiment, split) if asked and len(frame) else name.choose(full)
@@ -89,31 +94,40 @@ def leaderboard(
     frame["collapsed"] = pd.Series(collapses(storage, experiment, frame), dtype=pd.ArrowDtype(pa.string()))
     board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering", "collapsed"]]
     board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
-    board.attrs = {"protocol": {"mode": mode, **common}, "code_versions": sorted(set(frame["code_version"].dropna()))}
+    board.attrs = {
+        "forgotten": gone,
+        "protocol": {"mode": mode, **common},
+        "code_versions": sorted(set(frame["code_version"].dropna())),
+    }
     return board
 
 
 def collapses(storage: Storage, experiment: str, ends: pd.DataFrame) -> list[str | None]:
     """For each of the `outcomes` when and how the game collapsed, as the run told when it ended, or as the full figures
     of its best weights told later; None if nothing did. Versions before 1.5 told it as the reason of the end only."""
-    events = read(storage, experiment, "events", {"kind": "collapse"})
+    events = read(storage, experiment, "events", {"kind": "collapse"}, ["run", "why", "detail"])
     later = dict[tuple[str, float], str]()
     for run, why, detail in zip(events["run"], events["why"], map(json.loads, events["detail"]), strict=True):
         if "epoch" in detail:
             later[run, detail["epoch"]] = f"epoch {detail['epoch']:g}: {why}"
-    found = list[str | None]()
-    for run, told, why, epoch in ends[["run", "collapsed", "why", "best_epoch"]].itertuples(index=False):
-        own = why.partition("collapsed at ")[2] if pd.isna(told) else told
+    told = ends["collapsed"].notna() | ends["why"].str.contains("collapsed at ", regex=False)
+    found = list[str | None]([None] * len(ends))
+    some = (told | ends["run"].isin({run for run, _ in later})).to_numpy(dtype=bool, na_value=False)
+    rows = ends.loc[some, ["run", "collapsed", "why", "best_epoch"]].itertuples(index=False)
+    for place, (run, words, why, epoch) in zip(np.flatnonzero(some), rows, strict=True):
+        own = why.partition("collapsed at ")[2] if pd.isna(words) else words
         more = "" if pd.isna(epoch) else later.get((run, float(epoch)), "")
-        found.append("; at ".join(filter(None, (own, more if more not in own else ""))) or None)
+        found[place] = "; at ".join(filter(None, (own, more if more not in own else ""))) or None
     return found
 
 
 def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -> dict[str, float]:
     """Run -> its seconds, for each run that ended: those that it took itself, and those of measuring it later. `ends`:
     the experiment's `outcomes`, where they are read already."""
-    ends = outcomes(storage, experiment) if ends is None else ends
-    later = metrics(storage, experiment, name=LATER_SECONDS).groupby("run")["value"].sum().to_dict()
+    ends = outcomes(storage, experiment, columns=("run", "seconds")) if ends is None else ends
+    wanted = {"name": LATER_SECONDS}
+    rows = read(storage, experiment, "metrics", wanted, ["run", "value"], without=SLOTS)
+    later = rows.groupby("run")["value"].sum().to_dict()
     return {run: float(own) + later.get(run, 0.0) for run, own in zip(ends["run"], ends["seconds"], strict=True)}
 
 

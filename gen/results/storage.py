@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import fs
 
+from gen.results.exchange import exchange
 from gen.results.fence import Fence
 from gen.results.leftovers import all_abandoned, hidden_name, remove_abandoned, sweep
 from gen.results.room import FullError, room_at
@@ -203,6 +204,13 @@ class Storage:
         """Removes a folder with all that is in it; no error if it is absent."""
         if self.filesystem.get_file_info(self.full(folder)).type == fs.FileType.Directory:
             self.filesystem.delete_dir(self.full(folder))
+
+    def exchange(self, one: str, other: str) -> None:
+        """Gives each of two local folders the other's name in one step, durable once this returns."""
+        with self._passage(one):
+            exchange(self._root / one, self._root / other)
+        for folder in (one, other):
+            sync_folder((self._root / folder).parent)
 
     @contextmanager
     def passing(self, folder: str) -> Iterator[None]:

@@ -15,11 +15,10 @@ from gen.results.manifest import (
     CALLS,
     REBUILT,
     REMOVED,
-    Note,
     Promises,
     counted,
     order_of,
-    said,
+    parts_of,
     writer_of,
 )
 from gen.results.schema import FULL_SHARE, LATER_SECONDS, SCHEMAS, TABLES
@@ -153,14 +152,16 @@ def survey(storage: Storage, experiment: str) -> Survey:
             except (pa.ArrowException, OSError, KeyError) as error:
                 found.damaged[table, name] = one_line(error)
                 continue
-            writer = writer_of(name)
-            notes: list[Note] = said(metadata, CALLS) or []
-            found.promises.add(writer, table, notes)
-            for run, count in (said(metadata, REMOVED) or {}).items():
-                found.removed[writer, table, run] += count
-            if said(metadata, REBUILT):
-                found.rebuilt.update((table, run) for run in rows["run"].to_pylist())
-            whence = {"file": [name] * len(rows), "place": range(len(rows)), "writer": [writer] * len(rows)}
+            writers = list[str]()
+            for own, count, notes in parts_of(name, metadata):
+                writer, start = writer_of(own), len(writers)
+                writers += [writer] * count
+                found.promises.add(writer, table, notes.get(CALLS, []))
+                for run, gone in notes.get(REMOVED, {}).items():
+                    found.removed[writer, table, run] += gone
+                if notes.get(REBUILT):
+                    found.rebuilt.update((table, run) for run in rows["run"][start : start + count].to_pylist())
+            whence = {"file": [name] * len(rows), "place": range(len(rows)), "writer": writers}
             parts.append(pa.table({**{column: rows[column] for column in wanted}, **whence}, schema=schema))
         found.keys[table] = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
         found.rows += len(found.keys[table])

@@ -1,5 +1,6 @@
-"""Run by test_killed.py: python killed_writer.py FOLDER flush|slot|first. For each n, writes in FOLDER/n in a process
-that kills itself before its n-th system call on files, until one ends before. A cut write leaves half its bytes."""
+"""Run by test_killed.py: python killed_writer.py FOLDER flush|slot|first|merge. For each n, or each third, writes in
+FOLDER/n in a process that kills itself before its n-th system call on files, until one ends before. A cut write leaves
+half its bytes."""
 
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 from example_rows import begin, end, go, whole_run
 
 from gen.results import Ledger, Slot, Storage
+from gen.results.compact import compact
 
 CALLS = ("open", "write", "fsync", "close", "mkdir", "replace", "rename", "unlink")
 
@@ -63,11 +65,28 @@ def first(place, count):
     whole_run(Ledger(slot.storage, "e", "run2", "a1", slot=slot), 4)
 
 
+def merge(place, count):
+    """Short runs of a process, and a run with files of its own; their merging is cut."""
+    slot = Slot(Storage(place), "e", "slot1")
+    for run in ("run0", "run1"):
+        whole_run(Ledger(slot.storage, "e", run, "a1", slot=slot), 4)
+    long = Ledger(slot.storage, "e", "run2", "a1")
+    begin(long)
+    for tick in range(4):
+        go(long, tick)
+        if tick == 2:
+            long.flush(tick)
+    end(long, 3)
+    long.close(3)
+    kill_at(count)
+    compact(slot.storage, "e", "a2")
+
+
 if __name__ == "__main__":
-    work = {"flush": flush, "slot": slot, "first": first}[sys.argv[2]]
+    work = {"flush": flush, "slot": slot, "first": first, "merge": merge}[sys.argv[2]]
     status, count = 1, 0
     while status:
-        count += 1
+        count += 3 if work is merge and count else 1  # six tables in the same way, out of step
         place = Path(sys.argv[1]) / f"{count:03d}"
         place.mkdir()
         child = os.fork()

@@ -9,6 +9,7 @@ from example_rows import all_keys, begin, end, expected, go, keys, whole_run
 
 from gen import results
 from gen.results import TABLES, Ledger, Slot, Storage, last_ticks
+from gen.results.compact import compact
 from gen.results.manifest import shortfall
 from gen.results.survey import survey
 
@@ -85,6 +86,23 @@ def test_slot(tmp_path, work):
         assert all_keys(place, "e") == union(after, ticks("run3", 4))
         assert survey(storage, "e").faults() == []
     assert len(stages) >= 6
+
+
+@pytest.mark.slow
+def test_merge(tmp_path):
+    """Nothing is lost and nothing is there twice, before which call it ever ends; the next one makes it whole."""
+    every = union(*(ticks(run, 4) for run in ("run0", "run1", "run2")))
+    counts = set()
+    for place in places(tmp_path, "merge"):
+        storage = Storage(place)
+        assert check_readable(place, every, every) == every
+        counts.add(sum(len(storage.list(f"e/{table}")) for table in TABLES))
+        compact(storage, "e", "a3")
+        assert check_readable(place, every, every) == every
+        assert survey(storage, "e").faults() == []
+        assert not storage.folders("e/_compact")
+        assert sum(len(storage.list(f"e/{table}")) for table in TABLES) == 6  # one a table; there are no events
+    assert len(counts) == 7  # none of the six tables with more than one file, ..., all of them
 
 
 def test_a_begun_flush_may_be_longer_next_time(tmp_path):

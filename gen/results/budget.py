@@ -1,0 +1,168 @@
+"""What a search of fewer runs would have found: the best of k runs, at equal device-seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gen.metrics.table import direction
+from gen.results.comparison import check_settings
+from gen.results.forget import forgotten
+from gen.results.queries import Place, evals, last, outcomes, runs, settings
+from gen.results.questions import check_split, figure_name
+from gen.results.ranking import costs, measured_as, of_best_weights, one_protocol, only
+from gen.results.schema import WORST
+from gen.results.storage import Storage
+
+STEPS = (1, 2, 5)  # and ten, a hundred times as many: the numbers of runs that are asked for by default
+COLUMNS = ("k", "device_seconds", "mean", "low", "high", "split", "n", "without", "measured")
+
+
+def best_of_k(
+    place: Place,
+    experiments: str | Sequence[str],
+    metric: str | None = None,
+    split: str | None = None,
+    device_seconds: Sequence[float] | None = None,
+    by: str | Sequence[str] = "experiment",
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """The best value that is to be expected of a search of k runs, as in "Are GANs Created Equal?" (Lucic et al. 2018):
+    k of the runs on record are drawn, with replacement, and of these the one with the best validation figure counts.
+
+    One row for each group of runs (`by`: "experiment", or settings) and k, which is 1, 2, 5, 10 ... up to the runs that
+    there are, or as many as each of the `device_seconds` pays for. Columns: those of `by`, k, device_seconds (of k runs
+    on average: seconds, with those of measuring, times workers), mean, and low and high, between which the best of k
+    lies with this `confidence`; split, n (runs that ended, which are drawn), without (those of them that have no
+    validation figure: they cost, and are never the best), measured (those with the full figure on test images).
+
+    All draws are counted exactly, so no seed matters. Selection is by the cheap validation figure that steered the
+    runs. What is reported: "test", the full figure `metric` of the same weights on test images, if each run that can be
+    chosen has it; else "validation", the figure that chose, which flatters the larger k. `split` asks for one of them.
+    mean is null where the money pays for no run, or for more than are on record: nothing is known of those. ValueError
+    as in `compare`, and for a split that is asked for and lacks runs."""
+    storage = place if isinstance(place, Storage) else Storage(place)
+    names = [experiments] if isinstance(experiments, str) else list(experiments)
+    by = [by] if isinstance(by, str) else list(by)
+    if not names:
+        raise ValueError("experiments= names none; give one or more")
+    if split is not None:
+        check_split(split)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence} is out of range; allowed: more than 0 and less than 1, such as 0.95")
+    if device_seconds is not None and not all(0 < one < np.inf for one in device_seconds):
+        raise ValueError(f"device_seconds={list(device_seconds)}: allowed: numbers above 0")
+    frame = pd.concat([ended(storage, name) for name in names], ignore_index=True)
+    steering = only("metric that selected them", frame["metric"], "name experiments that have")
+    if steering is None:
+        raise ValueError(f"no run of {', '.join(names)} has ended yet; ask again once some have")
+    if by != ["experiment"]:
+        told = pd.concat([settings(storage, name) for name in names], ignore_index=True).drop_duplicates("run")
+        check_settings([key for key in by if key != "experiment"] or by, [*told.columns[2:], "experiment", "entry"])
+        frame = frame.drop_duplicates("run" if "experiment" not in by else ["experiment", "run"])
+        own = [key for key in by if key != "experiment" and key not in frame]
+        frame = frame.merge(told[["run", *own]], on="run", how="left")
+    frame, protocol = with_figures(storage, names, frame, metric or steering, steering, split)
+    sign = 1 if direction(steering) == "min" else -1
+    rows = list[dict[str, Any]]()
+    for values, group in frame.groupby(by, dropna=False):
+        rows += [
+            dict(zip(by, values, strict=True)) | row for row in curve(group, split, sign, device_seconds, confidence)
+        ]
+    table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
+    table.attrs = {"protocol": {"confidence": confidence, "chosen_by": steering, **protocol}}
+    return table
+
+
+def ended(storage: Storage, name: str) -> pd.DataFrame:
+    """The runs of an experiment that ended, with what they cost."""
+    ends = outcomes(storage, name).merge(
+        runs(storage, name, ["run", "data", "data_hash", "held_out", "world_size", "entry"]), on="run"
+    )
+    ends = ends[~ends["run"].isin(forgotten(storage, name))]
+    seconds = ends["run"].map(costs(storage, name, ends)).astype(float)
+    return ends.assign(cost=seconds * ends["world_size"].astype(float))
+
+
+def with_figures(
+    storage: Storage, names: Sequence[str], frame: pd.DataFrame, metric: str, steering: str, split: str | None
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The runs with `chosen` (the validation figure by which they are chosen) and `value` (the full figure on test
+    images); NaN: none, or none that is finite. And the protocol of the latter. ValueError if figures do not compare."""
+    figure = figure_name(metric)
+    if figure.metric is not None and direction(figure.metric) != direction(steering):
+        raise ValueError(f"metric={metric} and {steering}, which chose the weights, are good in opposite directions")
+    ticks = pd.concat([evals(storage, name, scope="tick", split="validation") for name in names], ignore_index=True)
+    one_protocol(
+        last(of_best_weights(figure_name(steering).choose(ticks), once(frame)), ["run", "protocol"], ["attempt"])
+    )
+    best = frame["best"].to_numpy(dtype=float, na_value=np.nan)
+    frame = frame.assign(chosen=np.where(np.isfinite(best) & (np.abs(best) < WORST), best, np.nan), value=np.nan)
+    if split == "validation":
+        return frame, {"metric": steering}
+    full = pd.concat([evals(storage, name, scope="best", split="test") for name in names], ignore_index=True)
+    full = of_best_weights(full, once(frame))
+    full = measured_as(figure, full, ", ".join(names), "test") if split == "test" else figure.choose(full)
+    only("subject", full["subject"], "say metric=NAME/SUBJECT of")
+    only("column", full["column"], "say metric=NAME/SUBJECT/COLUMN of")
+    full, common = one_protocol(last(full, ["run", "protocol"], ["attempt", "tick"]))
+    values = frame["run"].map(dict(zip(full["run"], full["value"], strict=True))).to_numpy(dtype=float, na_value=np.nan)
+    return frame.assign(value=np.where(np.isfinite(values), values, np.nan)), common
+
+
+def once(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each run in one row."""
+    return frame.drop_duplicates("run")
+
+
+def curve(
+    group: pd.DataFrame, split: str | None, sign: int, budgets: Sequence[float] | None, confidence: float
+) -> list[dict[str, Any]]:
+    """The rows of a group of runs. `sign`: 1 where small figures are good, else -1."""
+    chosen, value = group["chosen"].to_numpy(dtype=float), group["value"].to_numpy(dtype=float)
+    can, count, cost = np.isfinite(chosen), len(group), float(group["cost"].mean())
+    measured = int((can & np.isfinite(value)).sum())
+    whole = measured == can.sum() > 0
+    if split == "test" and not whole:
+        raise ValueError(
+            f"{measured} of {can.sum()} runs have the figure on test images; measure the others by jobs.evaluate, "
+            "search with evaluate.full=all, or say split='validation'"
+        )
+    on_test = whole and split != "validation"
+    order = np.argsort(sign * chosen, kind="stable")[: can.sum()]  # NaN is last
+    told = (value if on_test else chosen)[order]
+    if budgets is None:
+        asked = [(k, k * cost) for k in steps(count)]
+    else:
+        asked = [(int(budget // cost) if cost > 0 else count, float(budget)) for budget in budgets]
+    shared = {"split": "test" if on_test else "validation", "n": count, "without": int(count - can.sum())}
+    rows = []
+    for k, seconds in asked:
+        mean, low, high = expected_best(told, count, k, confidence) if 0 < k <= count else (np.nan,) * 3
+        rows.append({"k": k, "device_seconds": seconds, "mean": mean, "low": low, "high": high, **shared})
+    return [{**row, "measured": measured} for row in rows]
+
+
+def steps(count: int) -> list[int]:
+    """1, 2, 5, 10, 20, 50 ... and `count`."""
+    found = [step * 10**power for power in range(len(str(count))) for step in STEPS]
+    return sorted({*(one for one in found if one < count), count})
+
+
+def expected_best(values: np.ndarray, count: int, k: int, confidence: float) -> tuple[float, float, float]:
+    """Mean and quantiles of the value of the first of k runs that are drawn from `count` with replacement. `values`:
+    those of the runs in the order in which they are preferred; the others of `count` have none, and a draw of nothing
+    but those is left out. NaN if there are no values."""
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    places = np.arange(len(values) + 1)
+    beyond = ((count - places) / count) ** k  # the chance that the first one's place is this one or a later one
+    weights = -np.diff(beyond) / (1 - beyond[-1])
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    ends = np.searchsorted(total, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = values[order][np.minimum(ends, len(values) - 1)]
+    return float(weights @ values), float(low), float(high)

@@ -1,0 +1,23 @@
+"""What real images reach against others: the floor of figures that compare features."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gen.judge import Judge, floor
+
+
+@pytest.mark.slow
+def test_held_out_images_against_the_reference(judge: Judge) -> None:
+    figures = {one.metric: one for one in floor(judge, "test")}
+    count = {split: judge.dataset.count(split, "image") for split in ("validation", "test")}
+    distance = figures["frechet_classifier"]
+    assert (distance.n_real, distance.n_fake) == (count["test"], count["validation"])
+    assert (distance.subject, distance.weights, distance.split) == ("images", "real", "test")
+    few = {one.metric: one for one in floor(judge, "test", images=50)}
+    assert 0 < distance.value < few["frechet_classifier"].value  # fewer images: a worse estimate
+    with torch.no_grad():
+        assert floor(judge, "test")[0] == figures[floor(judge, "test")[0].metric]  # no chance in it
+    with pytest.raises(ValueError, match="1 images of validation are too few for a floor"):
+        floor(judge, "test", images=1)

@@ -1,0 +1,79 @@
+"""The best of k runs, against all draws one by one."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from example_rows import begin, eval_row, go, outcome_row
+
+from gen import results
+from gen.results import Ledger, Storage
+from gen.results.budget import expected_best
+
+STEERING = "frechet_classifier/reconstructions"
+
+
+def end(ledger: Ledger, steering: float, test: float | None, seconds: float = 3.0, **changes: object) -> None:
+    """Two ticks, at the second of which the best weights are; a full figure of test images, if there is one."""
+    begin(ledger, world_size=2, **changes)
+    for tick in (1, 2):
+        go(ledger, tick)
+    if test is not None:
+        ledger.add("evals", 2, **eval_row(2, test, "best", split="test"))
+    ledger.add("outcomes", 2, **outcome_row(2, best=steering, seconds=seconds))
+    ledger.close(2)
+
+
+@pytest.mark.parametrize("absent", [0, 2])
+def test_all_draws_are_counted(absent: int) -> None:
+    values = [3.0, 1.0, 2.0, 2.0]  # of the preferred run, the second one ...
+    for k in (1, 2, 3):
+        draws = [min(draw) for draw in itertools.product(range(len(values) + absent), repeat=k)]
+        found = sorted(values[first] for first in draws if first < len(values))
+        mean, low, high = expected_best(np.array(values), len(values) + absent, k, 0.5)
+        assert mean == pytest.approx(np.mean(found))
+        assert (low, high) == tuple(np.quantile(found, [0.25, 0.75], method="inverted_cdf"))
+
+
+def test_the_best_is_chosen_by_validation_and_told_of_test(storage: Storage) -> None:
+    """The run that validation likes best is not the best on test images; it is the one that is reported."""
+    for number, (chosen, test) in enumerate([(1.0, 7.0), (2.0, 5.0), (None, None), (4.0, 6.0)]):
+        end(Ledger(storage, "e", f"r{number}", f"a{number}"), chosen, test, seconds=2.0 + number)  # type: ignore[arg-type]
+    table = results.best_of_k(storage, "e", device_seconds=[5.0, 14.0, 100.0])
+    assert table["k"].to_list() == [0, 2, 14]  # a run takes 3.5 s of two devices
+    assert table[["split", "n", "without", "measured"]].drop_duplicates().to_numpy().tolist() == [["test", 4, 1, 3]]
+    weights = np.array([7, 5, 3]) / 15  # a draw of nothing but the third run is left out
+    assert table["mean"].tolist() == pytest.approx([np.nan, weights @ [7.0, 5.0, 6.0], np.nan], nan_ok=True)
+    assert table.attrs["protocol"]["split"] == "test"
+    assert table.attrs["protocol"]["chosen_by"] == STEERING
+    assert results.best_of_k(storage, "e")["device_seconds"].to_list() == [7.0, 14.0, 28.0]
+
+
+def test_where_some_runs_lack_the_figure_of_test_images(storage: Storage) -> None:
+    end(Ledger(storage, "e", "r0", "a0"), 1.0, 7.0)
+    end(Ledger(storage, "e", "r1", "a1"), 2.0, None)
+    table = results.best_of_k(storage, ["e"], by="entry")
+    assert table["split"].to_list() == ["validation", "validation"]
+    assert table["mean"].to_list() == pytest.approx([1.5, 1.25])
+    assert table["measured"].to_list() == [1, 1]
+    with pytest.raises(ValueError, match="1 of 2 runs have the figure on test images"):
+        results.best_of_k(storage, "e", split="test")
+
+
+def test_wrong_questions(storage: Storage) -> None:
+    begin(ledger := Ledger(storage, "e", "r", "a"))
+    ledger.flush(0)
+    for wrong, told in (
+        ({}, "no run of e has ended yet"),
+        ({"experiments": []}, "experiments= names none"),
+        ({"split": "tset"}, "split='tset' is not known"),
+        ({"device_seconds": [0]}, "allowed: numbers above 0"),
+        ({"confidence": 1}, "confidence=1 is out of range"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            results.best_of_k(storage, **{"experiments": "e", **wrong})
+    end(Ledger(storage, "e", "r", "a"), 1.0, 7.0)
+    with pytest.raises(ValueError, match="by='entyr' is no setting of these runs; nearest valid: entry"):
+        results.best_of_k(storage, "e", by="entyr")

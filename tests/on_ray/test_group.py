@@ -92,7 +92,7 @@ def ask(ray_cluster: RayCluster) -> Iterator[Callable[..., Any]]:
 def test_search_with_two_workers_a_run(ask: Callable[..., Any], run_job: Callable, tmp_path: Path):
     """Three runs, two at a time on four CPUs, of which halving stops the last: no placement group stays."""
     assert ask("len(held()), places(2, {'CPU': 1.0})") == [0, 2]
-    options = [*SMALL, *ALIKE, "--search", RATES, "--seed", LAST_IS_WORST, "--workers-per-trial", 2]
+    options = [*SMALL, *ALIKE, "--only", "--search", RATES, "--seed", LAST_IS_WORST, "--workers-per-trial", 2]
     options += ["--set", "evaluate.full=none"]
     done = run_job("tune", *options, "--storage", tmp_path, "--name", "search")
     assert done.returncode == 0, done.stderr

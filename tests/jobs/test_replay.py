@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from gen import results
 from gen.record.curves import recorded
-from gen.results.schema import WORST
+from gen.results.schema import FULL_SHARE, LATER_SECONDS, WORST
 from jobs import tune
 from tests.results.example_rows import eval_row, outcome_row, run_row, when
 
@@ -30,6 +30,8 @@ def record(
             ledger.add("evals", tick, **eval_row(tick, numbers[tick - 1], metric=metric))
     if ended:  # measuring it in full takes long, and is no part of a tick
         ledger.add("metrics", len(values), **when(len(values)), seconds=500.0, name="engine/full_seconds", value=400.0)
+        for name in (LATER_SECONDS, FULL_SHARE):  # as of a search's leader
+            ledger.add("metrics", len(values), **when(len(values)), seconds=4.0, name=name, value=4.0)
         ledger.add("outcomes", len(values), **outcome_row(len(values)))
     ledger.close(len(values))
 

@@ -116,3 +116,15 @@ def test_a_named_space_is_searched_and_recorded_by_its_name(tmp_path: Path):
     assert family.open().shape.classes == 10
     with pytest.raises(ValueError, match=r"^space='wild' is no search space of family gan; allowed: losses, wide"):
         planned("--space", "wild")
+
+
+@pytest.mark.parametrize("what", [["--sampler", "tpe"], ["--samples", "0", "--time-budget", "1h"]])
+def test_seeds_of_what_is_proposed_on_the_way_are_no_rivals(what: list[str], tmp_path: Path):
+    def planned(*arguments: str) -> Plan:
+        asked = ["--entry", "vqvae", "--storage", str(tmp_path), "--epochs", "9", *what, *arguments]
+        return plan(tune.main.make_context("tune", asked).params)
+
+    with pytest.raises(ValueError, match="with seeds=2: [^\n]+; allowed: --seeds 1, or --grace 9, by which no run"):
+        planned("--seeds", "2")
+    assert planned("--seeds", "2", "--grace", "9").seeds == 2
+    assert planned().seeds == 1

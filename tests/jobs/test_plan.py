@@ -124,7 +124,7 @@ def test_seeds_of_what_is_proposed_on_the_way_are_no_rivals(what: list[str], tmp
         asked = ["--entry", "vqvae", "--storage", str(tmp_path), "--epochs", "9", *what, *arguments]
         return plan(tune.main.make_context("tune", asked).params)
 
-    with pytest.raises(ValueError, match="with seeds=2: [^\n]+; allowed: --seeds 1, or --grace 9, by which no run"):
+    with pytest.raises(ValueError, match=r"with seeds=2: [^\n]+; allowed: --seeds 1, or --grace 9, by which no run"):
         planned("--seeds", "2")
     assert planned("--seeds", "2", "--grace", "9").seeds == 2
     assert planned().seeds == 1

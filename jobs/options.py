@@ -205,7 +205,7 @@ def resolve(options: dict[str, Any]) -> Asked:
     check_name("name", name)
     if stage is None:  # else the data are those of the first stage
         storage.check_possible()
-        usual = names.customs(storage, name)
+        usual = names.defaults_of(storage, name)
         config = override(config, {key: usual[key] for key in usual.keys() - pairs.keys() - said.keys()})
     root, tensorboard = options.pop("data_root"), options.pop("tensorboard")
     if tensorboard:

@@ -22,8 +22,8 @@ def failed_before(storage: Storage, experiment: str, attempt: str) -> dict[str, 
 def ends_that_stand(
     storage: Storage, experiment: str, configs: Mapping[str, RunConfig], attempt: str, retry: bool
 ) -> dict[str, End]:
-    """Run -> its end, for those runs of `configs` that an attempt does not train. With `retry` it trains those again
-    that failed before it."""
+    """Run -> its end, for the runs of `configs` that an attempt does not train. With `retry` the attempt trains again
+    the runs that failed before it."""
     found = ends(storage, experiment, configs)
     again = failed_before(storage, experiment, attempt) if retry else {}
     return {run: end for run, end in found.items() if run not in again}

@@ -44,7 +44,7 @@ def devices_of(needed: Mapping[str, float], workers: int) -> float:
 
 
 def account_of(storage: Storage, experiment: str, devices: float) -> Account:
-    """What the runs of an experiment have taken so far: those that ended, however, and those that go on."""
+    """What the runs of an experiment have taken so far: runs that ended, in whatever way, and runs that go on."""
     account = Account(devices)
     if experiment not in storage.folders(""):
         return account

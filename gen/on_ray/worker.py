@@ -19,7 +19,7 @@ from gen.on_ray.alive import end_with_head
 from gen.on_ray.submission import Order
 from gen.results.room import FullError
 
-FULL = "full"
+FULL = "full"  # key of the line that a worker sends when a place has no room left
 
 
 def train_worker(sent: Mapping[str, Any]) -> None:

@@ -70,7 +70,7 @@ def recorded(storage: Storage, experiment: str) -> Recorded:
 
 
 def of_figure(figures: pd.DataFrame, name: FigureName, column: str) -> pd.DataFrame:
-    """The values of a figure by run and tick, as `column`; those of the last attempt."""
+    """The values of a figure by run and tick, as `column`; of several attempts at a tick the last one counts."""
     found = queries.last(name.choose(figures), ["run", "tick"], ["attempt"])
     found = found[found["column"] == (name.column or "image")] if len(found["column"].unique()) > 1 else found
     return found[["run", "tick", "value"]].rename(columns={"value": column})

@@ -30,8 +30,9 @@ def note(config: RunConfig, data_hash: str, **more: Any) -> dict[str, Any]:
     return {"version": VERSION, **about, "epochs": config.budget.epochs, **more}
 
 
-def customs(storage: Storage, experiment: str) -> dict[str, Any]:
-    """The settings of FROM_NOW as an experiment has them. One that an earlier version began goes on as it began."""
+def defaults_of(storage: Storage, experiment: str) -> dict[str, Any]:
+    """The settings of FROM_NOW as an experiment has them unless it is told otherwise. An experiment that an earlier
+    version began goes on as it began."""
     if found := read_note(storage, experiment):
         began = found["settings"]
     elif experiment in storage.folders("") and len(recorded := queries.runs(storage, experiment)):  # its note is lost

@@ -114,7 +114,7 @@ def with_figures(
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each run in one row."""
+    """One row for each run, of a frame in which a run of several experiments has several."""
     return frame.drop_duplicates("run")
 
 

@@ -252,8 +252,9 @@ class Lease:
                 self._beat()
                 self._full = None
             except FullError as error:
+                if self._full is None:
+                    self.hear(str(error))
                 self._full = error
-                self.hear(str(error))
             except OSError:  # the storage is away for a moment
                 continue
 

@@ -148,7 +148,7 @@ def open_whole(file: pa.NativeFile, encoded: Sequence[str] = ()) -> pq.ParquetFi
 
 
 def choose(file: pq.ParquetFile, shape: pa.Schema, equal: Equal) -> pa.Table:
-    """The wanted rows of an open file. Columns are decoded of those row groups alone that have some."""
+    """The wanted rows of an open file. Only row groups that hold wanted rows are decoded."""
     held = file.schema_arrow.names
     if any(name not in held for name in equal):  # rows of an earlier version, which did not tell it
         return shape.empty_table()

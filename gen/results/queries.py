@@ -35,13 +35,11 @@ def read(
     table: str,
     equal: Mapping[str, Any] | None = None,
     columns: Sequence[str] | None = None,
-    without: str = "",
 ) -> pd.DataFrame:
     """The rows of a table in which each column of `equal` has the value given there, or one of a set (None: any value),
-    in all `columns` or some, from the files whose names do not begin with `without`. Without such rows the frame is
-    empty and has the columns. ValueError if there is no such experiment (names those there are), DamageError (names the
-    file) for a damaged one."""
-    found = read_arrow(place, experiment, table, equal, columns, without)
+    in all columns or those named by `columns`. Without such rows the frame is empty and has the columns. ValueError if
+    there is no such experiment (names the experiments there are), DamageError (names the file) for a damaged file."""
+    found = read_arrow(place, experiment, table, equal, columns)
     frame: pd.DataFrame = found.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 
@@ -55,7 +53,8 @@ def read_arrow(
     without: str = "",
     encoded: bool = False,
 ) -> pa.Table:
-    """As `read`, as a table of pyarrow's; `encoded`: whose texts are dictionaries."""
+    """As `read`, as a table of pyarrow's, from the files whose names do not begin with `without`. `encoded`: its texts
+    are dictionaries."""
     storage = place if isinstance(place, Storage) else Storage(place)
     present = [name for name in storage.folders("") if not name.startswith("_")]
     if experiment is not None and experiment not in present:

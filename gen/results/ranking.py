@@ -13,7 +13,7 @@ import pyarrow as pa
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
 from gen.results.forget import forgotten
-from gen.results.queries import Place, evals, last, outcomes, read, runs, settings
+from gen.results.queries import Place, evals, last, outcomes, read, read_arrow, runs, settings
 from gen.results.questions import FigureName, check_split, figure_name
 from gen.results.schema import LATER_SECONDS, SLOTS, WORST
 from gen.results.storage import Storage
@@ -122,11 +122,11 @@ def collapses(storage: Storage, experiment: str, ends: pd.DataFrame) -> list[str
 
 
 def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -> dict[str, float]:
-    """Run -> its seconds, for each run that ended: those that it took itself, and those of measuring it later. `ends`:
+    """Run -> its seconds, for each run that ended: its own seconds, and the seconds of measuring it later. `ends`:
     the experiment's `outcomes`, where they are read already."""
     ends = outcomes(storage, experiment, columns=("run", "seconds")) if ends is None else ends
     wanted = {"name": LATER_SECONDS}
-    rows = read(storage, experiment, "metrics", wanted, ["run", "value"], without=SLOTS)
+    rows = read_arrow(storage, experiment, "metrics", wanted, ["run", "value"], without=SLOTS).to_pandas()
     later = rows.groupby("run")["value"].sum().to_dict()
     return {run: float(own) + later.get(run, 0.0) for run, own in zip(ends["run"], ends["seconds"], strict=True)}
 

@@ -64,11 +64,11 @@ class Decision:
 class Verdict:
     """What was decided about a configuration at a rung."""
 
-    rung: float
-    limit: Merit | None
-    of: int
-    mean: float
-    seconds: float
+    rung: float  # in epochs
+    limit: Merit | None  # the cutoff; None: no other configuration stood there with a finite value
+    of: int  # runs whose mean was compared
+    mean: float  # of their values; NaN: one is not finite
+    seconds: float  # the mean of their seconds
     until: float | None  # the epoch at which its runs end; None: they go on
     alive: Collection[str]  # its runs that have reported and did not end before
     put_off: bool  # it lost so late that its runs go on
@@ -78,10 +78,10 @@ class Halving:
     """The rungs of a search, and which configurations stand on them.
 
     A run's report counts at the highest rung that its epoch has reached, once. When all runs of its configuration have
-    come to a rung, or have ended by themselves, their mean is compared with those that stand there already. They go on
-    if it is no worse than the cutoff, which about one configuration in `reduction` reaches. Of two with equal values
-    the one that took fewer seconds is better, for a search's budget is time. A configuration of which one run is not
-    finite counts as the worst.
+    come to a rung, or have ended by themselves, their mean is compared with the means of the configurations that stand
+    there already. The runs go on if their mean is no worse than the cutoff, which about one configuration in
+    `reduction` reaches. Of two configurations with equal values the one that took fewer seconds is better, for a
+    search's budget is time. A configuration of which one run is not finite counts as the worst.
 
     A run that is to wait for its siblings (`awaits`) gives its slot away. One that goes on instead may be past the rung
     at which they lose: all of them end where the foremost then is, the others train up to there; if that is the last
@@ -220,7 +220,7 @@ class Halving:
                 return
 
     def rows(self, report: Report, rung: float | None, ended: bool, verdict: Verdict) -> Iterator[Decision]:
-        """A verdict as a decision about each run that it is about: those that still train, and the one that reports."""
+        """A verdict as decisions about the runs of the configuration that train, and about the run that reports."""
         configuration = self.configuration(report.run)
         alone = len(self.siblings(configuration)) == 1
         mine = {report.run} if rung == verdict.rung else set()
@@ -268,7 +268,7 @@ class Halving:
         return self.runs.get(configuration, [configuration])
 
     def alive(self, configuration: str) -> list[str]:
-        """Those runs of a configuration that have reported and did not end."""
+        """The runs of a configuration that have reported and have not ended."""
         heard = [run for run in self.siblings(configuration) if run in self.heard]
         return [run for run in heard if run not in self.over and run not in self.stopped]
 

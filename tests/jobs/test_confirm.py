@@ -20,7 +20,18 @@ from tests.conftest import GIVE_UP
 
 RATES = ["--only", "--search", "model.optimizer.rate=2e-3,1e-6", "--sampler", "grid"]
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "--name", "search", *RATES]
-QUICK = ["--epochs", 2, "--max-concurrent", 2, "--set", "evaluate.full_images=50", "--set", "evaluate.images=50"]
+QUICK = [
+    "--epochs",
+    2,
+    "--grace",
+    2,
+    "--max-concurrent",
+    2,
+    "--set",
+    "evaluate.full_images=50",
+    "--set",
+    "evaluate.images=50",
+]
 ASKED = [*SMALL, *QUICK, "--confirm", 2, "--seeds", 6, "--seed", 3]
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 LEVEL, SEEDS = 0.05, 10  # unless the user says others
 FRESH = 1_000  # number of the first fresh seed, counted from --seed: a search uses lower ones
 SHOWN = ["run", "confirmed", "confirmed_low", "confirmed_high", "confirmed_n", "confirmed_runs", "mean", "n"]
-CALLED = {"mean": "searched", "n": "searched_n", "confirmed_low": "low", "confirmed_high": "high", "confirmed_n": "of"}
+CALLED = {"mean": "searched", "n": "searched_n", "confirmed_low": "low", "confirmed_high": "high"}
+CALLED |= {"confirmed_n": "n", "confirmed_runs": "runs"}
 
 
 @dataclass(frozen=True)

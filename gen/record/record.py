@@ -19,7 +19,7 @@ from gen.data.dataset import Dataset
 from gen.distributed.workers import Workers
 from gen.judge import Figure
 from gen.phase import Model
-from gen.record import checkpoint, history
+from gen.record import checkpoint, history, takeover
 from gen.record.progress import Progress
 from gen.record.tensorboard import Board
 from gen.results.ledger import Ledger, Slot
@@ -59,6 +59,7 @@ class Home:
     keep_last: bool = True  # keep the last checkpoint of an ended run, so that a larger budget continues it
     report_again: bool = False  # a run that goes on gives its last tick again: its search may not have decided on it
     run: str = ""  # its name; "": its identity, which is the name unless an earlier version began the run
+    taken: takeover.Exploit | None = None  # the state of another that the run took over last
     tensorboard: bool = False  # write TensorBoard's event files beside the tables
     facts: Mapping[str, Any] = field(default_factory=dict)  # columns of `runs` that the engine cannot know
 
@@ -81,12 +82,10 @@ class Record:
 
     def resume(self, stepper: Training) -> Progress:
         """Loads the last checkpoint of this run into `stepper`, if there is one."""
-        state = None
-        if self.home:
-            state = checkpoint.load(self.home.storage, f"{self._folder}/last.pt", stepper.device)
+        state, name = self._last_state(stepper.device)
         if state:
             assert self.home is not None
-            path = f"{self.home.storage}/{self._folder}/last.pt"
+            path = f"{self.home.storage}/{self._folder}/{name}"
             with reading(f"{path} is no state of this run ({{reason}}); {checkpoint.AGAIN}"):
                 stepper.load_state_dict(state["stepper"])
                 progress = Progress(**state["progress"])
@@ -113,6 +112,21 @@ class Record:
                 if home.slot is None:  # the tables show the run from its first second on
                     self._flush(0)
         return progress
+
+    def _last_state(self, device: torch.device) -> tuple[dict[str, Any] | None, str]:
+        """The state from which the run goes on, None if it begins, and the name of its file. ValueError if the run took
+        over another's, and neither that state is there nor a later one."""
+        name = "last.pt"
+        if not self.home:
+            return None, name
+        storage, taken = self.home.storage, self.home.taken
+        state = checkpoint.load(storage, f"{self._folder}/{name}", device)
+        if taken and (state is None or state["progress"]["tick"] <= taken.tick):
+            name = takeover.name(taken.tick)
+            state = checkpoint.load(storage, f"{self._folder}/{name}", device)
+            if state is None:
+                raise ValueError(f"{storage}/{self._folder}/{name}, from which the run goes on, is gone; put it back")
+        return state, name
 
     def rows(
         self, progress: Progress, stepper: Training, metrics: Mapping[str, float], figures: Sequence[Figure], scope: str
@@ -334,6 +348,8 @@ class Record:
         }
         checkpoint.save(self.home.storage, f"{self._folder}/last.pt", state)
         self._forget_other_bests(progress)
+        if self.home.taken:
+            takeover.forget(self.home.storage, self._folder, progress.tick)
         self.saved_at, self.saved_tick = time.monotonic(), progress.tick
 
     def _forget_other_bests(self, progress: Progress) -> None:

@@ -228,28 +228,8 @@ class Record:
         if not self.writes or not self.home or not self.ledger:
             return
         self._write_best(progress)
-        path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None
-        guards: dict[str, Any] = {name: _finite(value) for name, value in progress.guards.items()}
-        self.ledger.add(
-            "outcomes",
-            tick=progress.tick,
-            status=progress.status,
-            why=progress.why,
-            metric=self.metric,
-            best=_finite(progress.best),
-            best_epoch=_finite(progress.best_epoch),
-            last=_finite(progress.last),
-            **guards,
-            collapsed=progress.collapsed or None,
-            checkpoint=path,
-            epochs=float(progress.tick * self.config.evaluate.every),
-            steps=stepper.step,
-            images=stepper.images,
-            seconds=progress.seconds,
-            images_per_second=stepper.images / progress.train_seconds if progress.train_seconds else None,
-            parameters=stepper.model.count_learned(),
-            ended=datetime.now(UTC),
-        )
+        row = outcome_row(progress, self._folder, self.config.evaluate.every, stepper.step, stepper.images)
+        self.ledger.add("outcomes", metric=self.metric, parameters=stepper.model.count_learned(), **row)
         if progress.status == "finished":
             self._write_history()
         elif progress.status == "stopped" and self.grids:  # no leader; a run that failed may go on
@@ -357,6 +337,28 @@ class Record:
         for name in self.home.storage.list(self._folder):
             if name.startswith("best-") and name != checkpoint.best_name(progress.best_tick):
                 self.home.storage.delete(f"{self._folder}/{name}")
+
+
+def outcome_row(progress: Progress, folder: str, every: int, steps: int, images: int) -> dict[str, Any]:
+    """The row of `outcomes` of a run that has ended, but for its metric and how many numbers it learned. `folder`: of
+    its checkpoints; `every`: epochs of a tick."""
+    return {
+        "tick": progress.tick,
+        "status": progress.status,
+        "why": progress.why,
+        "best": _finite(progress.best),
+        "best_epoch": _finite(progress.best_epoch),
+        "last": _finite(progress.last),
+        **{name: _finite(value) for name, value in progress.guards.items()},
+        "collapsed": progress.collapsed or None,
+        "checkpoint": f"{folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None,
+        "epochs": float(progress.tick * every),
+        "steps": steps,
+        "images": images,
+        "seconds": progress.seconds,
+        "images_per_second": images / progress.train_seconds if progress.train_seconds else None,
+        "ended": datetime.now(UTC),
+    }
 
 
 def setting_rows(config: RunConfig) -> list[dict[str, Any]]:

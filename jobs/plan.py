@@ -28,6 +28,7 @@ from jobs.draws import ENDLESS, GRID, RANDOM, TPE, configurations, first_in_word
 from jobs.known import Known, known
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
 from jobs.progress import decode_here
+from jobs.schedulers import POPULATION, Scheduling, arrange, members_of, runs_of_members, scheduling
 from tune_spaces import (
     InTurn,
     Space,
@@ -61,6 +62,7 @@ class Plan:
     begins: Known = field(default_factory=lambda: Known([]))  # what is tried before anything is drawn
     drawn: Sequence[Mapping[str, Any]] = ()  # the configurations of `configs`, as settings
     confirm: Confirm | None = None  # the best are trained again with fresh seeds
+    scheduling: Scheduling = field(default_factory=Scheduling)  # who decides which runs go on
     notice: str = ""  # that there are fewer configurations than samples were asked for
 
     @property
@@ -78,6 +80,8 @@ class Plan:
         more |= {"tied": dict(space.tied), "each": dict(space.each), "first": list(self.begins.first)}
         more |= {"start_from": self.begins.source}
         about |= {key: value for key, value in more.items() if value}
+        if (rules := self.scheduling).name == POPULATION:
+            about["population"] = {"size": rules.size, "interval": rules.interval, "quantile": rules.quantile}
         return about | {"samples": space.samples, "seeds": self.seeds}
 
     def runs_of(self, settings: Mapping[str, Any]) -> list[RunConfig]:
@@ -136,6 +140,7 @@ class Plan:
 def plan(options: dict[str, Any], several: bool = False) -> Plan:
     """The options of jobs.tune for one entry, which may be one of several, as a plan. ValueError for whatever is wrong
     with them."""
+    scheduler = scheduling(options, several)
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
     choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
@@ -177,10 +182,15 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     space = extend(pin(space, asked.pinned), choices)
     check_searchable(space)
-    whole = several or bool(space.each)
+    line = ""
+    if scheduler.name == POPULATION:
+        scheduler, space, line = arrange(scheduler, space, choices)
+        space = dataclasses.replace(space, samples=scheduler.size)
+    compares = several or bool(space.each)
+    whole = compares or not scheduler.stops
     if whole:
         check_whole(changes["grace"], config.budget.epochs, [*space.each] or ["entry"])
-        if not full:
+        if compares and not full:
             config = override(config, {"evaluate.full": "all"})
         space = dataclasses.replace(space, config=config, grace=config.budget.epochs)
     elif changes["grace"] is None:
@@ -202,12 +212,16 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     if space.grace % every:
         raise ValueError(f"grace={space.grace} is no multiple of evaluate.every={every}: nothing is measured there")
     begins = known(asked.storage, asked.name, config, asked.pinned, start, alone)
-    space, drawn, notice = configurations(space, sampler, begins.first, alone, changes["samples"])
+    if scheduler.name == POPULATION:
+        drawn = members_of(scheduler, space, begins.first)
+        configs, notice = runs_of_members(config, drawn), line
+    else:
+        space, drawn, notice = configurations(space, sampler, begins.first, alone, changes["samples"])
+        configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     notice = "; ".join(filter(None, [first_in_words(start, len(begins.first), space.samples), notice]))
-    configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
-    more = (named, whole, begins, drawn, confirm, notice)
-    found = Plan(asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus, *more)
+    of_search = (asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus)
+    found = Plan(*of_search, named, whole, begins, drawn, confirm, scheduler, notice)
     if confirm:
         check_confirm(found)
     return found

@@ -33,6 +33,7 @@ from jobs.options import Job, refusing, shared_options, show
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
 from jobs.sampling import runs_on_record, sample
+from jobs.schedulers import ASHA, QUANTILE, SCHEDULERS, SIZE, population
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
@@ -51,6 +52,12 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--max-concurrent", "most", type=int, default=0, help="Runs at a time; default: as many as fit.")
 @click.option("--workers-per-trial", type=int, help="Processes that train one run together; default: 1.")
 @click.option("--gpus-per-trial", type=float, help="GPUs of a run, or a part of one, as 0.25; default: one a worker.")
+@click.option(
+    "--scheduler", type=click.Choice(SCHEDULERS), default=ASHA, show_default=True, help="Who stops, or mixes."
+)
+@click.option("--population", type=int, metavar="N", help=f"Runs of a population; default: {SIZE}.")
+@click.option("--interval", type=int, help="Epochs between its generations; default: what suits the family.")
+@click.option("--quantile", type=float, help=f"Share of it that takes over from the best; default: {QUANTILE:g}.")
 @click.option("--grace", type=int, help="Epochs before which no run is stopped.")
 @click.option("--reduction", type=int, help="Of the runs at a rung, one in so many goes on.")
 @click.option("--metric", help="Held-out figure to search by, NAME/SUBJECT; default: what suits the family.")
@@ -155,6 +162,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 images=min(dataset.length("train") for dataset in datasets.values()),
                 supply=sampled.supply,
                 budget=first.budget,
+                population=population(first, hashes, named),
             )
         found.errors.extend(measure(wanted, sampled.runs, lease, needed))
         raced = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized
@@ -37,34 +37,38 @@ class SpaceQuestions(Questions):
         """The answers that give the configuration which `settings` make of the space's own."""
         known, whole = Known(), flat(override(self.space.config, settings))
         for key, domain in self.space.keys.items():
-            known |= self._find(key, self.name(key), domain, whole) or {}
+            # of a key that is searched itself, though --search fixed it against the draws of its group, every answer
+            fixed = [one for one in self.space.fixed if one.startswith(f"{key}.")]
+            known |= _find(key, self.name(key), domain, whole, fixed) or {}
         return known
 
     def name(self, key: str) -> str:
         """The name of a key's question: keys that are tied share one."""
         return self.space.tied.get(key, key)
 
-    def _find(self, key: str, name: str, value: Any, settings: Settings) -> Known | None:
-        """The answers by which `value` samples what `settings` have at a key; None if none do."""
-        if isinstance(value, Categorical):
-            for place, option in enumerate(value.categories):
-                inner = self._find(key, f"{name}[{place}]", option, settings)
-                if inner is not None:
-                    return {name: (Choice(len(value.categories)), place)} | inner
-            return None
-        if isinstance(value, (Float, Integer)):
-            question, answer = span(value), settings.get(key)
-            return {name: (question, answer)} if question.holds(answer) else None
-        if isinstance(value, Mapping):
-            known: Known = {}
-            for part, inner in value.items():
-                (leaf,) = to_dotted({f"{key}.{part}": None})
-                found = self._find(leaf, f"{name}.{part}", inner, settings)
-                if found is None:
-                    return None
-                known |= found
-            return known
-        return {} if is_covered(key, self.space.fixed) or settings.get(key) == value else None
+
+def _find(key: str, name: str, value: Any, settings: Settings, fixed: Sequence[str]) -> Known | None:
+    """The answers by which `value` samples what `settings` have at a key, but for keys that are `fixed`; None if none
+    do."""
+    if isinstance(value, Categorical):
+        for place, option in enumerate(value.categories):
+            inner = _find(key, f"{name}[{place}]", option, settings, fixed)
+            if inner is not None:
+                return {name: (Choice(len(value.categories)), place)} | inner
+        return None
+    if isinstance(value, (Float, Integer)):
+        question, answer = span(value), settings.get(key)
+        return {name: (question, answer)} if question.holds(answer) else None
+    if isinstance(value, Mapping):
+        known: Known = {}
+        for part, inner in value.items():
+            (leaf,) = to_dotted({f"{key}.{part}": None})
+            found = _find(leaf, f"{name}.{part}", inner, settings, fixed)
+            if found is None:
+                return None
+            known |= found
+        return known
+    return {} if is_covered(key, fixed) or settings.get(key) == value else None
 
 
 def _ask(key: str, name: str, value: Any, answer: Answer) -> Iterator[tuple[str, Any]]:

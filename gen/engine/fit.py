@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gen.capabilities import Plays, has
-from gen.config import RunConfig
+from gen.config import RunConfig, override
 from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
@@ -113,7 +113,9 @@ class Run:
         judge: Judge | None,
         tell: Tell = silence,
     ) -> None:
-        self.config, self.dataset, self.device, self.workers, self.tell = config, dataset, device, workers, tell
+        self.dataset, self.device, self.workers, self.tell = dataset, device, workers, tell
+        begun, config = config, override(config, home.taken.settings) if home and home.taken else config
+        self.config = config
         model = build_model(config, dataset, device)
         check_memory(config, model, device.type == "cpu")
         install(model, dataset)
@@ -136,7 +138,7 @@ class Run:
         self.spectator = Spectator(config, dataset, self.stepper, self.tick_images) if has(model, Plays) else None
         self.evals: dict[str, float] = {}
         self.remarks: list[str] = []
-        self.record = Record(home, config, dataset, workers, self.metric)
+        self.record = Record(home, begun, dataset, workers, self.metric)
         self.progress = self.record.resume(self.stepper)
 
     def is_over(self) -> bool:

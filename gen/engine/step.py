@@ -240,5 +240,6 @@ class Stepper:
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            # its settings are the config's: of a population's run they may change on the way
+            optimizer.load_state_dict({**saved, "param_groups": optimizer.state_dict()["param_groups"]})
         self.step = state["step"]

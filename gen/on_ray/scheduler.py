@@ -20,6 +20,7 @@ VALUE, LAST, SECONDS = "value", "last", "seconds"
 EVALUATED = "evaluated"  # seconds of the tick's evaluation
 REMARKS = "remarks"  # ... and lines on what was found damaged and made anew
 WAITS = "waits"  # ... and whether it gives its slot away at a rung, until its siblings have come
+ENDED = "ended"  # ... and how its run ended, if it did
 REPLAYED = "replayed"  # ... and whether its run had ended before, so that its end was only read
 
 

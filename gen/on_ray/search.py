@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from gen.config import EvaluateConfig
 from gen.engine.fit import SPLITS
 from gen.on_ray.errors import reason
 from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
+from gen.on_ray.population import Members
 from gen.on_ray.progress import Standing, Teller, Tidy
 from gen.on_ray.proposals import Listing, Source
 from gen.on_ray.replay import configurations, decisions, reached
@@ -63,9 +65,11 @@ def search(
     images: int = 0,
     supply: Source | None = None,
     budget: Budget = UNLIMITED,
+    population: Members | None = None,
 ) -> Result:
     """Trains the runs of `plan`, or of `supply` if there is one, until they end, successive halving stops them, or
-    `seconds` have passed, or the `budget` is spent.
+    `seconds` have passed, or the `budget` is spent. The runs of a `population` are not stopped, but take over from each
+    other.
 
     It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
     It tells `hear` how far it is; `images`: of training, from which follows how long measuring the leaders takes. Runs
@@ -77,7 +81,8 @@ def search(
     epochs = max(config.budget.epochs for config in plan.runs.values())
     evaluate = next(iter(plan.runs.values())).evaluate
     grace = min(grace, epochs)
-    teller, siblings = None, {} if supply else configurations(plan.runs)
+    teller, siblings = None, {} if supply or population else configurations(plan.runs)
+    plan = dataclasses.replace(plan, keep_last=population is not None)
     if siblings:
         plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
     for turn in range(1 + RETRIES):
@@ -91,9 +96,9 @@ def search(
         name = "-".join(filter(None, (plan.attempt, source.stage, str(turn or ""))))
         decided = decisions(plan.storage, plan.experiment, confirming=bool(source.stage))
         past = [one for one in decided if one.run in on_record or one.decision != "end"]
+        slot = Slot(plan.storage, plan.experiment, f"{name}-scheduler")
         halving = RecordedHalving(
-            Slot(plan.storage, plan.experiment, f"{name}-scheduler"),
-            *(plan.experiment, plan.attempt, mode, epochs, grace, reduction, past),
+            *(slot, plan.experiment, plan.attempt, mode, epochs, grace, reduction, past),
             configurations=siblings,
             every=evaluate.every,
             reached=reached(plan.storage, plan.experiment) if siblings else {},
@@ -111,12 +116,16 @@ def search(
         )
         teller.completed = 0
         parameters, more = source.trials(halving.halving if plan.rungs else None)
+        scheduler: TrialScheduler = halving
+        if population:
+            scheduler, searcher = population.arrange(slot, plan, on_record, mode)
+            parameters, more = {}, {"search_alg": searcher, "num_samples": -1}
         with keep_signals(), plan.storage.room(), scratch() as folder:
             tuner = tune.Tuner(
                 trainable,
                 param_space=parameters,
                 tune_config=tune.TuneConfig(
-                    scheduler=halving,
+                    scheduler=scheduler,
                     reuse_actors=True,
                     max_concurrent_trials=at_once,
                     time_budget_s=None if seconds == math.inf else deadline - time.monotonic(),

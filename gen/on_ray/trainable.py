@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import socket
 import uuid
@@ -16,12 +17,14 @@ from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import Tick, fit
 from gen.on_ray.alive import end_with_head
+from gen.on_ray.population import TAKEN, UNTIL
 from gen.on_ray.replay import KIND, End, ends
 from gen.on_ray.retry import failed_before
 from gen.on_ray.scheduler import EPOCH, EVALUATED, LAST, REMARKS, REPLAYED, RUN, SECONDS, TICK, VALUE, WAITS
 from gen.on_ray.submission import Search
 from gen.record import checkpoint
 from gen.record.record import Home
+from gen.record.takeover import Exploit
 from gen.results.ledger import Slot, last_ticks
 from gen.results.parquet import read_bytes
 
@@ -55,6 +58,7 @@ class Resident(tune.Trainable):
         self.run, chosen = search.pick(config)
         self.ticks: Generator[Tick, str | None, None] | None = None
         self.every = chosen.evaluate.every
+        self.until: int | None = config.get(UNTIL)  # epoch at which it waits for the rest of its population
         self.tells_again = False  # its next report is where it stood already
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None
@@ -71,7 +75,15 @@ class Resident(tune.Trainable):
         if failed is None or failed * chosen.evaluate.every >= chosen.budget.epochs:
             known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another. One that
             # fails again where it failed before has its outcome
-        home = search.home(self.run, slot=self.slot, last_ticks=known, keep_last=False, report_again=True)
+        taken = config.get(TAKEN)
+        home = search.home(
+            self.run,
+            slot=self.slot,
+            last_ticks=known,
+            keep_last=search.keep_last,
+            report_again=True,
+            taken=Exploit(taken["tick"], json.loads(taken["settings"])) if taken else None,
+        )
         self.ticks, self.tells_again = self.launch(chosen, home), again
 
     def launch(self, config: RunConfig, home: Home) -> Generator[Tick, str | None, None]:
@@ -104,6 +116,8 @@ class Resident(tune.Trainable):
 
     def comes_to_a_rung(self, epoch: float) -> bool:
         """Whether the run has just come to a rung at which it gives its slot away."""
+        if self.until is not None:
+            return epoch >= self.until
         return not self.tells_again and any(epoch - self.every < rung <= epoch for rung in self.search.rungs)
 
     def leave(self) -> None:

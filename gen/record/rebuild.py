@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
 import torch
 
 from gen.config import RunConfig, identity
 from gen.phase import Shape
 from gen.record import checkpoint
 from gen.record.names import NOTE
-from gen.record.record import setting_rows
+from gen.record.progress import Progress
+from gen.record.record import outcome_row, setting_rows
 from gen.results import queries
 from gen.results.ledger import begin_of, new_attempt
 from gen.results.mend import put_rebuilt
@@ -25,6 +27,7 @@ from gen.zoo import restore
 
 CPU = torch.device("cpu")
 WHY = "rebuilt by jobs.check"
+WITHOUT = "without its images a second and what tells a collapse"
 TABLES = ("runs", "settings", "outcomes")  # in this order: settings are made from runs, outcomes from both
 
 
@@ -130,13 +133,43 @@ def rebuild_outcome(storage: Storage, experiment: str, run: str, found: Survey) 
     """Writes the row of `outcomes` of a run that ended, as its last checkpoint says, or its last tick and the decisions
     of its search. ValueError if these do not tell that it ended."""
     kept = dict(states(storage, experiment, run))
-    if "last.pt" in kept:
+    last = kept.get("last.pt")
+    if last is not None and not last["progress"]["status"]:
         raise ValueError("submit the same again: it goes on from its checkpoint and writes its end")
     ticks = queries.read(storage, experiment, "metrics", {"run": run}).sort_values("tick")
     begun = queries.read(storage, experiment, "runs", {"run": run})
-    if not kept or ticks.empty or begun.empty:
-        raise ValueError("it has no checkpoint, or no rows of runs or metrics; submit the same again to train it again")
-    name, state = next(iter(kept.items()))
+    best = {name: state for name, state in kept.items() if "metric" in state}
+    if not best or ticks.empty or begun.empty:
+        raise ValueError(
+            "it has no best weights, or no rows of runs or metrics; submit the same again to train it again"
+        )
+    name, state = next(iter(best.items()))
+    if last is None:
+        row, source = (
+            end_of_ticks(storage, experiment, run, name, state, ticks),
+            f"{name}, metrics and events; {WITHOUT}",
+        )
+    else:
+        row, source = end_of_state(last, experiment, run), "last.pt"
+    row |= {"experiment": experiment, "run": run, "attempt": str(ticks["attempt"].iloc[-1])}
+    row |= {"metric": state["metric"], "why": f"{row['why']}; {WHY}"}
+    row |= {"parameters": int(begun["parameters"].iloc[-1]), "ended": datetime.now(UTC)}
+    put_rebuilt(storage, experiment, "outcomes", run, row["tick"] + 1, [row])
+    return source
+
+
+def end_of_state(last: dict[str, Any], experiment: str, run: str) -> dict[str, Any]:
+    """The row of a run whose last state was stored when it had ended: it tells all that the row did."""
+    stepper, every = last["stepper"], restore(last["config"]).evaluate.every
+    folder = checkpoint.folder(experiment, run)
+    return outcome_row(Progress(**last["progress"]), folder, every, stepper["step"], stepper["images"])
+
+
+def end_of_ticks(
+    storage: Storage, experiment: str, run: str, name: str, state: dict[str, Any], ticks: pd.DataFrame
+) -> dict[str, Any]:
+    """The row of a run of which only the best weights are left, `state` in the file `name`. ValueError if its `ticks`
+    and the decisions of its search do not tell that it ended."""
     last, config = ticks.iloc[-1], restore(state["config"])
     decided = queries.read(storage, experiment, "events", {"run": run, "kind": "rung"}).sort_values(["attempt", "time"])
     stops = decided[decided["decision"] == "stop"]
@@ -149,11 +182,10 @@ def rebuild_outcome(storage: Storage, experiment: str, run: str, found: Survey) 
     now = now[now["column"] == (column[0] if column else "image")]
     value = float(now["value"].iloc[-1]) if len(now) and now["value"].notna().all() else math.nan
     told = stops["why"].iloc[-1] if stopped else f"{config.budget.epochs} epochs"
-    row = {
+    return {
         "tick": int(last["tick"]),
         "status": "stopped" if stopped else "finished",
-        "why": f"{'stopped by the scheduler: ' if stopped else ''}{told}; {WHY}",
-        "metric": state["metric"],
+        "why": f"{'stopped by the scheduler: ' if stopped else ''}{told}",
         "best": state["value"],
         "best_epoch": state["epoch"],
         "last": value if math.isfinite(value) else None,
@@ -162,12 +194,7 @@ def rebuild_outcome(storage: Storage, experiment: str, run: str, found: Survey) 
         "steps": int(last["step"]),
         "images": int(last["images"]),
         "seconds": float(ticks["seconds"].max()),
-        "parameters": int(begun["parameters"].iloc[-1]),
-        "ended": datetime.now(UTC),
     }
-    here = {"experiment": experiment, "run": run, "attempt": str(last["attempt"])}
-    put_rebuilt(storage, experiment, "outcomes", run, int(last["tick"]) + 1, [here | row])
-    return f"{name}, metrics and events; without its images a second and what tells a collapse"
 
 
 MAKERS = {"runs": rebuild_run, "settings": rebuild_settings, "outcomes": rebuild_outcome}

@@ -19,7 +19,7 @@ from gen.data.dataset import Dataset
 from gen.distributed.workers import Workers
 from gen.judge import Figure
 from gen.phase import Model
-from gen.record import checkpoint, history
+from gen.record import checkpoint, history, takeover
 from gen.record.progress import Progress
 from gen.record.tensorboard import Board
 from gen.results.ledger import Ledger, Slot
@@ -59,6 +59,7 @@ class Home:
     keep_last: bool = True  # keep the last checkpoint of an ended run, so that a larger budget continues it
     report_again: bool = False  # a run that goes on gives its last tick again: its search may not have decided on it
     run: str = ""  # its name; "": its identity, which is the name unless an earlier version began the run
+    taken: takeover.Exploit | None = None  # the state of another that the run took over last
     tensorboard: bool = False  # write TensorBoard's event files beside the tables
     facts: Mapping[str, Any] = field(default_factory=dict)  # columns of `runs` that the engine cannot know
 
@@ -81,12 +82,10 @@ class Record:
 
     def resume(self, stepper: Training) -> Progress:
         """Loads the last checkpoint of this run into `stepper`, if there is one."""
-        state = None
-        if self.home:
-            state = checkpoint.load(self.home.storage, f"{self._folder}/last.pt", stepper.device)
+        state, name = self._last_state(stepper.device)
         if state:
             assert self.home is not None
-            path = f"{self.home.storage}/{self._folder}/last.pt"
+            path = f"{self.home.storage}/{self._folder}/{name}"
             with reading(f"{path} is no state of this run ({{reason}}); {checkpoint.AGAIN}"):
                 stepper.load_state_dict(state["stepper"])
                 progress = Progress(**state["progress"])
@@ -113,6 +112,21 @@ class Record:
                 if home.slot is None:  # the tables show the run from its first second on
                     self._flush(0)
         return progress
+
+    def _last_state(self, device: torch.device) -> tuple[dict[str, Any] | None, str]:
+        """The state from which the run goes on, None if it begins, and the name of its file. ValueError if the run took
+        over another's, and neither that state is there nor a later one."""
+        name = "last.pt"
+        if not self.home:
+            return None, name
+        storage, taken = self.home.storage, self.home.taken
+        state = checkpoint.load(storage, f"{self._folder}/{name}", device)
+        if taken and (state is None or state["progress"]["tick"] <= taken.tick):
+            name = takeover.name(taken.tick)
+            state = checkpoint.load(storage, f"{self._folder}/{name}", device)
+            if state is None:
+                raise ValueError(f"{storage}/{self._folder}/{name}, from which the run goes on, is gone; put it back")
+        return state, name
 
     def rows(
         self, progress: Progress, stepper: Training, metrics: Mapping[str, float], figures: Sequence[Figure], scope: str
@@ -214,28 +228,8 @@ class Record:
         if not self.writes or not self.home or not self.ledger:
             return
         self._write_best(progress)
-        path = f"{self._folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None
-        guards: dict[str, Any] = {name: _finite(value) for name, value in progress.guards.items()}
-        self.ledger.add(
-            "outcomes",
-            tick=progress.tick,
-            status=progress.status,
-            why=progress.why,
-            metric=self.metric,
-            best=_finite(progress.best),
-            best_epoch=_finite(progress.best_epoch),
-            last=_finite(progress.last),
-            **guards,
-            collapsed=progress.collapsed or None,
-            checkpoint=path,
-            epochs=float(progress.tick * self.config.evaluate.every),
-            steps=stepper.step,
-            images=stepper.images,
-            seconds=progress.seconds,
-            images_per_second=stepper.images / progress.train_seconds if progress.train_seconds else None,
-            parameters=stepper.model.count_learned(),
-            ended=datetime.now(UTC),
-        )
+        row = outcome_row(progress, self._folder, self.config.evaluate.every, stepper.step, stepper.images)
+        self.ledger.add("outcomes", metric=self.metric, parameters=stepper.model.count_learned(), **row)
         if progress.status == "finished":
             self._write_history()
         elif progress.status == "stopped" and self.grids:  # no leader; a run that failed may go on
@@ -334,6 +328,8 @@ class Record:
         }
         checkpoint.save(self.home.storage, f"{self._folder}/last.pt", state)
         self._forget_other_bests(progress)
+        if self.home.taken:
+            takeover.forget(self.home.storage, self._folder, progress.tick)
         self.saved_at, self.saved_tick = time.monotonic(), progress.tick
 
     def _forget_other_bests(self, progress: Progress) -> None:
@@ -341,6 +337,28 @@ class Record:
         for name in self.home.storage.list(self._folder):
             if name.startswith("best-") and name != checkpoint.best_name(progress.best_tick):
                 self.home.storage.delete(f"{self._folder}/{name}")
+
+
+def outcome_row(progress: Progress, folder: str, every: int, steps: int, images: int) -> dict[str, Any]:
+    """The row of `outcomes` of a run that has ended, but for its metric and how many numbers it learned. `folder`: of
+    its checkpoints; `every`: epochs of a tick."""
+    return {
+        "tick": progress.tick,
+        "status": progress.status,
+        "why": progress.why,
+        "best": _finite(progress.best),
+        "best_epoch": _finite(progress.best_epoch),
+        "last": _finite(progress.last),
+        **{name: _finite(value) for name, value in progress.guards.items()},
+        "collapsed": progress.collapsed or None,
+        "checkpoint": f"{folder}/{checkpoint.best_name(progress.best_tick)}" if progress.best_tick else None,
+        "epochs": float(progress.tick * every),
+        "steps": steps,
+        "images": images,
+        "seconds": progress.seconds,
+        "images_per_second": images / progress.train_seconds if progress.train_seconds else None,
+        "ended": datetime.now(UTC),
+    }
 
 
 def setting_rows(config: RunConfig) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from jobs.options import resolve
 from tests.conftest import ROOT
 from tests.fixtures.pictures import files, write
 
+POPULATION = ["--entry", "gan_mlp", "--scheduler", "population"]
 CASES = {
     "entry": (train, ["--entry", "vqvea"], "nearest valid: vqvae"),
     "no entry": (train, [], "Missing option '--entry'"),
@@ -107,6 +108,32 @@ CASES = {
         tune,
         ["--entry", "vae_mlp", "--search", "model.networks.width=16,1000000", "--only", "--set", "machine.device=cpu"],
         "with their gradients and the optimiser's means; this machine has",
+    ),
+    "not of a population": (
+        tune,
+        ["--entry", "gan_mlp", "--interval", "3"],
+        "interval=3 is for --scheduler population",
+    ),
+    "no stopping": (tune, ["--entry", "gan_mlp", "--scheduler", "none", "--grace", "3"], "with none no run is stopped"),
+    "members": (tune, [*POPULATION, "--population", "1"], "population=1 is out of range; allowed: at least 2"),
+    "quantile": (tune, [*POPULATION, "--quantile", "0.7"], "allowed: more than 0, up to 0.5"),
+    "generations": (
+        tune,
+        [*POPULATION, "--interval", "3", "--set", "evaluate.every=2"],
+        "no multiple of evaluate.every=2",
+    ),
+    "samples of a population": (
+        tune,
+        [*POPULATION, "--samples", "9"],
+        "samples=9 says nothing to --scheduler population",
+    ),
+    "seeds of a population": (tune, [*POPULATION, "--seeds", "2"], "has a seed of its own; allowed: 1"),
+    "sampler of a population": (tune, [*POPULATION, "--sampler", "grid"], "begins with draws; allowed: random"),
+    "entries of a population": (tune, [*POPULATION, "--entry", "gan_mlp,lsgan_mlp"], "a population is of one entry"),
+    "shapes of a population": (
+        tune,
+        [*POPULATION, "--search", "model.latent=8,16"],
+        "search model.latent: it cannot change while a run of a population goes on; allowed: model",
     ),
     "metric": (train, ["--entry", "vqvae", "--set", "evaluate.metric=beauty/images"], "allowed: mse/reconstructions"),
     "leaders": (train, ["--entry", "vqvae", "--set", "evaluate.full=leaders"], "this is one run; allowed: all, none"),

@@ -5,11 +5,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
 from gen import results
+from gen.record import checkpoint
+from gen.search.population import Rules
+from gen.zoo import restore
 from jobs.bench.kills import Head, faults, running
 from tests.conftest import GIVE_UP, wait_for
+from tests.fixtures import populations
 
 RUNS, EPOCHS = 3, 20
 SEARCH = f"--entry vqvae --set model.networks.hidden=24 --epochs {EPOCHS} --grace {EPOCHS} --samples {RUNS}"
@@ -109,3 +115,50 @@ def test_what_is_lost_and_doubled_is_counted(tmp_path: Path):
     assert "metrics: loss of run hole at tick 2" in lost
     assert "outcomes: 1 of 4 runs" in lost
     assert "runs: 4 of 4 runs" in lost
+
+
+def test_a_population_that_is_killed_has_the_lineage_of_one_that_is_not(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+):
+    """All of Ray and the driver, between two generations. The other one is trained in this process, without Ray."""
+    settings = (
+        f"{populations.SEARCH} --set evaluate.full=none --set train.ema=0.9 --epochs 8 --population 4 --interval 2"
+    )
+    arguments = f"--entry lsgan_mlp --scheduler population {settings} --quantile 0.5 --storage {tmp_path} --name search"
+
+    def exploits() -> int:
+        return len(results.events(str(tmp_path), "search", kind="exploit"))
+
+    search = head.submit(arguments)
+    wait_for(lambda: search.poll() is not None or ((tmp_path / "search" / "events").exists() and exploits()))
+    assert search.poll() is None, search.communicate()[0]
+    head.kill()
+    assert 4 <= exploits() < 12, "the kill came too late to cut anything off"
+    head.start()
+    search = head.submit(arguments)
+    output, _ = search.communicate(timeout=GIVE_UP)
+    assert search.returncode == 0, output
+    storage = results.Storage(str(tmp_path))
+    begun = results.runs(storage, "search")
+    runs = {run: restore(config) for run, config in zip(begun["run"], begun["config"], strict=True)}
+    runs = dict(sorted(runs.items(), key=lambda one: one[1].seed))
+    assert [config.seed for config in runs.values()] == [0, 1, 2, 3]
+    monkeypatch.setenv("GENFLEET_CACHE", cache)
+    populations.train_alone(storage, "alone", runs, Rules(2, 0.5, 0))
+    for table in ("events", "metrics", "evals"):
+        kind = {"kind": "exploit"} if table == "events" else {}
+        pd.testing.assert_frame_equal(
+            *(populations.traces(storage, name, table, **kind) for name in ("search", "alone"))
+        )
+    for run in runs:
+        one, other = (checkpoint.load_best(storage, name, run, populations.CPU) for name in ("search", "alone"))
+        assert one["value"] == other["value"]
+        assert all(torch.equal(one["weights"][key], value) for key, value in other["weights"].items())
+    decided = results.events(storage, "search", kind="exploit")
+    assert len(decided) == 12
+    assert (decided["decision"] == "exploit").sum() >= 3
+    spans = results.lineage(storage, "search")
+    assert len(spans) == 4 + (decided["decision"] == "exploit").sum()
+    assert spans["value"].notna().all()
+    assert faults(str(tmp_path), "search", 4) == ([], [])
+    assert not list(tmp_path.glob("search/_checkpoints/*/taken-*"))  # each has a later state of its own

@@ -12,7 +12,7 @@ from gen.search.samplers import Choice, Drawn, Listed, Queued, Sampler, Score, S
 from gen.search.tpe import Tpe
 from gen.zoo import ZOO
 from tests.fixtures.examples import examples
-from tune_spaces import InTurn, Space, SpaceQuestions, draw, space_for
+from tune_spaces import InTurn, Space, SpaceQuestions, draw, extend, space_for
 from tune_spaces.spaces import NAMED, SPACES
 
 CONFIG = ZOO["vqvae"]
@@ -109,6 +109,16 @@ def test_what_lies_outside_a_space_answers_nothing():
     known = questions.find({"model.beta": 100.0, "train.batch": 33, "model.codebook.codes": 64})
     assert not {"model.beta", "train.batch"} & known.keys()
     assert known["model.codebook.codes"] == (Choice(4), 0)
+
+
+def test_settings_that_the_user_searches_are_found_again():
+    """Each at its own value, and not at the first one."""
+    space = extend(SPACE, {"train.batch": "16,32,64", "model.codebook.codes": "8,9"})
+    questions = SpaceQuestions(space)
+    for batch, place in ((16, 0), (32, 1), (64, 2)):
+        known = questions.find({"train.batch": batch, "model.codebook.codes": 9})
+        assert known["train.batch"] == (Choice(3), place)
+        assert known["model.codebook.codes"] == (Choice(2), 1)
 
 
 def test_ranges_of_all_kinds():

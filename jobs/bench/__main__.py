@@ -10,6 +10,7 @@ from jobs.bench.kills import kills
 from jobs.bench.loader import loader
 from jobs.bench.memory import memory
 from jobs.bench.prepare import prepare
+from jobs.bench.scale import scale
 from jobs.bench.tables import tables
 from jobs.bench.train import train
 from jobs.bench.trials import trials
@@ -21,7 +22,7 @@ def main() -> None:
     """The benchmarks."""
 
 
-for command in (engine, loader, train, trials, kills, fid, memory, prepare, tables):
+for command in (engine, loader, train, trials, kills, fid, memory, prepare, tables, scale):
     main.add_command(command)
 
 

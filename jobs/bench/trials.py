@@ -112,12 +112,11 @@ def residents(series: Series, dataset: Dataset) -> None:
             raise RuntimeError(found.errors[0])
 
 
-def overheads(series: Series) -> list[float]:
+def overheads(storage: Storage, experiment: str, lag: int) -> list[float]:
     """Seconds that each run took beyond its own training and evaluation, from the end of the run before it on the same
-    slot to its own end. The first run of each slot is left out."""
-    ends = results.outcomes(series.storage, series.experiment).sort_values("ended")
+    slot to its own end, where `lag` runs train at a time. The first run of each slot is left out."""
+    ends = results.outcomes(storage, experiment).sort_values("ended")
     ended, own = ends["ended"].to_list(), ends["seconds"].to_list()
-    lag = series.at_once
     return [(ended[i] - ended[i - lag]).total_seconds() - own[i] for i in range(lag, len(ended))]
 
 
@@ -147,7 +146,7 @@ def trials(count: int, at_once: int) -> None:
         functions(sides["nested group"], nested_trial, 0.01)
     print(f"{'seconds a trial beyond its own':32}{'median':>9}{'min':>9}{'max':>9}{'trials':>8}{'own':>9}")
     for name, one in sides.items():
-        found = overheads(one)
+        found = overheads(storage, one.experiment, at_once)
         own = statistics.median(results.outcomes(storage, one.experiment)["seconds"])
         print(
             f"{name:32}{statistics.median(found):9.3f}{min(found):9.3f}{max(found):9.3f}{len(found):8}{own:9.3f}",

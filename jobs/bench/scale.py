@@ -34,7 +34,7 @@ PARTS = {"training": "engine/train_seconds", "evaluation": "engine/evaluate_seco
 @click.option("--at-once", default=2, show_default=True, help="Runs at a time; each takes one CPU.")
 @click.option("--storage", type=click.Path(), help="Folder of the tables; default: one that goes.")
 def scale(trials: int, at_once: int, storage: str | None) -> None:
-    """jobs.tune on a Ray of its own: an entry of the zoo at a tiny width on digits, random draws, successive halving."""
+    """jobs.tune on a Ray of its own: a tiny entry on digits, random draws, successive halving."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as folder, running(at_once) as head:
         place = Storage(storage or folder)
@@ -77,7 +77,9 @@ def report_seconds(place: Storage, trials: int, at_once: int) -> None:
     by_name = logged.groupby("name")["value"].sum()
     wall = (ends["ended"].max() - begun["started"].min()).total_seconds() * at_once
     states = ", ".join(f"{count} {state}" for state, count in Counter(ends["status"]).items())
-    print(f"{len(ends)} of {trials} runs ended: {states}; {ends['epochs'].sum():g} epochs; load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{len(ends)} of {trials} runs ended: {states}; {ends['epochs'].sum():g} epochs; load {os.getloadavg()[0]:.1f}"
+    )
     print(f"{'seconds of a slot, a trial':32}{'mean':>10}")
     own = {name: float(by_name[key]) / trials for name, key in PARTS.items()}
     for name, seconds in (own | {"everything else": wall / trials - sum(own.values())}).items():

@@ -75,6 +75,7 @@ class Search(Submission):
     needed: Mapping[str, float] = dataclasses.field(default_factory=dict)  # what Ray sets aside for a worker of a trial
     rungs: Collection[int] = ()  # epochs at which a run gives its slot away, until its siblings have come there too
     retry: bool = False  # train runs again that failed in an earlier attempt
+    begun: Collection[str] = ()  # runs that earlier attempts left rows of, and no end
     holder: Any = None  # the actor that notes placement groups (`Holder`), if trials have several workers
 
     @property

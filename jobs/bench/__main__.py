@@ -6,6 +6,7 @@ import click
 
 from jobs.bench.engine import engine
 from jobs.bench.fid import fid
+from jobs.bench.idle import idle_trials
 from jobs.bench.kills import kills
 from jobs.bench.loader import loader
 from jobs.bench.memory import memory
@@ -24,6 +25,7 @@ def main() -> None:
 
 for command in (engine, loader, train, trials, kills, fid, memory, prepare, tables, scale):
     main.add_command(command)
+main.add_command(idle_trials, "idle")
 
 
 if __name__ == "__main__":

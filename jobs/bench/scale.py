@@ -14,7 +14,6 @@ import numpy as np
 import psutil
 
 from gen import results
-from gen.on_ray.trainable import SCHEDULER
 from gen.results.parquet import read_files
 from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
@@ -110,5 +109,3 @@ def report_files(place: Storage, trials: int) -> None:
     for part in sorted(files):
         print(f"{part:20}{files[part] / trials:10.3f}{sizes[part] / trials / 1024:10.2f}")
     print(f"{'all':20}{files.total() / trials:10.3f}{sizes.total() / trials / 1024:10.2f}")
-    decided = sum(SCHEDULER in name for name in place.list(f"{NAME}/events"))
-    print(f"of the files of events {decided} hold decisions")

@@ -76,16 +76,18 @@ class Grouped(Resident):
         return drive(order, search.needed, dataclasses.replace(home, slot=None), self.line, search.holder)
 
 
-def arrange_trials(plan: Search, needed: Mapping[str, float], most: int) -> tuple[Any, int]:
-    """The trainable of a search, with the resources that Tune sets aside for each trial, and how many trials run at a
-    time: as many as fit, and at most `most` if that is not 0.
+def arrange_trials(
+    plan: Search, needed: Mapping[str, float], most: int, chosen: type[Resident] | None = None
+) -> tuple[Any, int]:
+    """The trainable of a search, or the one that was `chosen`, with the resources that Tune sets aside for each trial,
+    and how many trials run at a time: as many as fit, and at most `most` if that is not 0.
 
     Tune would find that number by itself, but it would ask for a process for each trial beyond it too, and start and
     end some of these in vain.
     """
     if plan.holder is None:
         resources = {name.lower(): amount for name, amount in needed.items()}
-        trainable = tune.with_resources(tune.with_parameters(Resident, search=plan), resources)
+        trainable = tune.with_resources(tune.with_parameters(chosen or Resident, search=plan), resources)
     else:
         trainable = tune.with_resources(tune.with_parameters(Grouped, search=plan), DRIVER)
     return trainable, places(plan.workers, needed, most)

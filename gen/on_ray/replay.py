@@ -82,6 +82,18 @@ def reached(storage: Storage, experiment: str) -> dict[str, float]:
     return dict(zip(last["run"].to_pylist(), last["epoch_max"].to_pylist(), strict=True))
 
 
+def begun(storage: Storage, experiment: str) -> frozenset[str]:
+    """The runs that have a row of `runs` and no outcome: those that go on, and short ones whose process was killed
+    while it wrote their rows, of which nothing but rows tells."""
+    if experiment not in storage.folders(""):
+        return frozenset()
+    there, ended = (
+        read_files(storage, f"{experiment}/{table}", SCHEMAS[table], columns=["run"])["run"].unique()
+        for table in ("runs", "outcomes")
+    )
+    return frozenset(there.to_pylist()) - frozenset(ended.to_pylist())
+
+
 def ends(storage: Storage, experiment: str, configs: Mapping[str, RunConfig]) -> dict[str, End]:
     """Run -> its end, for those runs of `configs` that need no more training."""
     if experiment not in storage.folders(""):

@@ -26,11 +26,12 @@ from gen.on_ray.placement import start_holder
 from gen.on_ray.population import Members
 from gen.on_ray.progress import Standing, Teller, Tidy
 from gen.on_ray.proposals import Listing, Source
-from gen.on_ray.replay import configurations, decisions, reached
+from gen.on_ray.replay import begun, configurations, decisions, reached
 from gen.on_ray.retry import ends_that_stand
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.spending import spending_of
 from gen.on_ray.submission import Search
+from gen.on_ray.trainable import Resident
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
@@ -66,6 +67,7 @@ def search(
     supply: Source | None = None,
     budget: Budget = UNLIMITED,
     population: Members | None = None,
+    trainable: type[Resident] | None = None,
 ) -> Result:
     """Trains the runs of `plan`, or of `supply` if there is one, until they end, successive halving stops them, or
     `seconds` have passed, or the `budget` is spent. The runs of a `population` are not stopped, but take over from each
@@ -74,7 +76,7 @@ def search(
     It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
     It tells `hear` how far it is; `images`: of training, from which follows how long measuring the leaders takes. Runs
     that train when the time is up, or when the search is interrupted, which raises KeyboardInterrupt, keep a checkpoint
-    and get no outcome: submitted again, the search goes on with them.
+    and get no outcome: submitted again, the search goes on with them. `trainable`: another class of trials.
     """
     deadline = time.monotonic() + seconds
     source: Source = supply or Listing(plan.runs)
@@ -91,6 +93,7 @@ def search(
         spending = spending_of(plan.storage, plan.experiment, budget, needed, plan.runs)
         if not left or time.monotonic() >= deadline or spending.reached:
             return Result([], left, spending.reached if left else "")
+        plan = dataclasses.replace(plan, begun=begun(plan.storage, plan.experiment))
         if plan.workers > 1 and plan.holder is None:
             plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
         name = "-".join(filter(None, (plan.attempt, source.stage, str(turn or ""))))
@@ -103,7 +106,7 @@ def search(
             every=evaluate.every,
             reached=reached(plan.storage, plan.experiment) if siblings else {},
         )
-        trainable, at_once = arrange_trials(plan, needed, most)
+        trials, at_once = arrange_trials(plan, needed, most, trainable)
         teller = teller or Teller(
             hear,
             source,
@@ -122,7 +125,7 @@ def search(
             parameters, more = {}, {"search_alg": searcher, "num_samples": -1}
         with keep_signals(), plan.storage.room(), scratch() as folder:
             tuner = tune.Tuner(
-                trainable,
+                trials,
                 param_space=parameters,
                 tune_config=tune.TuneConfig(
                     scheduler=scheduler,

@@ -76,6 +76,7 @@ class Search(Submission):
     rungs: Collection[int] = ()  # epochs at which a run gives its slot away, until its siblings have come there too
     keep_last: bool = False  # keep the last states of runs that ended: more epochs go on from there
     retry: bool = False  # train runs again that failed in an earlier attempt
+    begun: Collection[str] = ()  # runs that earlier attempts left rows of, and no end
     holder: Any = None  # the actor that notes placement groups (`Holder`), if trials have several workers
 
     @property

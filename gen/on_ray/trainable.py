@@ -62,7 +62,8 @@ class Resident(tune.Trainable):
         self.tells_again = False  # its next report is where it stood already
         self.reached = -math.inf  # epoch of the last report
         self.end: End | None = None
-        again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # it was begun before
+        again = bool(search.storage.list(checkpoint.folder(search.experiment, self.run)))  # it was begun before, ...
+        again = again or self.run in search.begun  # ... or a process was killed while it wrote the run's rows
         if again or fresh or search.retry:  # a new process may stand in for one that died
             self.end = ends(search.storage, search.experiment, {self.run: chosen}).get(self.run)
         failed = None  # tick at which it failed, if it is to be trained again
@@ -71,7 +72,7 @@ class Resident(tune.Trainable):
         if self.end is not None and failed is None:
             return
         again, self.end = again or failed is not None, None
-        known = last_ticks(search.storage, search.experiment).get(self.run, {}) if again else {}
+        known = last_ticks(search.storage, search.experiment, self.run).get(self.run, {}) if again else {}
         if failed is None or failed * chosen.evaluate.every >= chosen.budget.epochs:
             known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another. One that
             # fails again where it failed before has its outcome

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+import pandas as pd
+
 from gen.results.ledger import Slot
 from gen.results.queries import Place, find_run, outcomes, read
 from gen.results.storage import Storage
@@ -28,5 +30,9 @@ def forget(storage: Storage, experiment: str, attempt: str, text: str, why: str)
 
 def forgotten(place: Place, experiment: str) -> dict[str, str]:
     """Run -> why it is ranked no more."""
-    rows = read(place, experiment, "events", {"kind": KIND}, ["run", "why"])
+    return why_forgotten(read(place, experiment, "events", {"kind": KIND}, ["run", "why"]))
+
+
+def why_forgotten(rows: pd.DataFrame) -> dict[str, str]:
+    """Run -> why it is ranked no more, from the rows of `events` that say so."""
     return dict(zip(rows["run"], rows["why"], strict=True))

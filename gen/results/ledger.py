@@ -220,18 +220,20 @@ class Ledger:
         return self._stale
 
 
-def last_ticks(storage: Storage, experiment: str) -> dict[str, dict[str, int]]:
-    """Run -> table -> last tick whose rows slot files hold (0 in tables without ticks). Ask it before a run is begun
-    again: a process that was killed while it wrote a slot may have written only some tables of its last run. The table
-    `events` is left out: an event belongs to its attempt, and a repetition does not write it again."""
+def last_ticks(storage: Storage, experiment: str, run: str | None = None) -> dict[str, dict[str, int]]:
+    """Run -> table -> last tick whose rows slot files hold (0 in tables without ticks), of one run or of all. Ask it
+    before a run is begun again: a process that was killed while it wrote a slot may have written only some tables of
+    its last run. The table `events` is left out: an event belongs to its attempt, and a repetition does not write it
+    again."""
     found: dict[str, dict[str, int]] = {}
+    equal = {} if run is None else {"run": run}
     for table, schema in SCHEMAS.items():
         if table == "events":
             continue
-        ticked = ["tick"] if "tick" in schema.names else []
-        rows = read_files(storage, f"{experiment}/{table}", schema, columns=["run", *ticked], start=SLOTS)
-        ticks = rows["tick"].to_pylist() if ticked else itertools.repeat(0)
-        for run, tick in zip(rows["run"].to_pylist(), ticks, strict=False):
-            of_run = found.setdefault(run, {})
-            of_run[table] = max(tick, of_run.get(table, 0))
+        columns = ["run", "tick"] if "tick" in schema.names else ["run"]
+        rows = read_files(storage, f"{experiment}/{table}", schema, columns=columns, equal=equal, start=SLOTS)
+        last = rows.group_by("run").aggregate([(columns[-1], "max")])
+        ticks = last["tick_max"].to_pylist() if columns[1:] else itertools.repeat(0)
+        for name, tick in zip(last["run"].to_pylist(), ticks, strict=False):
+            found.setdefault(name, {})[table] = max(tick, 0)
     return found

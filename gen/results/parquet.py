@@ -28,6 +28,7 @@ SMALL = 1 << 20  # bytes of a file that is read whole
 LOOKS = 2  # at a file that seems damaged: it may be replaced meanwhile
 LISTS = 5  # of a folder out of which files go meanwhile, at most
 AT_ONCE = 16  # files of an object store that are read together
+TOGETHER = 8  # local files that a thread decodes one after another: to hand one over takes a fifth of its time
 THREADS = min(os.cpu_count() or 1, 4)  # that decode files; more of them wait for each other
 INDEXED = ("run",)  # columns with statistics in each row group
 OF_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -114,8 +115,10 @@ def in_threads(work: Callable[[str], Any], paths: Sequence[str], storage: Storag
     count = min(len(paths), THREADS if storage.is_local else AT_ONCE)
     if count < 2:
         return [work(path) for path in paths]
+    size = TOGETHER if storage.is_local else 1
+    parts = [paths[start : start + size] for start in range(0, len(paths), size)]
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(work, paths))
+        return [found for part in pool.map(lambda part: list(map(work, part)), parts) for found in part]
 
 
 def read_file(storage: Storage, path: str, schema: pa.Schema, shape: pa.Schema, equal: Equal) -> pa.Table | None:
@@ -123,7 +126,7 @@ def read_file(storage: Storage, path: str, schema: pa.Schema, shape: pa.Schema, 
     for _ in range(LOOKS):  # at a file that seems damaged: it may be replaced meanwhile
         try:
             with storage.filesystem.open_input_file(storage.full(path)) as file:
-                return choose(open_whole(file, [one.name for one in shape if one.type == TEXTS]), shape, equal)
+                return choose(*open_whole(file, [one.name for one in shape if one.type == TEXTS]), shape, equal)
         except FileNotFoundError:
             return None
         except FAULTS:
@@ -131,9 +134,9 @@ def read_file(storage: Storage, path: str, schema: pa.Schema, shape: pa.Schema, 
     raise DamageError(f"{storage}/{path} changes while it is read; read again once its writer has ended")
 
 
-def open_whole(file: pa.NativeFile, encoded: Sequence[str] = ()) -> pq.ParquetFile:
-    """A file of Parquet's, whose footer is compared with its mark, with columns that are to be dictionaries. OSError if
-    the mark is another one."""
+def open_whole(file: pa.NativeFile, encoded: Sequence[str] = ()) -> tuple[pq.ParquetFile, bool]:
+    """A file of Parquet's, whose footer is compared with its mark, with columns that are to be dictionaries; and
+    whether all of it is in memory. OSError if the mark is another one."""
     size = file.size()
     tail = SMALL if size <= SMALL else TAIL  # of a small file all
     end = file.read_at(min(tail, size), max(size - tail, 0))
@@ -141,26 +144,32 @@ def open_whole(file: pa.NativeFile, encoded: Sequence[str] = ()) -> pq.ParquetFi
         end = file.read_at(size, 0)
     if not is_whole(end):
         raise OSError("its footer's checksum differs")
-    source = pa.BufferReader(end) if len(end) == size else file
-    return pq.ParquetFile(
-        source, page_checksum_verification=True, pre_buffer=len(end) < size, read_dictionary=list(encoded)
+    is_here = len(end) == size
+    source = pa.BufferReader(end) if is_here else file
+    return (
+        pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=not is_here, read_dictionary=list(encoded)),
+        is_here,
     )
 
 
-def choose(file: pq.ParquetFile, shape: pa.Schema, equal: Equal) -> pa.Table:
-    """The wanted rows of an open file. Only row groups that hold wanted rows are decoded."""
+def choose(file: pq.ParquetFile, is_here: bool, shape: pa.Schema, equal: Equal) -> pa.Table:
+    """The wanted rows of an open file. Only row groups that hold wanted rows are decoded. Where the file `is_here`, in
+    memory, its statistics are not asked: to decode a column of all row groups takes less than to look at those."""
     held = file.schema_arrow.names
     if any(name not in held for name in equal):  # rows of an earlier version, which did not tell it
         return shape.empty_table()
-    groups = [group for group in range(file.num_row_groups) if may_hold(file.metadata.row_group(group), held, equal)]
+    groups = list(range(file.num_row_groups))
+    if not is_here and any(name in equal for name in INDEXED):
+        groups = [group for group in groups if may_hold(file.metadata.row_group(group), held, equal)]
     keep = None
     if equal and groups:
-        keys = file.read_row_groups(groups, columns=list(equal), use_threads=False)
-        keep = is_wanted(keys, equal)
+        keep = is_wanted(file.read_row_groups(groups, columns=list(equal), use_threads=False), equal)
+        if not keep.any():
+            return shape.empty_table()
         sizes = [file.metadata.row_group(group).num_rows for group in groups]
         parts = np.split(keep, np.cumsum(sizes)[:-1])
         groups = [group for group, part in zip(groups, parts, strict=True) if part.any()]
-        keep = np.concatenate([np.zeros(0, bool), *(part for part in parts if part.any())])
+        keep = np.concatenate([part for part in parts if part.any()])
     if not groups:
         return shape.empty_table()
     rows = file.read_row_groups(groups, columns=[name for name in shape.names if name in held], use_threads=False)
@@ -196,6 +205,8 @@ def is_wanted(keys: pa.Table, equal: Equal) -> np.ndarray:
 def conform(rows: pa.Table, shape: pa.Schema) -> pa.Table:
     """Rows in the columns and types of `shape`; columns that they lack are null. TypeError of pyarrow's for a column of
     another kind."""
+    if rows.schema.names == shape.names and rows.schema.types == shape.types:
+        return pa.table(rows.columns, schema=shape)
     columns = list[Any]()
     for one in shape:
         found = rows[one.name] if one.name in rows.column_names else pa.nulls(len(rows), one.type)

@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
-from gen.results.forget import forgotten
+from gen.results.forget import KIND as FORGET
+from gen.results.forget import why_forgotten
 from gen.results.queries import evals, last, outcomes, read, read_arrow, runs, settings
 from gen.results.questions import FigureName, check_split, figure_name
 from gen.results.schema import LATER_SECONDS, SLOTS, WORST
@@ -26,6 +28,7 @@ PROTOCOL = (
 DATA = ("data", "data_hash")  # figures on different images do not compare either
 NO_COLUMN = ("budget.", "machine.", "evaluate.full", "evaluate.leaders")
 """Settings that get no column: they may change while a run goes on, and the tables hold only how it began."""
+COLLAPSE = "collapse"  # kind of events
 ENDED = ("experiment", "run", *("why", "metric", "best", "collapsed"), "status", "epochs", "seconds", "best_epoch")
 BEGUN = ("experiment", "run", "entry", "seed", *DATA, "held_out", "code_version")
 ENDS = ("status", "epochs", "seconds", "best_epoch")
@@ -48,8 +51,10 @@ def leaderboard_of_runs(
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     check_split(split)
+    told = read(storage, experiment, "events", {"kind": {FORGET, COLLAPSE}}, ["run", "kind", "why", "detail"])
+    gone = why_forgotten(told[told["kind"] == FORGET])
     ends = outcomes(storage, experiment, columns=ENDED)
-    ends = ends[~ends["run"].isin(gone := forgotten(storage, experiment))].reset_index(drop=True)
+    ends = ends[~ends["run"].isin(gone)].reset_index(drop=True)
     asked = any(said is not None for said in (metric, subject, column))
     if metric is None:
         steering = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
@@ -65,7 +70,7 @@ def leaderboard_of_runs(
     only("column", figures["column"], "say column=")
     figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
-    frame["seconds"] = frame["run"].map(costs(storage, experiment, ends)).astype("double[pyarrow]")
+    frame["seconds"] = with_later(storage, experiment, frame)
     value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
     cheap = frame["steering"].to_numpy(dtype=float, na_value=np.nan)  # orders the runs without a rank; NaN is last
     ranked = np.isfinite(value) & ~(np.abs(cheap) >= WORST)
@@ -74,7 +79,7 @@ def leaderboard_of_runs(
     frame = frame.iloc[order].reset_index(drop=True)
     places = [position if good else None for position, good in enumerate(ranked[order], start=1)]
     frame.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
-    frame["collapsed"] = pd.Series(collapses(storage, experiment, frame), dtype=pd.ArrowDtype(pa.string()))
+    frame["collapsed"] = pd.Series(collapses(told[told["kind"] == COLLAPSE], frame), dtype=pd.ArrowDtype(pa.string()))
     board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering", "collapsed"]]
     board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
     board.attrs = {
@@ -85,10 +90,10 @@ def leaderboard_of_runs(
     return board
 
 
-def collapses(storage: Storage, experiment: str, ends: pd.DataFrame) -> list[str | None]:
+def collapses(events: pd.DataFrame, ends: pd.DataFrame) -> list[str | None]:
     """For each of the `outcomes` when and how the game collapsed, as the run told when it ended, or as the full figures
-    of its best weights told later; None if nothing did. Versions before 1.5 told it as the reason of the end only."""
-    events = read(storage, experiment, "events", {"kind": "collapse"}, ["run", "why", "detail"])
+    of its best weights told later, which is one of the `events`; None if nothing did. Versions before 1.5 told it as
+    the reason of the end only."""
     later = dict[tuple[str, float], str]()
     for run, why, detail in zip(events["run"], events["why"], map(json.loads, events["detail"]), strict=True):
         if "epoch" in detail:
@@ -108,10 +113,16 @@ def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -
     """Run -> its seconds, for each run that ended: its own seconds, and the seconds of measuring it later. `ends`:
     the experiment's `outcomes`, where they are read already."""
     ends = outcomes(storage, experiment, columns=("run", "seconds")) if ends is None else ends
-    wanted = {"name": LATER_SECONDS}
-    rows = read_arrow(storage, experiment, "metrics", wanted, ["run", "value"], without=SLOTS).to_pandas()
-    later = rows.groupby("run")["value"].sum().to_dict()
-    return {run: float(own) + later.get(run, 0.0) for run, own in zip(ends["run"], ends["seconds"], strict=True)}
+    return dict(zip(ends["run"], with_later(storage, experiment, ends).astype(float), strict=True))
+
+
+def with_later(storage: Storage, experiment: str, ends: pd.DataFrame) -> pd.Series[float]:
+    """The seconds of each of the `outcomes`, with those of measuring the run later."""
+    rows = read_arrow(storage, experiment, "metrics", {"name": LATER_SECONDS}, ["run", "value"], without=SLOTS)
+    later = rows.group_by("run").aggregate([("value", "sum")])
+    places = pc.index_in(pa.array(ends["run"], pa.string()), value_set=later["run"])
+    added = pc.fill_null(later["value_sum"].take(places), 0.0)
+    return pd.Series(pd.array(added, dtype="double[pyarrow]"), index=ends.index) + ends["seconds"]
 
 
 def of_best_weights(figures: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:

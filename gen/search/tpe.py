@@ -3,14 +3,19 @@ that ended. Optuna is imported where it is used, for few searches need it."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gen.search.samplers import Choice, Question, Questions, Sampler, Score, Settings
 
 if TYPE_CHECKING:
-    from optuna.trial import Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, Trial
+
+Known = Mapping[str, tuple[Question, Any]]
+"""Name of a question -> the question and its answer."""
 
 INSTALL = "sampler=tpe needs Optuna: pip install 'genfleet[search]', or pip install 'optuna>=5,<6'"
 
@@ -44,29 +49,42 @@ class Tpe(Sampler):
         self.questions, self.seed = questions, seed
         self.study = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
         self.trials: dict[int, Trial] = {}  # number -> that of a configuration that was begun and of no score yet
-        for settings, score in learned:
-            self.close(self.open(settings), score)
+        self.known: dict[int, Known] = {}  # number -> answers of a configuration that the study has not got yet
+        self.scores: dict[int, Score] = {}  # number -> score of such a configuration
+        self.study.add_trials([closed(questions.find(settings), score) for settings, score in learned])
 
     def propose(self, number: int) -> Settings:
         """What Optuna asks for, from the scores so far."""
         from optuna.samplers import TPESampler
 
+        self.add_known()
         self.study.sampler = TPESampler(seed=(self.seed * 1_000_003 + number) % 2**32, constant_liar=True)
         trial = self.trials[number] = self.study.ask()
         return self.questions.ask(lambda name, question: suggest(trial, name, question))
 
     def begin(self, number: int, settings: Settings) -> None:
-        """Adds a configuration that somebody else chose, or that is on record, as one that runs."""
-        self.trials[number] = self.open(settings)
+        """Hears of a configuration that somebody else chose, or that is on record: it runs."""
+        self.known[number] = self.questions.find(settings)
 
     def learn(self, number: int, score: Score) -> None:
         """Closes the configuration with its score; a second score of one configuration is not heard."""
-        if trial := self.trials.pop(number, None):
+        if number in self.known:
+            self.scores.setdefault(number, score)
+        elif trial := self.trials.pop(number, None):
             self.close(trial, score)
 
-    def open(self, settings: Settings) -> Trial:
-        """A trial of Optuna's with these settings, as far as they lie in the space."""
-        known = self.questions.find(settings)
+    def add_known(self) -> None:
+        """Brings the configurations that were begun elsewhere into the study, in the order of their numbers: those with
+        a score as Optuna keeps closed trials, many at once, for one by one thousands would take half a minute."""
+        for has_score, some in itertools.groupby(self.known.items(), lambda one: one[0] in self.scores):
+            if has_score:
+                self.study.add_trials([closed(known, self.scores[number]) for number, known in some])
+            else:
+                self.trials |= {number: self.open(known) for number, known in some}
+        self.known, self.scores = {}, {}
+
+    def open(self, known: Known) -> Trial:
+        """A trial of Optuna's that runs, with these answers."""
         self.study.enqueue_trial({name: answer for name, (_, answer) in known.items()})
         trial = self.study.ask()
         for name, (question, _) in known.items():
@@ -83,6 +101,33 @@ class Tpe(Sampler):
         if math.isfinite(score.value):
             trial.report(score.value, int(score.epoch))
         self.study.tell(trial, state=TrialState.PRUNED)
+
+
+def closed(known: Known, score: Score) -> FrozenTrial:
+    """A trial of Optuna's with these answers as it would be after `Tpe.close`."""
+    from optuna.trial import TrialState, create_trial
+
+    finite = math.isfinite(score.value)
+    whole = score.whole and finite
+    return create_trial(
+        state=TrialState.COMPLETE if whole else TrialState.PRUNED,
+        value=score.value if finite else None,
+        params={name: answer for name, (_, answer) in known.items()},
+        distributions={name: distribution(question) for name, (question, _) in known.items()},
+        intermediate_values={int(score.epoch): score.value} if finite and not whole else {},
+    )
+
+
+def distribution(question: Question) -> BaseDistribution:
+    """What `suggest` asks of a question, as Optuna keeps it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(question, Choice):
+        return CategoricalDistribution(range(question.count))
+    low, high, log, step = question.low, question.high, question.log, question.step
+    if question.whole:
+        return IntDistribution(int(low), int(high), log=log, step=1 if step is None else int(step))
+    return FloatDistribution(low, high, log=log, step=step)
 
 
 def suggest(trial: Trial, name: str, question: Question) -> Any:

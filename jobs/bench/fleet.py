@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from gen.config import override, to_json
 from gen.record.record import setting_rows
-from gen.results.ledger import SLOT_RUNS, new_attempt, to_parquet, to_slot
+from gen.results.ledger import SLOT_RUNS, Slot, new_attempt, to_parquet, to_slot
 from gen.results.manifest import Note, footer
 from gen.results.schema import FULL_SHARE, LATER_SECONDS, SCHEMAS, TABLES, to_table
 from gen.results.storage import Storage
@@ -53,6 +53,8 @@ class Fleet:
             write_slots(storage, self.experiment, f"slot-{attempt}-{process:08x}", calls)
         rungs = (form.of_rung(number, values[number]) for number in range(self.runs))
         write_slots(storage, self.experiment, f"slot-{attempt}-scheduler", rungs)
+        proposed = (form.of_proposal(number) for number in range(self.runs))
+        Slot(storage, self.experiment, f"{attempt}-proposals", kind="proposed").extend({"events": list(proposed)})
         best = (form.of_leader(int(number), values[number]) for number in np.argsort(values)[: self.leaders])
         write_slots(storage, self.experiment, f"evaluated-{attempt}-leaders", best)
 
@@ -62,7 +64,7 @@ class Form:
 
     def __init__(self, fleet: Fleet, attempt: str) -> None:
         config = override(entry("vqvae"), {**SETTINGS, "data.name": "digits"}).resolve()
-        here = {"experiment": fleet.experiment, "run": "", "attempt": attempt}
+        here = self.here = {"experiment": fleet.experiment, "run": "", "attempt": attempt}
         every: list[dict[str, Any]] = [
             {**here, "tick": tick, "step": tick * 40, "epoch": float(tick), "images": tick * 1300}
             for tick in range(1, fleet.ticks + 1)
@@ -129,9 +131,8 @@ class Form:
 
     def of_run(self, number: int, value: float) -> Groups:
         """All rows of a run: its value falls with the ticks, to `value`."""
-        run, seed, random = name_of(number), number % 5, np.random.default_rng(number // 5)
-        told = {"model.beta": random.uniform(0.1, 4.0), "model.optimizer.rate": 10 ** random.uniform(-4, -2)}
-        told |= {"model.codebook.codes": int(random.choice([64, 128, 256, 512])), "seed": seed}
+        run, seed = name_of(number), number % 5
+        told = self.told(number) | {"seed": seed}
         rows = [
             {**row, "number": float(told[row["key"]]), "text": str(told[row["key"]])} if row["key"] in told else row
             for row in self.settings
@@ -153,6 +154,18 @@ class Form:
     def of_rung(self, number: int, value: float) -> Groups:
         """A decision about a run."""
         return {"events": of(self.rung, name_of(number), {"value": [value]})}
+
+    def of_proposal(self, number: int) -> dict[str, Any]:
+        """The row that a run was proposed by, which is on record before any run starts."""
+        told = {"entry": "vqvae", "number": number, "settings": self.told(number)}
+        about = {"kind": "proposal", "decision": "random", "why": f"configuration {number} of vqvae", "tick": 0}
+        return {**self.here, "run": name_of(number), **about, "detail": json.dumps(told), "time": START}
+
+    def told(self, number: int) -> dict[str, Any]:
+        """The settings that a run has of its own."""
+        random = np.random.default_rng(number // 5)
+        drawn = {"model.beta": random.uniform(0.1, 4.0), "model.optimizer.rate": 10 ** random.uniform(-4, -2)}
+        return drawn | {"model.codebook.codes": int(random.choice([64, 128, 256, 512]))}
 
     def of_leader(self, number: int, value: float) -> Groups:
         """The full figures of a run."""

@@ -80,10 +80,10 @@ class Head:
         """The processes that train."""
         return [one for one in self.process.children(recursive=True) if process_name(one).startswith(SLOTS)]
 
-    def submit(self, arguments: str) -> psutil.Popen:
+    def submit(self, arguments: str, job: str = "jobs.tune") -> psutil.Popen:
         """Submits a search, and gives its process when it has told how many runs it has."""
         search = psutil.Popen(
-            [sys.executable, "-m", "jobs.tune", *shlex.split(arguments)],
+            [sys.executable, "-m", *shlex.split(f"{job} {arguments}")],
             cwd=ROOT,
             env=self.variables,
             stdout=subprocess.PIPE,

@@ -8,7 +8,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import torch
@@ -24,6 +24,10 @@ from gen.results.storage import Storage
 from gen.zoo import entry
 from jobs.cluster import connection, facts
 from jobs.options import refusing
+
+if TYPE_CHECKING:
+    from gen.on_ray.progress import Standing
+    from gen.on_ray.trainable import Resident
 
 TINY = {  # a run of a fraction of a second
     "model.networks.width": 16,
@@ -90,34 +94,42 @@ def functions(series: Series, body: Callable[..., None], cpus: float) -> None:
     ).fit()
 
 
-def residents(series: Series, dataset: Dataset) -> None:
-    """Trains the series as jobs.tune does: in processes that stay (slots), under halving that stops no run."""
+def residents(
+    series: Series,
+    dataset: Dataset,
+    lease: results.Lease,
+    *,
+    grace: int,
+    reduction: int = 2,
+    hear: Callable[[Standing], None] = lambda standing: None,
+    trainable: type[Resident] | None = None,
+) -> None:
+    """Trains the series as jobs.tune does: in processes that stay (slots), of jobs.tune's class or another, under
+    halving. Whoever calls it holds the lease."""
     from gen.on_ray.search import search
     from gen.on_ray.submission import Search
 
-    with results.Lease(series.storage, series.experiment) as lease:
-        plan = Search(
-            runs={identity(one, dataset.hash): one for one in series.configs},
-            storage=lease.storage,
-            experiment=series.experiment,
-            attempt=lease.attempt,
-            data_hashes={one.data: dataset.hash for one in series.configs},
-            data_root=None,
-            download=False,
-            facts=facts(),
-        )
-        ask = {"mode": "min", "grace": TINY["budget.epochs"], "reduction": 2, "most": series.at_once}
-        found = search(plan, lease, {"CPU": 1.0}, lambda standing: None, **ask)  # type: ignore[arg-type]
-        if found.errors:
-            raise RuntimeError(found.errors[0])
+    plan = Search(
+        runs={identity(one, dataset.hash): one for one in series.configs},
+        storage=lease.storage,
+        experiment=series.experiment,
+        attempt=lease.attempt,
+        data_hashes={one.data: dataset.hash for one in series.configs},
+        data_root=None,
+        download=False,
+        facts=facts(),
+    )
+    ask: Any = {"mode": "min", "grace": grace, "reduction": reduction, "most": series.at_once}
+    found = search(plan, lease, {"CPU": 1.0}, hear, trainable=trainable, **ask)
+    if found.errors:
+        raise RuntimeError(found.errors[0])
 
 
-def overheads(series: Series) -> list[float]:
+def overheads(storage: Storage, experiment: str, lag: int) -> list[float]:
     """Seconds that each run took beyond its own training and evaluation, from the end of the run before it on the same
-    slot to its own end. The first run of each slot is left out."""
-    ends = results.outcomes(series.storage, series.experiment).sort_values("ended")
+    slot to its own end, where `lag` runs train at a time. The first run of each slot is left out."""
+    ends = results.outcomes(storage, experiment).sort_values("ended")
     ended, own = ends["ended"].to_list(), ends["seconds"].to_list()
-    lag = series.at_once
     return [(ended[i] - ended[i - lag]).total_seconds() - own[i] for i in range(lag, len(ended))]
 
 
@@ -142,12 +154,13 @@ def trials(count: int, at_once: int) -> None:
     sides = {"resident slot": series("resident", count), "function": series("function", few)}
     sides["nested group"] = series("nested", few)
     with connection():
-        residents(sides["resident slot"], dataset)
+        with results.Lease(storage, "resident") as lease:
+            residents(sides["resident slot"], dataset, lease, grace=base.budget.epochs)
         functions(sides["function"], plain, 1)
         functions(sides["nested group"], nested_trial, 0.01)
     print(f"{'seconds a trial beyond its own':32}{'median':>9}{'min':>9}{'max':>9}{'trials':>8}{'own':>9}")
     for name, one in sides.items():
-        found = overheads(one)
+        found = overheads(storage, one.experiment, at_once)
         own = statistics.median(results.outcomes(storage, one.experiment)["seconds"])
         print(
             f"{name:32}{statistics.median(found):9.3f}{min(found):9.3f}{max(found):9.3f}{len(found):8}{own:9.3f}",

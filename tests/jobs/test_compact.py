@@ -25,7 +25,7 @@ def test_merges_and_says_so_but_never_while_a_lease_lives(tmp_path: Path) -> Non
     done = CliRunner().invoke(compact.main, arguments)
     assert done.exit_code == 0, done.output
     assert "metrics   3 files, now 1\n" in done.output
-    assert "events    1 file, as they were\n" in done.output
+    assert "events    2 files, as they were\n" in done.output
     assert not holder_of(storage, "e")
 
 

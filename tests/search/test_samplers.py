@@ -151,3 +151,27 @@ def test_the_score_of_several_seeds_is_their_mean_at_the_shortest():
     assert score([(1.0, 9, True), (3.0, 9, True)]) == Score(2.0, 9, True)
     assert score([(1.0, 9, True), (3.0, 3, False)]) == Score(2.0, 3, False)
     assert math.isnan(score([(1.0, 9, True), (math.nan, 1, False)]).value)
+
+
+def test_a_search_on_record_is_to_optuna_what_it_was_when_it_ran():
+    """Many trials brought in at once are, one by one and in their order, those that Optuna itself opened and closed."""
+    once, each = (Tpe(SpaceQuestions(SPACE), 5, "min") for _ in range(2))
+    drawn = [draw(SPACE, 5, number) for number in range(12)]
+    for number, settings in enumerate(drawn):
+        once.begin(number, settings)
+        each.begin(number, settings)
+        each.add_known()  # so that each is a trial that runs before it has a score
+    for number in (4, 1, 0, 2, 9, 6, 5):
+        for one in (once, each):
+            one.learn(number, ENDS[number % len(ENDS)])
+            one.learn(number, Score(-9.0, 9, True))  # not heard
+    assert (len(once.known), len(each.known)) == (12, 0)
+    once.add_known()
+    assert once.trials.keys() == each.trials.keys() == {3, 7, 8, 10, 11}
+    told = ("number", "state", "values", "params", "distributions", "intermediate_values")
+    trials = [[[getattr(trial, name) for name in told] for trial in one.study.trials] for one in (once, each)]
+    assert trials[0] == trials[1]
+    assert len({trial[1] for trial in trials[0]}) == 3
+    for one in (once, each):
+        one.learn(3, ENDS[0])
+    assert once.propose(12) == each.propose(12)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,13 @@ from jobs.program import Program, refusing
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", "names", required=True, multiple=True, help="Experiment; again for another to compare.")
 @click.option("--out", default="report.html", show_default=True, help="File for the page.")
-def main(storage: str, names: tuple[str, ...], out: str) -> None:
+@click.option(
+    "--nearest", "asked", is_flag=True, help="First find the training images nearest to the best run's fakes."
+)
+@click.option("--data-root", type=click.Path(), help="Of --nearest: folder of the originals, if not in the cache.")
+@click.option("--download", is_flag=True, help="Of --nearest: fetch the originals if they are missing.")
+@click.option("--device", default="auto", show_default=True, help="Of --nearest: auto, cpu or cuda.")
+def main(storage: str, names: tuple[str, ...], out: str, asked: bool, **options: Any) -> None:
     """Reads the tables, writes the page and says where it is."""
     start = time.monotonic()
     with refusing():
@@ -35,7 +42,14 @@ def main(storage: str, names: tuple[str, ...], out: str) -> None:
         for name in names:
             if line := shortfall(place, name):
                 click.echo(line, err=True)
-        content = page(facts(place, names)).encode()
+        found = facts(place, names)
+        if asked:
+            from jobs.nearest import nearest  # which imports torch, and a page needs none
+
+            options["data_root"] = absolute("data-root", options["data_root"])
+            nearest(found.first, **options)
+            found = facts(place, names)
+        content = page(found).encode()
     with writing(path.parent):
         put_local(path, content)
     print(f"{path}  {len(content) / 1e6:.1f} MB in {time.monotonic() - start:.1f} s; it opens in any browser")

@@ -12,11 +12,16 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from gen.report import board, progress
+from gen.report import board, pictures, progress, slots
 from gen.report.facts import Facts
 from gen.report.section import TEMPLATES, Section, render
 
-SECTIONS: Sequence[Callable[[Facts], Section | None]] = (board.section, progress.section)
+SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
+    board.section,
+    progress.section,
+    pictures.section,
+    slots.section,
+)
 """The sections in their order; a section that has nothing to tell is None."""
 
 HOW = "the page needs Plotly, which is not installed here: pip install 'genfleet[report]'"
@@ -29,22 +34,35 @@ def check_installed() -> None:
         raise ValueError(HOW)
 
 
-def page(facts: Facts) -> str:
-    """The whole page as HTML. ValueError where Plotly is missing."""
+def page(facts: Facts, version: str = "") -> str:
+    """The whole page as HTML. `version`: of a page that asks its server for later ones; "": it asks nobody. ValueError
+    where Plotly is missing."""
     check_installed()
     sections = [made for section in SECTIONS if (made := section(facts)) is not None]
-    script = (TEMPLATES / "page.js").read_text()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return render(
         "page.html",
         facts=facts,
         sections=sections,
-        style=Markup((TEMPLATES / "page.css").read_text()),
-        script=Markup(script),
-        digest=digest,
         figures=list(figures(sections)),
         plotly=plotly(),
+        **frame(version),
     )
+
+
+def waiting_page(name: str, version: str) -> str:
+    """The page of an experiment in which no run has begun, which asks its server for later versions."""
+    return render("waiting.html", name=name, **frame(version))
+
+
+def frame(version: str) -> dict[str, str]:
+    """What every page has: style, script, and the script's digest, by which alone the browser runs it."""
+    script = (TEMPLATES / "page.js").read_text()
+    return {
+        "version": version,
+        "style": Markup((TEMPLATES / "page.css").read_text()),
+        "script": Markup(script),
+        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
 
 
 def figures(sections: Sequence[Section]) -> Iterator[tuple[str, Markup]]:

@@ -121,11 +121,86 @@ async function copy(button) {
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
+// Pictures: one that opens is shown large, in whole pixels where it fits; arrow keys go from one to the next.
+const viewer = document.getElementById("viewer");
+function show(button) {
+  const image = viewer.querySelector("img"), from = button.querySelector("img");
+  const [width, height] = [from.getAttribute("width"), from.getAttribute("height")].map(Number);
+  const scale = Math.min((0.96 * innerWidth - 48) / width, (0.96 * innerHeight - 180) / height);
+  image.src = from.src;
+  image.alt = from.alt;
+  image.style.width = `${Math.round(width * (scale > 1 ? Math.floor(scale) : scale))}px`;
+  viewer.querySelector("figcaption").textContent = button.dataset.open;
+  viewer.opened = button;
+  if (!viewer.open) viewer.showModal();
+}
+function step(by) {
+  const all = [...document.querySelectorAll("[data-open]")];
+  show(all[(all.indexOf(viewer.opened) + by + all.length) % all.length]);
+}
+viewer?.addEventListener("keydown", (event) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (by) { event.preventDefault(); step(by); }
+});
+viewer?.addEventListener("close", () => viewer.opened?.focus());
+for (const image of document.querySelectorAll("img[data-same]")) image.src = document.getElementById(image.dataset.same).src;
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
+  if (button?.matches("[data-open]")) show(button);
+  if (button?.matches("[data-step]")) step(Number(button.dataset.step));
+  if (button?.matches("[data-close]") || event.target === viewer) viewer.close();
   if (button?.matches(".copy")) copy(button);
   if (button?.matches("th button")) sort(button.closest("table"), button.closest("th"));
 });
 document.addEventListener("input", (event) => { if (event.target.matches("[data-filter]")) filter(event.target); });
+
+// A page that is served asks for later versions, and reloads where the reader stands: scrolled, sorted, filtered.
+const ASK = 2000; // milliseconds
+const live = document.documentElement.dataset.version;
+const tables = () => [...document.querySelectorAll("table")];
+function remember() {
+  const sorted = tables().map((one) => {
+    const heading = one.querySelector("th[aria-sort]");
+    return heading && { place: [...heading.parentElement.children].indexOf(heading), down: heading.getAttribute("aria-sort") === "descending" };
+  });
+  const filters = [...document.querySelectorAll("[data-filter]")].map((box) => box.value);
+  const open = [...document.querySelectorAll("details")].map((one) => one.open);
+  sessionStorage.setItem("reader", JSON.stringify({ x: scrollX, y: scrollY, sorted, filters, open }));
+}
+function recall() {
+  const told = JSON.parse(sessionStorage.getItem("reader"));
+  sessionStorage.removeItem("reader");
+  if (!told) return;
+  document.querySelectorAll("details").forEach((one, number) => { one.open = told.open[number] ?? one.open; });
+  tables().forEach((one, number) => {
+    const was = told.sorted[number], heading = was && one.tHead?.rows[0].cells[was.place];
+    for (let click = 0; heading && click <= Number(was.down); click++) sort(one, heading);
+  });
+  document.querySelectorAll("[data-filter]").forEach((box, number) => {
+    box.value = told.filters[number] ?? "";
+    filter(box);
+  });
+  scrollTo({ left: told.x, top: told.y, behavior: "instant" });
+}
+async function ask() {
+  const note = document.getElementById("live");
+  try {
+    const told = await (await fetch("version", { cache: "no-store" })).json();
+    note.textContent = told.problem ? `This is as of the last change that could be read: ${told.problem}` : "Kept current while it is open.";
+    if (told.version !== live && !viewer?.open) {
+      remember();
+      location.reload();
+      return;
+    }
+  } catch {
+    note.textContent = "jobs.watch has ended: the page stands as it was.";
+  }
+  setTimeout(ask, ASK);
+}
+if (live) {
+  recall();
+  ask();
+}
 plots().forEach((place) => seen.observe(place));
 document.documentElement.dataset.ready = String(Math.round(performance.now()));

@@ -12,10 +12,10 @@ import click
 
 from gen.report.live import LOOPBACK, Server, Watcher
 from gen.report.page import check_installed
+from gen.results.manifest import shortfall
 from jobs.output import outlive_readers
 from jobs.places import storage_at
 from jobs.program import Program, refusing
-from jobs.runs import tell_lost
 
 
 @click.command(cls=Program, help=__doc__)
@@ -29,7 +29,8 @@ def main(storage: str, names: tuple[str, ...], port: int) -> None:
         check_installed()
         place, names = storage_at(storage), tuple(dict.fromkeys(names))
         for name in names:
-            tell_lost(place, name)
+            if line := shortfall(place, name):
+                click.echo(line, err=True)
         watcher = Watcher(place, names)
         watcher.look()
         try:

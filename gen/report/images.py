@@ -29,15 +29,20 @@ class Album:
     """What a page may still hold of pictures, and what it left out."""
 
     left: int = BUDGET
-    refused: int = 0
+    refused: int = 0  # for want of room
+    unreadable: int = 0  # for they are no pictures that Pillow reads
     kept: dict[bytes, Embedded] = field(default_factory=dict)  # a picture that is shown twice counts once
 
     def take(self, png: bytes, most: int = 0) -> Embedded | None:
         """The picture, or the upper part of it that takes no more than `most` bytes (0: as many as are left); None,
-        counted, if the page has no room for any of it."""
+        counted, if the page has no room for any of it, or if it cannot be read."""
         if png in self.kept:
             return self.kept[png]
-        made = embed(png, min(most or self.left, self.left))
+        try:
+            made = embed(png, min(most or self.left, self.left))
+        except (OSError, SyntaxError, Image.DecompressionBombError):  # all that Pillow has for what is no PNG
+            self.unreadable += 1
+            return None
         if made is None:
             self.refused += 1
             return None

@@ -79,7 +79,7 @@ def section(facts: Facts) -> Section | None:
         ],
         nearest=nearest,
         imitates="fakes" in set(stored["kind"]),
-        refused=album.refused,
+        album=album,
         collapsed=int(collapsed.sum()),
         unseen=bool(collapsed.any()) and not any(one.role == "collapsed" for one in chosen),
         pictured=stored["run"].nunique(),

@@ -85,20 +85,19 @@ def find_slots(experiment: Experiment) -> Slots | None:
 
 
 def place_decisions(rungs: pd.DataFrame, spans: pd.DataFrame, working: Sequence[tuple[float, float]]) -> pd.DataFrame:
-    """Decisions at rungs, each in the lane in which its run was when it was made, or last before."""
-    at = np.array([lanes.seconds_of(time) for time in rungs["time"]], dtype=float)
-    told = pd.DataFrame(
-        {
-            "run": rungs["run"].astype(str).to_numpy(),
-            "decision": rungs["decision"].astype(str).to_numpy(),
-            "rung": [json.loads(detail).get("rung") for detail in rungs["detail"]],
-            "time": at,
-        }
-    ).sort_values("time", kind="stable")
-    where = spans[["run", "start", "host", "lane"]].astype({"run": str}).sort_values("start", kind="stable")
-    found = pd.merge_asof(told, where, left_on="time", right_on="start", by="run").dropna(subset="lane")
-    found["at"] = lanes.without_pauses(found["time"], working)
-    return found.astype({"lane": int}).reset_index(drop=True)
+    """Decisions at rungs, each in the lane in which its run was when it was made, or last before; without those about
+    runs that had not begun."""
+    held: dict[str, list[tuple[float, str, int]]] = {}
+    for run, start, host, lane in lanes.rows(spans, "run start host lane"):
+        held.setdefault(run, []).append((start, host, lane))  # spans are in the order of their starts
+    found = list[tuple[Any, ...]]()
+    for run, decision, time, detail in lanes.rows(rungs, "run decision time detail"):
+        at = lanes.seconds_of(time)
+        if before := [(host, lane) for start, host, lane in held.get(run, ()) if start <= at]:
+            found.append((run, decision, json.loads(detail).get("rung"), *before[-1], at))
+    frame = pd.DataFrame(found, columns=["run", "decision", "rung", "host", "lane", "at"])
+    frame["at"] = lanes.without_pauses(frame["at"].astype(float), working)
+    return frame
 
 
 def at_rungs(decisions: pd.DataFrame) -> list[tuple[float, int, int, int]]:

@@ -77,6 +77,13 @@ def test_an_album_counts_what_it_has_no_room_for() -> None:
     assert (album.left, album.take(other), album.refused) == (100, None, 1)
 
 
+@pytest.mark.parametrize("png", [b"", b"\x89PNG" * 50, png(tiles(64))[:-200], b"GIF89a"])
+def test_what_is_no_picture_is_counted(png: bytes) -> None:
+    album = Album()
+    assert album.take(png) is None
+    assert (album.unreadable, album.refused) == (1, 0)
+
+
 def test_a_plot_is_kept_as_it_is() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
     found = embed(file_of(Image.fromarray(noise)), 10**6)

@@ -6,17 +6,27 @@ import base64
 import gzip
 import hashlib
 import importlib.util
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from markupsafe import Markup
 
-from gen.report import board, progress
+from gen.report import board, curves, environment, failures, first, importance, progress, several
 from gen.report.facts import Facts
 from gen.report.section import TEMPLATES, Section, render
 
-SECTIONS: Sequence[Callable[[Facts], Section | None]] = (board.section, progress.section)
+SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
+    first.section,
+    board.section,
+    progress.section,
+    several.section,
+    curves.section,
+    importance.section,
+    failures.section,
+    environment.section,
+)
 """The sections in their order; a section that has nothing to tell is None."""
 
 HOW = "the page needs Plotly, which is not installed here: pip install 'genfleet[report]'"
@@ -42,19 +52,25 @@ def page(facts: Facts) -> str:
         style=Markup((TEMPLATES / "page.css").read_text()),
         script=Markup(script),
         digest=digest,
-        figures=list(figures(sections)),
+        embedded=list(embedded(sections)),
         plotly=plotly(),
     )
 
 
-def figures(sections: Sequence[Section]) -> Iterator[tuple[str, Markup]]:
-    """The ids of the plots and their figures, as JSON that is safe inside a page."""
+def embedded(sections: Sequence[Section]) -> Iterator[tuple[str, Markup]]:
+    """The ids of what the script reads, and it: the figures of the plots, and the sections' own data."""
     for section in sections:
         for plot in section.plots:
-            text = plot.figure.to_json()
-            for sign, code in DANGEROUS.items():
-                text = text.replace(sign, code)
-            yield plot.anchor, Markup(text)
+            yield f"figure-{plot.anchor}", safe(plot.figure.to_json())
+        for name, data in section.data.items():
+            yield f"data-{name}", safe(json.dumps(data, separators=(",", ":"), allow_nan=False))
+
+
+def safe(text: str) -> Markup:
+    """JSON as it may stand inside a page, whatever texts are in it."""
+    for sign, code in DANGEROUS.items():
+        text = text.replace(sign, code)
+    return Markup(text)
 
 
 @cache

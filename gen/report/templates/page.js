@@ -37,21 +37,58 @@ function template() {
   };
 }
 
-// A figure says "ink", "paper" or "soft" where its colour is to follow light and dark.
-function themed(value) {
-  if (typeof value === "string") return { ink: color("--ink"), paper: color("--paper"), soft: color("--soft") }[value] ?? value;
-  if (Array.isArray(value)) return value.map(themed);
-  if (value && typeof value === "object" && !ArrayBuffer.isView(value)) {
-    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, key === "color" || key.endsWith("color") || key === "line" || key === "marker" || typeof one === "object" ? themed(one) : one]));
-  }
+// Colours of figures that stand for those of the page, which follow light and dark: see section.py.
+const NAMED = { "#010101": "--ink", "#020202": "--soft", "#030303": "--paper" };
+function themed(value, key = "") {
+  if (typeof value === "string") return value in NAMED && key.endsWith("color") ? color(NAMED[value]) : value;
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((one) => themed(one, key));
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, themed(one, name)]));
   return value;
 }
+
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+
+// Learning curves: those of the metric that is chosen, smoothed as the reader asks, which the line beside it says.
+const STATES = { finished: [0, "circle"], running: [2, "triangle-right"], stopped: [1, "x"], failed: [5, "square"], unfinished: [3, "triangle-right"] };
+function mean(values, reach) {
+  return values.map((_, place) => {
+    const near = values.slice(Math.max(place - reach, 0), place + reach + 1);
+    return near.reduce((sum, one) => sum + one, 0) / near.length;
+  });
+}
+function plain(text) { return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;"); }
+function addCurves(figure, tools) {
+  const { runs, names } = read(`data-${tools.dataset.curves}`);
+  const metric = tools.querySelector("[name=metric]").value, reach = Number(tools.querySelector("[name=smooth]").value);
+  const log = tools.querySelector("[name=log]").checked, told = new Set();
+  figure.data = names[metric].map(([run, x, y]) => {
+    const status = runs.status[run], [color, symbol] = STATES[status] ?? STATES.unfinished;
+    const first = !told.has(status);
+    told.add(status);
+    const rank = runs.rank[run] ? `, ${runs.rank[run]}. of all` : "";
+    const why = runs.why[run] ? `<br>${plain(runs.why[run]).slice(0, 120)}` : "";
+    return {
+      x, y: reach ? mean(y, reach) : y, name: status, legendgroup: status, showlegend: first, mode: "lines+markers",
+      line: { color: OKABE_ITO[color], width: runs.rank[run] === 1 ? 4 : 1.5 }, opacity: status === "stopped" ? 0.65 : 0.9,
+      marker: { color: OKABE_ITO[color], symbol, size: x.map((_, place) => (place === x.length - 1 ? 9 : 0)) },
+      hovertemplate: `%{y:.4g} at epoch %{x}<br>run ${plain(runs.run[run])}, ${status}${rank}${why}<extra></extra>`,
+    };
+  });
+  figure.layout.yaxis = { title: { text: plain(metric) }, type: log ? "log" : "linear" };
+  document.getElementById(`${tools.dataset.curves}-told`).textContent =
+    reach ? `Smoothed: each point is the mean of up to ${2 * reach + 1} drawn ticks around it.` : "Not smoothed.";
+  const place = document.querySelector(`[data-figure="${tools.dataset.curves}"]`);
+  place.setAttribute("aria-label", `${metric} by epoch of ${names[metric].length} runs${reach ? ", smoothed" : ""}`);
+}
+function redraw(place) { delete place.dataset.drawn; draw(place); }
 
 async function draw(place) {
   if (place.dataset.drawn) return;
   place.dataset.drawn = "waits";
   try {
-    const found = JSON.parse(document.getElementById(`figure-${place.dataset.figure}`).textContent);
+    const found = read(`figure-${place.dataset.figure}`);
+    const tools = document.querySelector(`[data-curves="${place.dataset.figure}"]`);
+    if (tools) addCurves(found, tools);
     const Plotly = await plotly();
     const layout = { ...themed(found.layout), template: template(), autosize: true };
     await Plotly.react(place, themed(found.data), layout, { displaylogo: false, responsive: true });
@@ -69,7 +106,7 @@ const seen = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 function drawAgain() {
-  for (const place of plots().filter((one) => one.dataset.drawn === "yes")) { delete place.dataset.drawn; draw(place); }
+  plots().filter((one) => one.dataset.drawn === "yes").forEach(redraw);
 }
 dark.addEventListener("change", drawAgain);
 addEventListener("beforeprint", () => plots().forEach(draw));
@@ -106,7 +143,9 @@ function filter(box) {
   if (told) told.textContent = words.length ? `${left} of ${table.tBodies[0].rows.length} rows` : "";
 }
 async function copy(button) {
-  const text = button.dataset.copy, label = button.dataset.label ?? (button.dataset.label = button.textContent);
+  const shared = button.closest("table")?.dataset.shared; // how the commands of all rows end
+  const text = shared ? `${button.dataset.copy} ${shared}` : button.dataset.copy;
+  const label = button.dataset.label ?? (button.dataset.label = button.textContent);
   try {
     await navigator.clipboard.writeText(text);
   } catch { // a page of a file may have no clipboard: the older way
@@ -127,5 +166,9 @@ document.addEventListener("click", (event) => {
   if (button?.matches("th button")) sort(button.closest("table"), button.closest("th"));
 });
 document.addEventListener("input", (event) => { if (event.target.matches("[data-filter]")) filter(event.target); });
+document.addEventListener("change", (event) => {
+  const tools = event.target.closest("[data-curves]");
+  if (tools) redraw(document.querySelector(`[data-figure="${tools.dataset.curves}"]`));
+});
 plots().forEach((place) => seen.observe(place));
 document.documentElement.dataset.ready = String(Math.round(performance.now()));

@@ -4,7 +4,7 @@ become, or were when a search pinned some."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,10 @@ class Again:
         return f"{self.own[run]} {self.shared}".strip() if run in self.own else ""
 
 
-def again(experiment: Experiment) -> Again:
-    """The commands of all runs. Runs over the codes of a first stage have none: which one it was is in their settings,
+def again(experiment: Experiment, runs: Collection[str]) -> Again:
+    """The commands of some runs. Runs over the codes of a first stage have none: which one it was is in their settings,
     and may be gone."""
-    wide = experiment.settings.set_index("run")
+    wide = experiment.settings[experiment.settings["run"].isin(runs)].set_index("run")
     keys = [key for key in wide.columns[1:] if not key.startswith(SAID_OTHERWISE) and key not in OPTIONS]
     same = [key for key in keys if wide[key].notna().all() and wide[key].nunique() == 1]
     shared = " ".join(said(key, wide[key].iloc[0]) for key in same) if len(wide) else ""

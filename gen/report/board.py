@@ -44,7 +44,7 @@ def section(facts: Facts) -> Section | None:
     table = configurations(experiment)
     if table.empty:
         return None
-    commands = again(experiment)
+    commands = again(experiment, list(table["run"].head(MOST)))
     names = list(short_names(experiment.varying).values())
     shown = [name for name in HEADINGS if name in table and table[name].notna().any() and (table[name] != "").any()]
     rows = [
@@ -65,7 +65,7 @@ def section(facts: Facts) -> Section | None:
         ranked=int(table["rank"].notna().sum()),
         shared=commands.shared,
         protocol=protocol(experiment),
-        forgotten=experiment.board.attrs.get("forgotten", {}),
+        forgotten=experiment.configurations.attrs.get("forgotten", {}),
     )
     return Section("Leaderboard", "leaderboard", html)
 

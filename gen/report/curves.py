@@ -66,7 +66,7 @@ def curves(experiment: Experiment, runs: int = RUNS, points: int = POINTS) -> Cu
     """The curves of some runs: the best ones, and others evenly by their rank. Thinned to `points` in all."""
     chosen = choose(experiment, runs)
     frame = ticks(experiment, list(chosen["run"]))
-    groups = {name: part for name, part in frame.groupby("name", sort=True)}
+    groups = dict(iter(frame.groupby("name", sort=True)))
     count = max(sum(part["run"].nunique() for part in groups.values()), 1)
     each = max(points // count, LEAST)
     place = {run: number for number, run in enumerate(chosen["run"])}

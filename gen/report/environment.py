@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from gen.report.facts import Experiment, Facts
-from gen.report.section import DASH, Section, count, duration, number, render
+from gen.report.section import DASH, Section, duration, number, render
 from gen.report.spending import spent
 from gen.report.words import listed, protocol
 
@@ -33,6 +33,7 @@ def told(experiment: Experiment) -> Mapping[str, str]:
     budget = note.get("budget", {}) if isinstance(note.get("budget"), dict) else {}
     attempts = pd.concat([runs["attempt"], experiment.events["attempt"]]).nunique()
     return {
+        "runs": number(len(runs)),
         "entry": listed(runs["entry"].unique()),
         "data": listed(f"{row.data} (hash {row.data_hash})" for row in runs.drop_duplicates("data_hash").itertuples()),
         "held-out images": listed(runs["held_out"].dropna().unique()) or "not told",
@@ -49,7 +50,6 @@ def told(experiment: Experiment) -> Mapping[str, str]:
         "last end": moment(runs["ended"].max()),
         "device time": duration(cost.device_seconds),
         "budgets": ", ".join(f"{name} {number(value)}" for name, value in budget.items()) or "none noted",
-        "rows": count(len(runs), "run"),
     }
 
 

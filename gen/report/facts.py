@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from gen.metrics.table import direction, is_known
 from gen.metrics.table import metric as metric_of
 from gen.results.comparison import configuration_of
 from gen.results.fence import holder_of
-from gen.results.ranking import NO_COLUMN, costs
+from gen.results.ranking import NO_COLUMN, collapses, costs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -53,8 +54,7 @@ class Experiment:
     settings: pd.DataFrame  # wide: one row a run, one column a dotted key
     varying: Sequence[str]  # keys of the settings that differ among the runs, seeds apart
     events: pd.DataFrame
-    board: pd.DataFrame  # results.leaderboard; empty where `unranked` says why
-    configurations: pd.DataFrame  # results.configurations; empty as the board
+    configurations: pd.DataFrame  # results.configurations; empty where `unranked` says why
     unranked: str
     note: Mapping[str, Any]  # what the job noted of it: the space, the rungs, the budgets; empty where that is lost
 
@@ -76,13 +76,18 @@ class Experiment:
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        """What the full figures are of, as the board tells it."""
-        found: Mapping[str, Any] = self.board.attrs.get("protocol", {})
+        """What the full figures are of, as the leaderboard tells it."""
+        found: Mapping[str, Any] = self.configurations.attrs.get("protocol", {})
         return found
+
+    @cached_property
+    def board(self) -> pd.DataFrame:
+        """`results.leaderboard`, a row a run; empty where `unranked` says why."""
+        return pd.DataFrame() if self.unranked else results.leaderboard(self.storage, self.name)
 
     @property
     def figure(self) -> str:
-        """The name of the full figure by which the board ranks; "" where no run was measured in full."""
+        """The name of the full figure by which the leaderboard ranks; "" where no run was measured in full."""
         about = self.protocol
         if not about.get("metric"):
             return ""
@@ -129,13 +134,15 @@ def experiment(storage: Storage, name: str) -> Experiment:
     for column in ("best", "last", "best_epoch", "epochs", "seconds"):
         runs[column] = finite(runs[column])
     try:
-        board, configurations, why = results.leaderboard(storage, name), results.configurations(storage, name), ""
+        configurations, why = results.configurations(storage, name), ""
     except ValueError as unlike:
-        board, configurations, why = pd.DataFrame(), pd.DataFrame(), str(unlike)
+        configurations, why = pd.DataFrame(), str(unlike)
+    told = collapses(storage, name, ends)  # by the runs, or when their best weights were measured
+    runs["collapsed"] = runs["run"].map(dict(zip(ends["run"], told, strict=True)))
     varying = [
         key
         for key in settings.columns[2:]
-        if key != "seed" and not key.startswith(NO_COLUMN) and settings[key].nunique(dropna=False) > 1
+        if key != "seed" and not key.startswith(NO_COLUMN) and settings[key].nunique() > 1
     ]
     return Experiment(
         storage,

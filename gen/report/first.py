@@ -27,7 +27,7 @@ def section(facts: Facts) -> Section:
         failed=experiment.count("failed"),
         winner=found,
         doubts=doubts(experiment, found) if found else [],
-        again=again(experiment).of(found.run) if found else "",
+        again=again(experiment, [found.run]).of(found.run) if found else "",
         picture=base64.b64encode(found.png).decode() if found else "",
         floor=floor(experiment),
         spent=spent(experiment),
@@ -37,5 +37,5 @@ def section(facts: Facts) -> Section:
 
 def floor(experiment: Experiment) -> list[Mapping[str, Any]]:
     """What real images reach in the place of fakes, where that is on record: `name` of the figure and `value`."""
-    told = experiment.board.attrs.get("floor")
+    told = experiment.configurations.attrs.get("floor")
     return [] if told is None else [{"name": experiment.figure, "value": told}]

@@ -13,8 +13,8 @@ from gen.report.section import INK, Plot, Section, number, plain, render
 from gen.report.trials import Trials, is_numeric, is_wide, trials
 
 FEWEST = 8  # configurations below which nothing is told of importance
-RESAMPLES = 40  # of the configurations, with replacement: how far an importance moves among them is its uncertainty
-RESAMPLED = 1000  # configurations at most that a resample is of
+RESAMPLES = 30  # of the configurations, with replacement: how far an importance moves among them is its uncertainty
+RESAMPLED = 500  # configurations at most that a resample is of
 SLICES, CLOUD, LINES, CELLS = 8, 400, 400, 60  # settings with a plot of their own; points, lines and rows in plots
 YARDSTICK = "a random number"  # a setting that decides nothing, to compare with
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an axis of percentiles
@@ -117,8 +117,11 @@ def of_slices(found: Trials, names: list[str], figure: str) -> Iterator[Plot]:
     for place, name in enumerate(names):
         plot = plot_slice(study, params=[name], target_name=figure)
         plot.update_traces(
-            marker={"color": "#0072b2", "opacity": 0.55, "size": 7, "line": {"width": 0}, "showscale": False}
+            marker={"color": "#0072b2", "opacity": 0.75, "size": 7, "line": {"width": 0}, "showscale": False}
         )
+        words = sorted({plain(value) for value in found.table[name]}) if not is_numeric(found.table[name]) else []
+        if words:  # which Optuna puts in quotes
+            plot.update_xaxes(tickvals=[repr(word) for word in words], ticktext=words)
         plot.update_layout(title=None, width=None, yaxis={"type": "log" if wide else "linear"}, template=None)
         best = number(found.table[name].iloc[0])
         yield Plot(
@@ -141,7 +144,7 @@ def of_coordinates(found: Trials, names: list[str], figure: str) -> Plot:
         "values written beside them. Drag along an axis to choose."
     )
     best = ", ".join(f"{name} {number(found.table[name].iloc[0])}" for name in names)
-    return Plot("coordinates", caption, f"The best configuration: {best}", plot, 460)
+    return Plot("coordinates", caption, f"The best configuration: {best}", plot, 460, 90 * (len(names) + 1))
 
 
 def axis(values: pd.Series[Any], name: str) -> dict[str, Any]:
@@ -163,7 +166,8 @@ def of_contour(found: Trials, names: list[str], figure: str) -> Plot:
 
     plot = plot_contour(found.study(), params=names, target_name=figure)
     plot.update_layout(title=None, template=None)
-    plot.update_traces(colorscale="Viridis" if found.mode == "max" else "Viridis_r", selector={"type": "contour"})
+    scale = "Viridis" if found.mode == "max" else "Viridis_r"
+    plot.update_traces(colorscale=scale, reversescale=False, selector={"type": "contour"})
     plot.update_traces(marker={"color": INK, "size": 5}, selector={"type": "scatter"})
     caption = (
         f"{figure} over the two numbers that matter most, {names[0]} and {names[1]}, drawn between {len(found.table)} "

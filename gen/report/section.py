@@ -30,6 +30,7 @@ class Plot:
     alternative: str  # what it shows, for who does not see it
     figure: Any  # plotly.graph_objects.Figure
     height: int = 420  # pixels
+    least: int = 0  # pixels of width below which it is scrolled, not squeezed
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def best_of_k(facts: Facts) -> tuple[pd.DataFrame, str]:
     if not names or (len(facts.experiments) == 1 and len(facts.first.runs) < 3):
         return pd.DataFrame(), ""
     try:
-        return results.best_of_k(facts.first.storage, names), ""
+        found = results.best_of_k(facts.first.storage, names)
+        return (found if found["mean"].notna().any() else pd.DataFrame()), ""
     except ValueError as unlike:
         return pd.DataFrame(), str(unlike)
 

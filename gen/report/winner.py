@@ -12,8 +12,9 @@ import pandas as pd
 
 from gen import results
 from gen.report.facts import LEFT, RUNNING, Experiment, unit_of
+from gen.results.comparison import interval
 
-CONFIRMED = "confirmed"  # begins the names of a board's columns that tell of fresh seeds
+CONFIDENCE = 0.95  # of intervals
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,32 @@ def winner(experiment: Experiment) -> Winner | None:
     ranked = ranked[ranked["rank"].notna()] if len(ranked) else ranked
     if len(ranked):
         return of_configuration(experiment, ranked)
-    runs = experiment.runs[experiment.runs["best"].notna()]
-    if runs.empty or not experiment.metric:
+    return of_steering(experiment)
+
+
+def of_steering(experiment: Experiment) -> Winner | None:
+    """The configuration with the best mean of the cheap figures that steered its runs, of those all of whose ended runs
+    have one; None if no run has one."""
+    ended = experiment.runs[experiment.runs["ended"].notna()]
+    groups = ended.groupby("configuration", sort=False)["best"]
+    told = pd.DataFrame({"mean": groups.mean(), "n": groups.count(), "runs": groups.size()})
+    told = told[told["mean"].notna()]
+    if told.empty or not experiment.metric:
         return None
     sign = 1 if experiment.mode == "min" else -1
-    best = runs.iloc[int(np.argmin(sign * runs["best"].to_numpy(dtype=float)))]
+    order = np.lexsort([sign * told["mean"].to_numpy(dtype=float), (told["n"] < told["runs"]).to_numpy(dtype=bool)])
+    own = ended[ended["configuration"] == told.index[order[0]]]
+    best = own.iloc[int(np.nanargmin(sign * own["best"].to_numpy(dtype=float)))]
+    low, high = interval(own["best"].dropna(), CONFIDENCE)
     png, kind = picture(experiment, best["run"])
     return Winner(
         run=best["run"],
         figure=experiment.metric,
         unit=experiment.unit,
-        value=float(best["best"]),
+        value=float(own["best"].mean()),
+        low=low,
+        high=high,
+        runs=int(own["best"].count()),
         epoch=float(best["best_epoch"]),
         settings=chosen(experiment, best["run"]),
         png=png,

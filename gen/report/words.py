@@ -9,6 +9,7 @@ import pandas as pd
 from gen.metrics.table import direction
 from gen.report.facts import Experiment, unit_of
 from gen.report.section import count, number
+from gen.search.samplers import PROPOSAL, QUEUE
 
 MOST = 4  # names that a sentence lists
 
@@ -31,9 +32,10 @@ def about(experiment: Experiment) -> str:
     what += f" of {count(configurations, 'configuration')}, {count(seeds, 'seed')}"
     if experiment.varying:
         what += f", {count(len(experiment.varying), 'setting')} searched"
-    if sampler := search.get("sampler") or ("random" if search else ""):
-        what += f" by the {sampler} sampler"
-    stops = experiment.events[experiment.events["kind"] == "rung"]
+    events = experiment.events
+    if proposed := set(events["decision"][events["kind"] == PROPOSAL].dropna()) - {QUEUE}:
+        what += f", proposed by {listed(proposed)}"
+    stops = events[events["kind"] == "rung"]
     if search.get("grace") and len(stops):
         what += f"; successive halving from epoch {search['grace']} on, one in {search.get('reduction', '?')} goes on"
     return f"{what}; up to {listed(runs['budget'].dropna().map(number))} epochs each."

@@ -3,6 +3,8 @@
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const OKABE_ITO = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
+const SWAPPED = { "#0072b2": "#56b4e9", "#56b4e9": "#0072b2" }; // in the dark the light blue comes first
+const shade = (value) => (dark.matches && SWAPPED[value]) || value;
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // Plotly is in the page as text, compressed; it is unpacked when the first plot comes into view.
@@ -28,9 +30,10 @@ function template() {
   const axis = { gridcolor: color("--line"), linecolor: color("--line"), zerolinecolor: color("--line"), automargin: true };
   return {
     layout: {
-      colorway: OKABE_ITO, font: { color: color("--ink"), family: "system-ui, sans-serif", size: 13 },
+      colorway: OKABE_ITO.map(shade), font: { color: color("--ink"), family: "system-ui, sans-serif", size: 13 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: axis, yaxis: axis, hovermode: "closest",
       hoverlabel: { bgcolor: color("--panel"), font: { color: color("--ink") } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: color("--ink") },
       legend: { orientation: "h", yanchor: "bottom", y: 1.02, x: 0 }, margin: { l: 60, r: 16, t: 30, b: 50 },
       updatemenudefaults: { bgcolor: color("--panel"), bordercolor: color("--line"), font: { color: color("--ink") } },
     },
@@ -40,7 +43,7 @@ function template() {
 // Colours of figures that stand for those of the page, which follow light and dark: see section.py.
 const NAMED = { "#010101": "--ink", "#020202": "--soft", "#030303": "--paper" };
 function themed(value, key = "") {
-  if (typeof value === "string") return value in NAMED && key.endsWith("color") ? color(NAMED[value]) : value;
+  if (typeof value === "string") return !key.endsWith("color") ? value : value in NAMED ? color(NAMED[value]) : shade(value);
   if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((one) => themed(one, key));
   if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, themed(one, name)]));
   return value;
@@ -91,7 +94,10 @@ async function draw(place) {
     if (tools) addCurves(found, tools);
     const Plotly = await plotly();
     const layout = { ...themed(found.layout), template: template(), autosize: true };
-    await Plotly.react(place, themed(found.data), layout, { displaylogo: false, responsive: true });
+    await Plotly.react(place, themed(found.data), layout, {
+      displaylogo: false, responsive: true, displayModeBar: place.clientWidth > 500 ? "hover" : false,
+      modeBarButtonsToRemove: ["sendChartToCloud", "sendDataToCloud", "lasso2d", "select2d", "autoScale2d"],
+    });
     place.dataset.drawn = "yes";
   } catch (error) {
     place.textContent = `This plot could not be drawn: ${error.message}`;

@@ -152,7 +152,6 @@ def experiment(storage: Storage, name: str) -> Experiment:
         settings,
         varying,
         results.events(storage, name),
-        board,
         configurations,
         why,
         note(storage, name),

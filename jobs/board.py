@@ -1,14 +1,14 @@
-"""Prints an experiment's leaderboard: python -m jobs.board --name vqvae-mnist --by configuration
+"""Prints an experiment's leaderboard: python -m jobs.board --name vqvae-mnist --by config
 
 Ranked by the full figure of each run's best weights; runs without one follow, by what steered them. By configuration
-the mean over seeds is ranked, with its interval. The tables can be read while the experiment's jobs still write.
+the mean over seeds is ranked, with its interval; what was confirmed stands beside it, of test images. The tables can be
+read while the experiment's jobs still write.
 --forget RUN --why TEXT takes a run out of all rankings, for good; its rows stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import click
 import pandas as pd
@@ -16,12 +16,14 @@ import pandas as pd
 from gen import results
 from gen.checks import at_least
 from gen.metrics.table import direction
+from gen.results.board import BY
+from gen.results.configs import CONFIRMED
 from gen.results.forget import forget
+from gen.results.queries import shown
 from jobs.options import Job, refusing
 from jobs.places import storage_at
 from jobs.runs import tell_lost
 
-BY: dict[str, Callable[..., Any]] = {"run": results.leaderboard, "configuration": results.configurations}
 GOOD = {"min": "small is good", "max": "large is good"}
 TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol")  # of a figure's protocol
 
@@ -29,7 +31,7 @@ TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol"
 @click.command(cls=Job, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", required=True, help="Experiment.")
-@click.option("--by", type=click.Choice(list(BY)), default="run", show_default=True, help="What a row is.")
+@click.option("--by", type=click.Choice(BY), default="run", show_default=True, help="What a row is.")
 @click.option("--metric", help="Figure, NAME/SUBJECT, such as frechet/fakes; default: what steered the runs.")
 @click.option("--split", default="validation", show_default=True, help="Images that the figure is of.")
 @click.option("--features", help="Extractor, where runs were measured by several.")
@@ -38,7 +40,9 @@ TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol"
 @click.option("--top", type=int, default=20, show_default=True, help="Rows to print; 0: all.")
 @click.option("--forget", "unwanted", multiple=True, metavar="RUN", help="Rank this run no more; it stays on record.")
 @click.option("--why", default="", help="The reason, with --forget.")
-def main(storage: str, name: str, by: str, top: int, unwanted: tuple[str, ...], why: str, **choice: Any) -> None:
+def main(
+    storage: str, name: str, by: Literal["run", "config"], top: int, unwanted: tuple[str, ...], why: str, **choice: Any
+) -> None:
     """Ranks and prints."""
     with refusing():
         at_least("top", top, 0)
@@ -52,13 +56,14 @@ def main(storage: str, name: str, by: str, top: int, unwanted: tuple[str, ...], 
                     forget(lease.storage, name, lease.attempt, run, why)
         tell_lost(place, name)
         begun = len(results.runs(place, name))
-        board = BY[by](place, name, **choice)
+        board = results.leaderboard(place, name, by=by, **choice)
     for line in heading(name, str(place), board.attrs["protocol"], board.attrs["code_versions"]):
         print(line)
-    if len(board):
-        print((board.head(top) if top else board).to_string(index=False))
     gone = board.attrs["forgotten"]
-    for line in footing(board, top, begun - len(gone)):
+    if len(board):
+        hidden = [] if by == "run" or board["confirmed_runs"].any() else list(CONFIRMED)
+        print((board.head(top) if top else board).drop(columns=hidden).to_string(index=False))
+    for line in [*footing(board, top, begun - len(gone)), *(overlaps(board) if by == "config" else ())]:
         print(line)
     for run, reason in gone.items():
         print(f"forgotten: run {run}: {reason}")
@@ -76,15 +81,28 @@ def heading(name: str, place: str, protocol: dict[str, Any], versions: list[str]
     return [f"{name} in {place}, {ranked}", *mixture]
 
 
+def overlaps(board: pd.DataFrame) -> list[str]:
+    """A line for the search, and one for its confirmation, where intervals overlap that of the first configuration."""
+    found = []
+    of_both = (("apart", "low", "rank 1"), ("confirmed_apart", "confirmed_low", "the best confirmed mean"))
+    for column, low, of in of_both:
+        alike = list(board["run"][board[column].eq(False).fillna(False)])
+        first = board["run"][board[column].isna() & board[low].notna()]
+        if alike and len(first):
+            found.append(f"cannot be told apart from {of}, run {first.iloc[0]}, by their intervals: {shown(alike)}")
+    return found
+
+
 def footing(board: pd.DataFrame, top: int, begun: int | None = None) -> list[str]:
     """What the printed rows leave out, counted. `begun`: runs of the experiment; None: all have ended."""
     ended = len(board) if "runs" not in board else int(board["runs"].sum())
+    confirmed = 0 if "runs" not in board else int(board["confirmed_runs"].sum())
     collapsed = int((board["collapsed"].notna() if "runs" not in board else board["collapsed"]).sum())
     hidden = max(len(board) - top, 0) if top else 0
     return [
         *([f"not printed: {hidden} of {len(board)} rows; jobs.board --top 0 prints all"] if hidden else []),
         *([f"collapsed: {collapsed} of {ended} runs"] if collapsed else []),
-        *([f"not ended yet: {begun - ended} of {begun} runs"] if begun is not None and begun > ended else []),
+        *([f"not ended yet: {left} of {begun} runs"] if begun and (left := begun - ended - confirmed) > 0 else []),
     ]
 
 

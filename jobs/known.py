@@ -16,6 +16,7 @@ from gen.config import RunConfig, essence, flat, override
 from gen.metrics.table import FRECHET, direction
 from gen.record import names
 from gen.results import queries
+from gen.results.confirmation import fresh_runs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 from gen.search.samplers import PROPOSAL, QUEUE, Score, Settings, score
@@ -140,12 +141,14 @@ def order(value: float) -> float:
 
 
 def ended(storage: Storage, experiment: str, config: RunConfig) -> pd.DataFrame:
-    """The runs of an entry in an earlier experiment that ended, with their configs and their ends, by their names."""
+    """The runs of an entry in the search of an earlier experiment that ended, with their configs and ends, by their
+    names."""
     begun = queries.runs(storage, experiment) if experiment in storage.folders("") else pd.DataFrame()
     if begun.empty:
         raise ValueError(
             f"start-from={experiment} is no experiment in {storage} with runs; a file's name ends in .json or has a /"
         )
+    begun = begun[~begun["run"].isin(fresh_runs(storage, experiment))]
     of_entry = begun[begun["entry"] == config.entry]
     if of_entry.empty:
         have = ", ".join(sorted(begun["entry"].unique()))

@@ -23,6 +23,7 @@ from gen.record import names
 from gen.results.renamed import to_present
 from gen.search.budgets import Budget
 from gen.search.tpe import check_installed
+from jobs.confirm import Confirm, check_confirm, confirm_of, searched_seeds
 from jobs.draws import ENDLESS, GRID, RANDOM, TPE, configurations, first_in_words, runs_of
 from jobs.known import Known, known
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
@@ -59,6 +60,7 @@ class Plan:
     whole: bool = False  # no run is stopped, for entries or conditions are to be compared
     begins: Known = field(default_factory=lambda: Known([]))  # what is tried before anything is drawn
     drawn: Sequence[Mapping[str, Any]] = ()  # the configurations of `configs`, as settings
+    confirm: Confirm | None = None  # the best are trained again with fresh seeds
     notice: str = ""  # that there are fewer configurations than samples were asked for
 
     @property
@@ -137,6 +139,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     changes = {key: options.pop(key) for key in ("samples", "grace", "reduction")}
     choices, named, alone = pairs_of("search", options.pop("choices")), options.pop("space") or "", options.pop("alone")
     metric, mode, seeds, most, time = (options.pop(key) for key in ("metric", "mode", "seeds", "most", "time"))
+    confirm = confirm_of(options.pop("confirm"), options.pop("level"), seeds)
     budget = budget_of(*(options.pop(key) for key in ("total_epochs", "device_time", "cost", "price")))
     retry = options.pop("retry")
     sampler, start = options.pop("sampler"), options.pop("start") or ""
@@ -151,6 +154,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
         raise ValueError(f"workers={options['workers']}: those of a search's run are --workers-per-trial; allowed: 1")
     options["workers"] = workers
     asked = resolve(options)
+    seeds = searched_seeds(asked) if confirm else 1 if seeds is None else seeds
     check_gpus(gpus, asked.config.machine)
     check_choices(asked, choices, alone)
     space = space_for(asked.config, named)
@@ -168,6 +172,8 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     config = override(
         config, {"evaluate.metric": metric, "evaluate.mode": ""} | ({} if full else {"evaluate.full": "leaders"})
     )
+    if confirm and "evaluate.leaders" not in asked.pinned:  # who is to be confirmed is chosen by full figures
+        config = override(config, {"evaluate.leaders": max(config.evaluate.leaders, confirm.count)})
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     space = extend(pin(space, asked.pinned), choices)
     check_searchable(space)
@@ -200,9 +206,11 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     notice = "; ".join(filter(None, [first_in_words(start, len(begins.first), space.samples), notice]))
     configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
     asked = dataclasses.replace(asked, config=config)
-    return Plan(
-        asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus, named, whole, begins, drawn, notice
-    )
+    more = (named, whole, begins, drawn, confirm, notice)
+    found = Plan(asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus, *more)
+    if confirm:
+        check_confirm(found)
+    return found
 
 
 def check_end(sampler: str, seconds_left: float, budget: Budget) -> None:

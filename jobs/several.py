@@ -38,7 +38,8 @@ class Plans:
     @property
     def notices(self) -> list[str]:
         """Lines for the user: entries of which there are fewer configurations than samples were asked for."""
-        return [f"{part.space.config.entry}: {part.notice}" for part in self.parts if part.notice]
+        confirm = [self.first.confirm.words(self.first.seeds)] if self.first.confirm else []
+        return [*(f"{part.space.config.entry}: {part.notice}" for part in self.parts if part.notice), *confirm]
 
     def open(self) -> Mapping[DataConfig, Dataset]:
         """Settings of data -> data set, of all runs. ValueError as `Plan.open`, and where the entries' figures do not

@@ -9,6 +9,7 @@ With few labels, seed number k draws which images keep theirs by data.label_seed
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,8 @@ from gen.distributed.machine import resolve_device, set_threads
 from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
 from gen.record import checkpoint, history, names
-from jobs import interrupt
+from gen.results.confirmation import fresh_runs
+from jobs import confirm, interrupt
 from jobs.board import footing
 from jobs.cluster import connection, facts, say
 from jobs.draws import RANDOM, SAMPLERS
@@ -34,6 +36,8 @@ from jobs.sampling import runs_on_record, sample
 from jobs.several import Plans, plans
 from jobs.stored import missing
 
+CONFIRM = """Train the best K configurations again, with --seeds fresh seeds each (default: 10; the search itself then
+has one a configuration), in a race: who falls behind drops out."""
 TOP = 10  # rows of the leaderboard that are printed
 
 
@@ -41,7 +45,9 @@ TOP = 10  # rows of the leaderboard that are printed
 @shared_options
 @click.option("--max-epochs", type=int, help="Another name of --epochs: those of a run that is never stopped.")
 @click.option("--samples", type=int, help="Configurations; default: what suits the family; 0: no end but a budget's.")
-@click.option("--seeds", type=int, default=1, show_default=True, help="Runs of each configuration, from --seed up.")
+@click.option("--seeds", type=int, help="Runs of each configuration, from --seed up; default: 1. See --confirm.")
+@click.option("--confirm", type=int, metavar="K", help=CONFIRM)
+@click.option("--confirm-level", "level", type=float, help="Of the test in that race; default: 0.05.")
 @click.option("--max-concurrent", "most", type=int, default=0, help="Runs at a time; default: as many as fit.")
 @click.option("--workers-per-trial", type=int, help="Processes that train one run together; default: 1.")
 @click.option("--gpus-per-trial", type=float, help="GPUs of a run, or a part of one, as 0.25; default: one a worker.")
@@ -135,6 +141,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
             watch(needed, config.machine.workers, interject) as watched,
             show_progress(count, done, watched.heard) as hear,
         ):
+            began = time.monotonic()
             found = search.search(
                 Search(runs=sampled.known, retry=first.retry, **asked.submission(lease, hashes, facts())),
                 lease,
@@ -150,30 +157,46 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 budget=first.budget,
             )
         found.errors.extend(measure(wanted, sampled.runs, lease, needed))
+        raced = None
+        if first.confirm and not found.left:
+            with watch(needed, config.machine.workers, interject) as watched:
+                left = first.seconds - (time.monotonic() - began)
+                raced = confirm.race(wanted, sampled.runs, hashes, named, lease, needed, left, watched.heard)
+            found = search.Result([*found.errors, *raced.result.errors], raced.result.left, raced.result.why)
+            found.errors.extend(measure(wanted, raced.runs, lease, needed, confirmed=True))
         if len(results.outcomes(storage, name)):
             try:
                 board = results.leaderboard(storage, name)
+                board = board[~board["run"].isin(fresh_runs(storage, name))]
                 print(board.head(TOP).to_string())
                 for line in footing(board, TOP):
                     print(line)
                 if wanted.by:
                     print(results.compare(storage, name, wanted.by).to_string())
+                if raced:
+                    confirm.show_confirmed(storage, name, raced.order)
             except ValueError as unlike:
                 print(f"no leaderboard: {unlike}", flush=True)
         for error in found.errors:
             print(f"a run broke: {error}", flush=True)
         if found.left:
             why, more = (found.why, " with more") if found.why else ("the time is up", "")
-            left = "" if first.endless else f" with {found.left} runs to go"
-            print(f"{why}{left}: submit the same again{more} to go on", flush=True)
+            to_go = "" if first.endless else f" with {found.left} runs to go"
+            print(f"{why}{to_go}: submit the same again{more} to go on", flush=True)
         return int(bool(found.errors))
     finally:
         lease.release()
 
 
-def measure(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
-    """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong. The
-    grids that ended runs had kept, in case they would be leaders, go."""
+def measure(
+    wanted: Plans,
+    runs: Mapping[str, RunConfig],
+    lease: results.Lease,
+    needed: dict[str, float],
+    confirmed: bool = False,
+) -> list[str]:
+    """Measures in full those runs for which that is asked, or all of a confirmation, and of which figures are missing;
+    gives what went wrong. The grids that ended runs had kept, in case they would be leaders, go."""
     from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
@@ -183,7 +206,8 @@ def measure(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease, 
     if full == "none":
         return []
     try:
-        best = best_weights(asked.storage, asked.name, leaders(asked.storage, asked.name, runs), runs)
+        choose = confirm.measurable if confirmed else leaders
+        best = best_weights(asked.storage, asked.name, choose(asked.storage, asked.name, runs), runs)
     except ValueError as lost:
         return [f"leaders were not measured: {lost}"]
     whole = Wanted(lease.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
@@ -192,7 +216,7 @@ def measure(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease, 
 
         def hear(now: Measuring) -> None:
             watched.heard()
-            say(measured(now, "leaders" if full == "leaders" else "runs"))
+            say(measured(now, "confirmed runs" if confirmed else "leaders" if full == "leaders" else "runs"))
 
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
         errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most)

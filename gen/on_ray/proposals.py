@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -83,6 +83,30 @@ def record(slot: Slot, attempt: str, proposed: Iterable[Proposal]) -> None:
         slot.extend({"events": rows})
 
 
+class Source(Protocol):
+    """The runs of a search as Tune gets them."""
+
+    stage: str  # "" for the search itself; else what names its files apart from those of the search
+
+    @property
+    def runs(self) -> Mapping[str, RunConfig]:
+        """Those that are known so far, by their names."""
+
+    @property
+    def count(self) -> int:
+        """How many they will be, as far as that is known."""
+
+    def begin(self, on_record: Mapping[str, End]) -> int:
+        """Leaves out the runs that have an end; gives how many are left."""
+
+    def left(self, ended: int) -> int:
+        """How many runs have no end when `ended` of those that `begin` left have one."""
+
+    def trials(self, siblings: Halving | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What Tune is told of the trials: the space of parameters, and more settings. `siblings`: the rungs at which
+        the seeds of a configuration wait for each other, if they do."""
+
+
 @dataclass(frozen=True)
 class Part:
     """The configurations of one entry."""
@@ -98,6 +122,8 @@ class Part:
 class Listing:
     """Trials of runs that are all known when the search begins."""
 
+    stage = ""
+
     def __init__(self, runs: Mapping[str, RunConfig]) -> None:
         self.runs, self.count = runs, len(runs)
         self.waiting: list[int] = []
@@ -112,8 +138,7 @@ class Listing:
         return len(self.waiting) - ended
 
     def trials(self, siblings: Halving | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What Tune is told of the trials: the space of parameters, and more settings. `siblings`: the rungs at which
-        the seeds of a configuration wait for each other, if they do."""
+        """What Tune is told of the trials."""
         if siblings is None:
             return {TRIAL: tune.grid_search(self.waiting)}, {}
         return {}, {"search_alg": Turns(list(self.runs), self.waiting, siblings), "num_samples": -1}
@@ -125,6 +150,8 @@ class Supply:
     What is on record is proposed again under its numbers, to a sampler that is told of it. A new proposal is a row of
     `events`, in storage before its first run starts.
     """
+
+    stage = ""
 
     def __init__(self, parts: Sequence[Part], slot: Slot, attempt: str, recorded: Iterable[Proposal]) -> None:
         self.parts, self.slot, self.attempt = parts, slot, attempt

@@ -14,6 +14,7 @@ import pandas as pd
 from gen.config import RunConfig, override
 from gen.results import queries
 from gen.results.comparison import LUCK
+from gen.results.confirmation import fresh_runs
 from gen.results.parquet import read_files
 from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
@@ -34,12 +35,14 @@ class End:
     seconds: float
 
 
-def decisions(storage: Storage, experiment: str) -> list[Decision]:
-    """All that was decided in the experiment, attempt by attempt, and in each in the order of time."""
+def decisions(storage: Storage, experiment: str, confirming: bool = False) -> list[Decision]:
+    """All that was decided about the runs of a search, or of its confirmation, which stand on no rung of the search:
+    attempt by attempt, and in each in the order of time."""
     if experiment not in storage.folders(""):
         return []
     found = []
     rows = queries.events(storage, experiment, kind=KIND).sort_values(["attempt", "time"], kind="stable")
+    rows = rows[rows["run"].isin(fresh_runs(storage, experiment)) == confirming]
     for row in rows.to_dict("records"):
         detail = json.loads(row["detail"])
         seconds = float(detail.get("seconds", 0.0))

@@ -23,7 +23,7 @@ from gen.on_ray.errors import reason
 from gen.on_ray.group import arrange_trials
 from gen.on_ray.placement import start_holder
 from gen.on_ray.progress import Standing, Teller, Tidy
-from gen.on_ray.proposals import Listing, Supply
+from gen.on_ray.proposals import Listing, Source
 from gen.on_ray.replay import configurations, decisions, reached
 from gen.on_ray.retry import ends_that_stand
 from gen.on_ray.scheduler import RecordedHalving
@@ -61,7 +61,7 @@ def search(
     most: int = 0,
     seconds: float = math.inf,
     images: int = 0,
-    supply: Supply | None = None,
+    supply: Source | None = None,
     budget: Budget = UNLIMITED,
 ) -> Result:
     """Trains the runs of `plan`, or of `supply` if there is one, until they end, successive halving stops them, or
@@ -73,7 +73,7 @@ def search(
     and get no outcome: submitted again, the search goes on with them.
     """
     deadline = time.monotonic() + seconds
-    source = supply or Listing(plan.runs)
+    source: Source = supply or Listing(plan.runs)
     epochs = max(config.budget.epochs for config in plan.runs.values())
     evaluate = next(iter(plan.runs.values())).evaluate
     grace = min(grace, epochs)
@@ -88,10 +88,9 @@ def search(
             return Result([], left, spending.reached if left else "")
         if plan.workers > 1 and plan.holder is None:
             plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
-        name = f"{plan.attempt}-{turn}" if turn else plan.attempt
-        past = [
-            one for one in decisions(plan.storage, plan.experiment) if one.run in on_record or one.decision != "end"
-        ]
+        name = "-".join(filter(None, (plan.attempt, source.stage, str(turn or ""))))
+        decided = decisions(plan.storage, plan.experiment, confirming=bool(source.stage))
+        past = [one for one in decided if one.run in on_record or one.decision != "end"]
         halving = RecordedHalving(
             Slot(plan.storage, plan.experiment, f"{name}-scheduler"),
             *(plan.experiment, plan.attempt, mode, epochs, grace, reduction, past),

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from gen.metrics.table import direction
 from gen.results import queries
 from gen.results.comparison import configuration_of
+from gen.results.confirmation import fresh_runs
 from gen.results.parquet import read_files
 from gen.results.questions import FigureName, figure_name
 from gen.results.ranking import only
@@ -37,18 +38,20 @@ class Recorded:
 
 
 def recorded(storage: Storage, experiment: str) -> Recorded:
-    """Reads the curves of those runs that ended. ValueError if there are none, or if several figures steered them."""
-    ends = queries.outcomes(storage, experiment)
+    """Reads the curves of those runs of the search that ended, without its confirmation's. ValueError if there are
+    none, or if several figures steered them."""
+    ends, fresh = queries.outcomes(storage, experiment), fresh_runs(storage, experiment)
+    ends = ends[~ends["run"].isin(fresh)]
     if ends.empty:
         raise ValueError(f"no run of {experiment} in {storage} has ended: there is nothing to replay")
     metric = str(only("metric that selected them", ends["metric"], f"replay an experiment of {storage} that has"))
     told = queries.settings(storage, experiment)
     figures = queries.read(storage, experiment, "evals", {"scope": "tick", "split": "validation"})
-    values = of_figure(figures, figure_name(metric), "value")
+    values = of_figure(figures[~figures["run"].isin(fresh)], figure_name(metric), "value")
     rows = ticks(storage, experiment).merge(values, on=["run", "tick"])
     paired = len(rows)
     rows = floored(rows, told, figures, 1 if direction(metric) == "min" else -1)
-    begun = queries.read(storage, experiment, "runs").groupby("run")["started"].min()
+    begun = queries.read(storage, experiment, "runs").groupby("run")["started"].min().drop(list(fresh), errors="ignore")
     of = configuration_of(told)
     order = begun.sort_values(kind="stable").index
     rows = rows[rows["run"].isin(ends["run"]) & rows["run"].isin(of)].sort_values(["run", "tick"])

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gen import results
+from gen.damage import is_sealed
 from gen.metrics.table import direction, is_known
 from gen.metrics.table import metric as metric_of
 from gen.results.comparison import configuration_of
 from gen.results.fence import holder_of
-from gen.results.ranking import NO_COLUMN, costs
+from gen.results.ranking import NO_COLUMN, collapses, costs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -33,6 +37,7 @@ ENDS = (
     "collapsed",
 )
 RUNNING, LEFT = "running", "unfinished"
+NOTE = "_experiment.json"  # what an experiment stands for, as the jobs write it
 STATES = ("finished", "stopped", "failed", RUNNING, LEFT)
 
 
@@ -49,9 +54,9 @@ class Experiment:
     settings: pd.DataFrame  # wide: one row a run, one column a dotted key
     varying: Sequence[str]  # keys of the settings that differ among the runs, seeds apart
     events: pd.DataFrame
-    board: pd.DataFrame  # results.leaderboard; empty where `unranked` says why
-    configurations: pd.DataFrame  # results.configurations; empty as the board
+    configurations: pd.DataFrame  # results.configurations; empty where `unranked` says why
     unranked: str
+    note: Mapping[str, Any]  # what the job noted of it: the space, the rungs, the budgets; empty where that is lost
 
     @property
     def metric(self) -> str:
@@ -67,12 +72,23 @@ class Experiment:
     @property
     def unit(self) -> str:
         """The unit of it; "" where nobody knows."""
-        return metric_of(self.metric).unit if self.metric and is_known(self.metric) else ""
+        return unit_of(self.metric)
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """What the full figures are of, as the leaderboard tells it."""
+        found: Mapping[str, Any] = self.configurations.attrs.get("protocol", {})
+        return found
+
+    @cached_property
+    def board(self) -> pd.DataFrame:
+        """`results.leaderboard`, a row a run; empty where `unranked` says why."""
+        return pd.DataFrame() if self.unranked else results.leaderboard(self.storage, self.name)
 
     @property
     def figure(self) -> str:
-        """The name of the full figure by which the board ranks; "" where no run was measured in full."""
-        about = self.board.attrs.get("protocol", {})
+        """The name of the full figure by which the leaderboard ranks; "" where no run was measured in full."""
+        about = self.protocol
         if not about.get("metric"):
             return ""
         return str(results.FigureName(about["metric"], about["subject"], about["column"]))
@@ -118,17 +134,42 @@ def experiment(storage: Storage, name: str) -> Experiment:
     for column in ("best", "last", "best_epoch", "epochs", "seconds"):
         runs[column] = finite(runs[column])
     try:
-        board, configurations, why = results.leaderboard(storage, name), results.configurations(storage, name), ""
+        configurations, why = results.configurations(storage, name), ""
     except ValueError as unlike:
-        board, configurations, why = pd.DataFrame(), pd.DataFrame(), str(unlike)
+        configurations, why = pd.DataFrame(), str(unlike)
+    told = collapses(storage, name, ends)  # by the runs, or when their best weights were measured
+    runs["collapsed"] = runs["run"].map(dict(zip(ends["run"], told, strict=True)))
     varying = [
         key
         for key in settings.columns[2:]
-        if key != "seed" and not key.startswith(NO_COLUMN) and settings[key].nunique(dropna=False) > 1
+        if key != "seed" and not key.startswith(NO_COLUMN) and settings[key].nunique() > 1
     ]
     return Experiment(
-        storage, name, holder, runs, settings, varying, results.events(storage, name), board, configurations, why
+        storage,
+        name,
+        holder,
+        runs,
+        settings,
+        varying,
+        results.events(storage, name),
+        configurations,
+        why,
+        note(storage, name),
     )
+
+
+def unit_of(figure: str) -> str:
+    """The unit of a figure; "" where nobody knows."""
+    return metric_of(figure).unit if figure and is_known(figure) else ""
+
+
+def note(storage: Storage, name: str) -> dict[str, Any]:
+    """The note of an experiment, as it is; empty where there is none, or a damaged one: the tables are the truth."""
+    try:
+        found = json.loads(storage.get(f"{name}/{NOTE}") or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and is_sealed(found) else {}
 
 
 def finite(values: pd.Series[float]) -> pd.Series[float]:

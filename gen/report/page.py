@@ -6,24 +6,32 @@ import base64
 import gzip
 import hashlib
 import importlib.util
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from markupsafe import Markup
 
-from gen.report import board, pictures, progress, slots
+from gen.report import board, curves, environment, failures, first, importance, pictures, progress, several, slots
 from gen.report.facts import Facts
 from gen.report.section import TEMPLATES, Section, render
 
 SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
+    first.section,
     board.section,
     progress.section,
-    pictures.section,
+    several.section,
+    curves.section,
+    importance.section,
     slots.section,
+    pictures.section,
+    failures.section,
+    environment.section,
 )
 """The sections in their order; a section that has nothing to tell is None."""
 
+STYLES, SCRIPTS = ("page.css", "pictures.css"), ("page.js", "pictures.js", "live.js")
 HOW = "the page needs Plotly, which is not installed here: pip install 'genfleet[report]'"
 DANGEROUS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}  # in JSON inside a page, where "</script>" would end it
 
@@ -43,7 +51,7 @@ def page(facts: Facts, version: str = "") -> str:
         "page.html",
         facts=facts,
         sections=sections,
-        figures=list(figures(sections)),
+        embedded=list(embedded(sections)),
         plotly=plotly(),
         **frame(version),
     )
@@ -55,24 +63,26 @@ def waiting_page(name: str, version: str) -> str:
 
 
 def frame(version: str) -> dict[str, str]:
-    """What every page has: style, script, and the script's digest, by which alone the browser runs it."""
-    script = (TEMPLATES / "page.js").read_text()
-    return {
-        "version": version,
-        "style": Markup((TEMPLATES / "page.css").read_text()),
-        "script": Markup(script),
-        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    }
+    """What every page has: its style, its script, and the script's digest, by which alone the browser runs it."""
+    style, script = ("".join((TEMPLATES / name).read_text() for name in names) for names in (STYLES, SCRIPTS))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"version": version, "style": Markup(style), "script": Markup(script), "digest": digest}
 
 
-def figures(sections: Sequence[Section]) -> Iterator[tuple[str, Markup]]:
-    """The ids of the plots and their figures, as JSON that is safe inside a page."""
+def embedded(sections: Sequence[Section]) -> Iterator[tuple[str, Markup]]:
+    """The ids of what the script reads, and it: the figures of the plots, and the sections' own data."""
     for section in sections:
         for plot in section.plots:
-            text = plot.figure.to_json()
-            for sign, code in DANGEROUS.items():
-                text = text.replace(sign, code)
-            yield plot.anchor, Markup(text)
+            yield f"figure-{plot.anchor}", safe(plot.figure.to_json())
+        for name, data in section.data.items():
+            yield f"data-{name}", safe(json.dumps(data, separators=(",", ":"), allow_nan=False))
+
+
+def safe(text: str) -> Markup:
+    """JSON as it may stand inside a page, whatever texts are in it."""
+    for sign, code in DANGEROUS.items():
+        text = text.replace(sign, code)
+    return Markup(text)
 
 
 @cache

@@ -13,13 +13,18 @@ MOST = 600  # points of a curve, or of a cloud
 
 
 def section(facts: Facts) -> Section | None:
-    """Curves of the best so far, one an experiment; None before the first end."""
+    """Curves of the best so far, one an experiment; None before two runs have ended."""
     paid = {one.name: spent(one) for one in facts.experiments}
-    paid = {name: frame for name, frame in paid.items() if len(frame)}
+    paid = {name: frame for name, frame in paid.items() if len(frame) > 1}
     if not paid:
         return None
     plots = [plot(facts, paid, "device_seconds", "device-seconds"), plot(facts, paid, "epochs", "epochs of all runs")]
-    return Section("Progress", "progress", render("progress.html", plots=plots, metric=facts.first.metric), plots)
+    return Section(
+        "Progress",
+        "progress",
+        render("progress.html", plots=plots, metric=facts.first.metric, unit=facts.first.unit),
+        plots,
+    )
 
 
 def spent(experiment: Experiment) -> pd.DataFrame:
@@ -44,21 +49,15 @@ def plot(facts: Facts, paid: dict[str, pd.DataFrame], column: str, words: str) -
         if not several:
             cloud = frame.iloc[thin(len(frame), MOST)]
             figure.add_scatter(
-                x=cloud[column], y=cloud["value"], mode="markers", name="each run", marker={"size": 5, "opacity": 0.45}
+                x=cloud[column], y=cloud["value"], mode="markers", name="each run", marker={"size": 6, "opacity": 0.7}
             )
         figure.add_scatter(
             x=kept[column], y=kept["best"], mode="lines", line={"shape": "hv", "width": 2.5},
             name=plain(name) if several else "best so far",
         )  # fmt: skip
-    figure.update_layout(xaxis={"title": words}, yaxis={"title": plain(axis(facts))})
+    figure.update_layout(xaxis={"title": words}, yaxis={"title": plain(facts.first.metric)})
     alternative = "; ".join(
         f"{name}: the best is {frame['best'].iloc[-1]:.4g} after {frame[column].iloc[-1]:.4g} {words}"
         for name, frame in paid.items()
     )
     return Plot(f"progress-{column}", f"Best value so far against {words}.", alternative, figure)
-
-
-def axis(facts: Facts) -> str:
-    """What the value is: the figure that steered, and its unit."""
-    first = facts.first
-    return f"{first.metric}, {first.unit}" if first.unit else first.metric

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -15,6 +15,9 @@ from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 DASH = "\N{EN DASH}"  # stands for no value
+INK, SOFT, PAPER = "#010101", "#020202", "#030303"
+"""Colours of a figure for which page.js puts those of the text, of what stands back and of the page, light or dark."""
+
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
@@ -27,6 +30,7 @@ class Plot:
     alternative: str  # what it shows, for who does not see it
     figure: Any  # plotly.graph_objects.Figure
     height: int = 420  # pixels
+    least: int = 0  # pixels of width below which it is scrolled, not squeezed
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Section:
     anchor: str  # its id in the page
     html: str
     plots: Sequence[Plot] = field(default_factory=tuple)
+    data: Mapping[str, Any] = field(default_factory=dict)  # id -> what the page's script reads, as JSON
 
 
 def render(template: str, **values: Any) -> Markup:

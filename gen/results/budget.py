@@ -10,6 +10,7 @@ import pandas as pd
 
 from gen.metrics.table import direction
 from gen.results.comparison import check_settings
+from gen.results.confirmation import fresh_runs
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
@@ -39,9 +40,10 @@ def best_of_k(
     lies with this `confidence`; split, n (runs that ended, which are drawn), without (those of them that have no
     validation figure: they cost, and are never the best), measured (those with the full figure on test images).
 
-    All draws are counted exactly, so no seed matters. Selection is by the cheap validation figure that steered the
-    runs. What is reported: "test", the full figure `metric` of the same weights on test images, if each run that can be
-    chosen has it; else "validation", the figure that chose, which flatters the larger k. `split` asks for one of them.
+    All draws are counted exactly, so no seed matters. The runs of a confirmation are none that a search drew. Selection
+    is by the cheap validation figure that steered the runs. What is reported: "test", the full figure `metric` of the
+    same weights on test images, if each run that can be chosen has it; else "validation", the figure that chose, which
+    flatters the larger k. `split` asks for one of them.
     mean is null where the money pays for no run, or for more than are on record: nothing is known of those. ValueError
     as in `compare`, and for a split that is asked for and lacks runs."""
     storage = place if isinstance(place, Storage) else Storage(place)
@@ -78,11 +80,11 @@ def best_of_k(
 
 
 def ended(storage: Storage, name: str) -> pd.DataFrame:
-    """The runs of an experiment that ended, with what they cost."""
+    """The runs of an experiment's search that ended, with what they cost."""
     ends = outcomes(storage, name).merge(
         runs(storage, name, ["run", "data", "data_hash", "held_out", "world_size", "entry"]), on="run"
     )
-    ends = ends[~ends["run"].isin(forgotten(storage, name))]
+    ends = ends[~ends["run"].isin({*forgotten(storage, name), *fresh_runs(storage, name)})]
     seconds = ends["run"].map(costs(storage, name, ends)).astype(float)
     return ends.assign(cost=seconds * ends["world_size"].astype(float))
 

@@ -10,18 +10,17 @@ import pandas as pd
 
 from gen.checks import nearest
 from gen.metrics.table import direction
+from gen.results.confirmation import fresh_runs
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import (
     NO_COLUMN,
     having,
-    leaderboard,
     measured_as,
     of_best_weights,
     one_protocol,
     only,
-    varying,
 )
 from gen.results.storage import Storage
 
@@ -43,7 +42,8 @@ def compare(
     of one configuration, which differ by their seeds alone; from `low` to `high` is Student's interval of their mean at
     this `confidence` (NaN of one run). Where there are several configurations, it is the one of which most runs have
     the figure, and among these the one with the best mean of the validation figures that steered its runs: test images
-    choose nothing. `validation_images` is how many validation images, with their labels where the steering figure needs
+    choose nothing. Of a configuration that was confirmed the runs with fresh seeds count, and not the search's, which
+    chose it. `validation_images` is how many validation images, with their labels where the steering figure needs
     them, chose each run's best weights; they count beside the training images.
 
     `metric` is a figure as in `leaderboard`; None: what selected the best weights. `protocol` (its hash) chooses one of
@@ -90,6 +90,8 @@ def compare(
         numbers = frame[column].to_numpy(dtype=float, na_value=np.nan)
         frame[column] = np.where(np.isfinite(numbers), numbers, np.nan)
     frame["configuration"] = frame["run"].map(configuration_of(told, by))
+    fresh = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
+    frame = frame[fresh | ~fresh.groupby(frame["configuration"]).transform("any")]
     rows = []
     for values, group in frame.groupby(list(by), dropna=False):
         best = best_configuration(group, direction(str(steering)))
@@ -115,44 +117,6 @@ def configuration_of(told: pd.DataFrame, by: Sequence[str] = ()) -> dict[str, in
     fixed = [key for key in told.columns[2:] if key not in (*LUCK, *by) and not key.startswith(NO_COLUMN)]
     numbers = told.groupby(fixed, dropna=False).ngroup() if fixed else pd.Series(0, index=told.index)
     return dict(zip(told["run"], map(int, numbers), strict=True))
-
-
-def configurations(
-    place: Place,
-    experiment: str,
-    metric: str | None = None,
-    split: str = "validation",
-    confidence: float = 0.95,
-    **choice: Any,
-) -> pd.DataFrame:
-    """The leaderboard by configuration: one row for each, whose `runs` differ by their seeds alone.
-
-    Columns: rank, entry, mean (of the full figure of the `n` runs that have a rank in `leaderboard`), low and high
-    (Student's interval), n, runs, collapsed (how many of them), best and run (the best of them), and the settings that
-    vary. Ranked by the mean are those of which every run that ended has the figure, for what is left where some seeds
-    failed or were stopped is too good; the others follow, those of which most runs have it first. `choice`: further
-    arguments of `leaderboard`, and errors, as there."""
-    storage = place if isinstance(place, Storage) else Storage(place)
-    board = leaderboard(storage, experiment, metric, split=split, **choice)
-    told = settings(storage, experiment)
-    told = told[told["run"].isin(board["run"])].drop(columns=[key for key in LUCK if key in told])
-    small = board.attrs["protocol"]["mode"] == "min"
-    rows = []
-    for _, group in board.groupby(board["run"].map(configuration_of(told))):  # the best run first, as in the board
-        values = group["value"][group["rank"].notna()].astype(float)
-        low, high = interval(values, confidence)
-        row = {"entry": group["entry"].iloc[0], "mean": values.mean(), "low": low, "high": high, "n": len(values)}
-        row |= {"runs": len(group), "collapsed": group["collapsed"].notna().sum()}
-        rows.append(row | {"best": values.min() if small else values.max(), "run": group["run"].iloc[0]})
-    table = pd.DataFrame(rows, columns=["entry", "mean", "low", "high", "n", "runs", "collapsed", "best", "run"])
-    whole, mean = (table["n"] == table["runs"]).to_numpy(dtype=bool), table["mean"].to_numpy(dtype=float)
-    order = np.lexsort([mean if small else -mean, -table["n"].to_numpy(dtype=int), ~whole])
-    table, whole = table.iloc[order].reset_index(drop=True), whole[order]
-    places = [number if good else None for number, good in enumerate(whole, start=1)]
-    table.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
-    table = table.merge(varying(told, table), on="run", how="left")
-    table.attrs = {**board.attrs, "confidence": confidence}
-    return table
 
 
 def check_settings(by: Sequence[str], there: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
 from gen.results.forget import forgotten
-from gen.results.queries import Place, evals, last, outcomes, read, read_arrow, runs, settings
+from gen.results.queries import evals, last, outcomes, read, read_arrow, runs, settings
 from gen.results.questions import FigureName, check_split, figure_name
 from gen.results.schema import LATER_SECONDS, SLOTS, WORST
 from gen.results.storage import Storage
@@ -31,9 +31,10 @@ BEGUN = ("experiment", "run", "entry", "seed", *DATA, "held_out", "code_version"
 ENDS = ("status", "epochs", "seconds", "best_epoch")
 
 
-def leaderboard(
-    place: Place,
+def leaderboard_of_runs(
+    storage: Storage,
     experiment: str,
+    *,
     metric: str | None = None,
     subject: str | None = None,
     split: str = "validation",
@@ -43,28 +44,10 @@ def leaderboard(
     n_fake: int | None = None,
     protocol: str | None = None,
 ) -> pd.DataFrame:
-    """One row for each run that ended, ranked by the full figure of its best weights; without those that are to be
-    forgotten (`attrs["forgotten"]`: which, and why).
-
-    Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
-    `n_fake` and `protocol` (its hash) choose one.
-
-    Columns: rank, run, entry, seed, value, status, epochs, seconds (with those of measuring it), best_epoch, steering
-    (the best of the cheap figures that steered the run), collapsed (when a game of players did, and by which sign: its
-    best weights may be good), then the settings that vary. Runs without a finite full figure
-    (stopped early, failed, not among a search's leaders) and those whose best weights are below the floor of their
-    config (a collapsed codebook) follow unranked, by `steering`.
-    `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN", and its name
-    "frechet": the distance in whatever features the runs were measured in. None: what selected the runs' best weights.
-    `mode`: whether small or large is good, which the metric says by itself.
-    ValueError for a metric or a split that is not known, for a figure that is asked for and was measured of no run that
-    ended (names what was), for a mode that contradicts it, and if the measured runs share no protocol, or several:
-    figures of different ones are not to be ranked together.
-    """
+    """As `leaderboard` with by="run", which says what it gives."""
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     check_split(split)
-    storage = place if isinstance(place, Storage) else Storage(place)
     ends = outcomes(storage, experiment, columns=ENDED)
     ends = ends[~ends["run"].isin(gone := forgotten(storage, experiment))].reset_index(drop=True)
     asked = any(said is not None for said in (metric, subject, column))

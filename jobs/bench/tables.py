@@ -34,7 +34,7 @@ def tables(runs: int, ticks: int, leaders: int, rounds: int, storage: str | None
         some = list(results.outcomes(place, name)["run"][:OF_CURVES])
         questions: dict[str, Callable[[], object]] = {
             "leaderboard": lambda: results.leaderboard(place, name),
-            "configurations": lambda: results.configurations(place, name),
+            "leaderboard by config": lambda: results.leaderboard(place, name, by="config"),
             "runs": lambda: results.runs(place, name),
             "outcomes": lambda: results.outcomes(place, name),
             "settings": lambda: results.settings(place, name),
@@ -50,4 +50,4 @@ def tables(runs: int, ticks: int, leaders: int, rounds: int, storage: str | None
                 rows[what] = len(answer)  # type: ignore[arg-type]
         for what, found in seconds.items():
             medians = [statistics.median(side) for side in zip(*found, strict=True)]
-            print(f"{what:20}{medians[0]:8.2f}{medians[1]:8.2f}{rows[what]:10,}")
+            print(f"{what:22}{medians[0]:8.2f}{medians[1]:8.2f}{rows[what]:10,}")

@@ -22,8 +22,8 @@ from gen.engine.fit import Tick, fit
 from gen.judge import Judge
 from gen.record import checkpoint
 from gen.record.record import Home
+from gen.results.board import leaderboard
 from gen.results.queries import read
-from gen.results.ranking import leaderboard
 from gen.results.storage import Storage
 from gen.zoo import ZOO, tiny
 from tests.fixtures.pictures import encoded, write

@@ -52,13 +52,15 @@ def test_by_run(place: Path) -> None:
 
 
 def test_by_configuration(place: Path) -> None:
-    done = run(place, "--by", "configuration", "--metric", "frechet/reconstructions")
+    done = run(place, "--by", "config", "--metric", "frechet/reconstructions")
     assert done.exit_code == 0, done.output
-    _, names, *rows, collapsed, left = done.stdout.splitlines()
-    assert names.split() == ["rank", "entry", "mean", "low", "high", "n", "runs", "collapsed", "best", "run", "rate"]
+    _, names, *rows, collapsed, left, alike = done.stdout.splitlines()
+    columns = "rank entry mean low high n runs apart collapsed best run rate"
+    assert names.split() == columns.split()
     assert [row.split()[0] for row in rows] == ["1", "2"]
     assert [float(row.split()[2]) for row in rows] == [1.5, 2.5]
     assert [row.split()[-2] for row in rows] == ["r0.1-0", "r0.2-0"]
+    assert alike == "cannot be told apart from rank 1, run r0.1-0, by their intervals: r0.2-0"
     assert (collapsed, left) == ("collapsed: 1 of 4 runs", "not ended yet: 1 of 5 runs")
 
 
@@ -78,7 +80,7 @@ def test_rows_that_are_left_out_are_counted(place: Path) -> None:
         (["--features", "inception"], "features=inception: the runs have no such figure; there are: classifier"),
         (["--name", "other"], "no experiment 'other'"),
         (["--top", "-1"], "top=-1 is out of range; allowed: at least 0"),
-        (["--by", "seed"], "'seed' is not one of 'run', 'configuration'"),
+        (["--by", "seed"], "'seed' is not one of 'run', 'config'"),
     ],
 )
 def test_refusals_are_one_line(place: Path, arguments: list[str], expected: str) -> None:
@@ -99,7 +101,7 @@ def test_an_experiment_of_which_nothing_has_ended(tmp_path: Path) -> None:
     ledger = Ledger(results.Storage(str(tmp_path)), "e", "live", "a1")
     begin(ledger)
     ledger.flush(0)
-    for by in ("run", "configuration"):
+    for by in ("run", "config"):
         done = run(tmp_path, "--by", by)
         assert done.exit_code == 0, done.output
         assert done.stdout.splitlines()[1:] == ["not ended yet: 1 of 1 runs"]

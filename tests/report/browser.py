@@ -57,8 +57,10 @@ class Page:
         return int(count)
 
     def errors(self) -> list[str]:
-        """What the console says since the page was opened, but for remarks."""
-        return [one["message"] for one in self.driver.get_log("browser") if one["level"] in ("SEVERE", "WARNING")]
+        """Errors and warnings in the console since the page was opened, but for those of the graphics driver, which a
+        machine without a GPU has."""
+        told = [one for one in self.driver.get_log("browser") if one["level"] in ("SEVERE", "WARNING")]
+        return [one["message"] for one in told if "GL Driver Message" not in one["message"]]
 
     def requests(self) -> list[str]:
         """What was asked of the network since the page was opened: all that is no file, nor in the page itself."""

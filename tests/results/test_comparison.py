@@ -105,9 +105,10 @@ def test_a_leaderboard_by_configuration(storage, place):
     for rate, found in values.items():
         for seed, value in enumerate(found):
             run(storage, f"r{rate}-{seed}", "sgan", 20, value, seed=seed, rate=rate, held_out="h1")
-    table = results.configurations(place, "e", split="test")
-    names = ["rank", "entry", "mean", "low", "high", "n", "runs", "collapsed", "best", "run", "rate"]
-    assert list(table.columns) == names
+    table = results.leaderboard(place, "e", split="test", by="config")
+    names = ["rank", "entry", "mean", "low", "high", "n", "runs", "apart", "collapsed", "best", "run"]
+    names += ["confirmed", "confirmed_low", "confirmed_high", "confirmed_n", "confirmed_runs", "confirmed_apart"]
+    assert list(table.columns) == [*names, "rate"]
     assert table["rate"].to_list() == [0.3, 0.1, 0.2, 0.4]
     assert table["rank"].to_list()[:2] == [1, 2]
     assert table["rank"].isna().to_list() == [False, False, True, True]
@@ -120,7 +121,7 @@ def test_a_leaderboard_by_configuration(storage, place):
     assert table["high"][0] - table["mean"][0] == pytest.approx(reach, rel=1e-6)
     assert table.attrs["protocol"]["mode"] == "max"
     with pytest.raises(ValueError, match="metric 'acuracy' is not known; nearest valid: accuracy"):
-        results.configurations(place, "e", "acuracy")
+        results.leaderboard(place, "e", "acuracy", by="config")
 
 
 @local
@@ -128,7 +129,7 @@ def test_a_leaderboard_by_configuration_before_the_first_end(storage, place):
     ledger = Ledger(storage, "e", "run", "a")
     begin(ledger)
     ledger.flush(0)
-    assert results.configurations(place, "e").empty
+    assert results.leaderboard(place, "e", by="config").empty
 
 
 @local

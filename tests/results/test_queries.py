@@ -120,7 +120,7 @@ def test_the_leaderboard_says_which_games_collapsed_and_how(storage, place):
         "both": f"{lost}; at epoch 2: {missed}",
         "twice": f"epoch 2: {missed}",
     }
-    assert results.configurations(place, "e")["collapsed"].sum() == 5
+    assert results.leaderboard(place, "e", by="config")["collapsed"].sum() == 5
 
 
 @local

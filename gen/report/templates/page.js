@@ -3,6 +3,8 @@
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const OKABE_ITO = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
+const SWAPPED = { "#0072b2": "#56b4e9", "#56b4e9": "#0072b2" }; // in the dark the light blue comes first
+const shade = (value) => (dark.matches && SWAPPED[value]) || value;
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // Plotly is in the page as text, compressed; it is unpacked when the first plot comes into view.
@@ -28,33 +30,74 @@ function template() {
   const axis = { gridcolor: color("--line"), linecolor: color("--line"), zerolinecolor: color("--line"), automargin: true };
   return {
     layout: {
-      colorway: OKABE_ITO, font: { color: color("--ink"), family: "system-ui, sans-serif", size: 13 },
+      colorway: OKABE_ITO.map(shade), font: { color: color("--ink"), family: "system-ui, sans-serif", size: 13 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: axis, yaxis: axis, hovermode: "closest",
       hoverlabel: { bgcolor: color("--panel"), font: { color: color("--ink") } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: color("--ink") },
       legend: { orientation: "h", yanchor: "bottom", y: 1.02, x: 0 }, margin: { l: 60, r: 16, t: 30, b: 50 },
       updatemenudefaults: { bgcolor: color("--panel"), bordercolor: color("--line"), font: { color: color("--ink") } },
     },
   };
 }
 
-// A figure says "ink", "paper" or "soft" where its colour is to follow light and dark.
-function themed(value) {
-  if (typeof value === "string") return { ink: color("--ink"), paper: color("--paper"), soft: color("--soft") }[value] ?? value;
-  if (Array.isArray(value)) return value.map(themed);
-  if (value && typeof value === "object" && !ArrayBuffer.isView(value)) {
-    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, key === "color" || key.endsWith("color") || key === "line" || key === "marker" || typeof one === "object" ? themed(one) : one]));
-  }
+// Colours of figures that stand for those of the page, which follow light and dark: see section.py.
+const NAMED = { "#010101": "--ink", "#020202": "--soft", "#030303": "--paper" };
+function themed(value, key = "") {
+  if (typeof value === "string") return !key.endsWith("color") ? value : value in NAMED ? color(NAMED[value]) : shade(value);
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((one) => themed(one, key));
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, themed(one, name)]));
   return value;
 }
+
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+
+// Learning curves: those of the metric that is chosen, smoothed as the reader asks, which the line beside it says.
+const STATES = { finished: [0, "circle"], running: [2, "triangle-right"], stopped: [1, "x"], failed: [5, "square"], unfinished: [3, "triangle-right"] };
+function mean(values, reach) {
+  return values.map((_, place) => {
+    const near = values.slice(Math.max(place - reach, 0), place + reach + 1);
+    return near.reduce((sum, one) => sum + one, 0) / near.length;
+  });
+}
+function plain(text) { return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;"); }
+function addCurves(figure, tools) {
+  const { runs, names } = read(`data-${tools.dataset.curves}`);
+  const metric = tools.querySelector("[name=metric]").value, reach = Number(tools.querySelector("[name=smooth]").value);
+  const log = tools.querySelector("[name=log]").checked, told = new Set();
+  figure.data = names[metric].map(([run, x, y]) => {
+    const status = runs.status[run], [color, symbol] = STATES[status] ?? STATES.unfinished;
+    const first = !told.has(status);
+    told.add(status);
+    const rank = runs.rank[run] ? `, ${runs.rank[run]}. of all` : "";
+    const why = runs.why[run] ? `<br>${plain(runs.why[run]).slice(0, 120)}` : "";
+    return {
+      x, y: reach ? mean(y, reach) : y, name: status, legendgroup: status, showlegend: first, mode: "lines+markers",
+      line: { color: OKABE_ITO[color], width: runs.rank[run] === 1 ? 4 : 1.5 }, opacity: status === "stopped" ? 0.65 : 0.9,
+      marker: { color: OKABE_ITO[color], symbol, size: x.map((_, place) => (place === x.length - 1 ? 9 : 0)) },
+      hovertemplate: `%{y:.4g} at epoch %{x}<br>run ${plain(runs.run[run])}, ${status}${rank}${why}<extra></extra>`,
+    };
+  });
+  figure.layout.yaxis = { title: { text: plain(metric) }, type: log ? "log" : "linear" };
+  document.getElementById(`${tools.dataset.curves}-told`).textContent =
+    reach ? `Smoothed: each point is the mean of up to ${2 * reach + 1} drawn ticks around it.` : "Not smoothed.";
+  const place = document.querySelector(`[data-figure="${tools.dataset.curves}"]`);
+  place.setAttribute("aria-label", `${metric} by epoch of ${names[metric].length} runs${reach ? ", smoothed" : ""}`);
+}
+function redraw(place) { delete place.dataset.drawn; draw(place); }
 
 async function draw(place) {
   if (place.dataset.drawn) return;
   place.dataset.drawn = "waits";
   try {
-    const found = JSON.parse(document.getElementById(`figure-${place.dataset.figure}`).textContent);
+    const found = read(`figure-${place.dataset.figure}`);
+    const tools = document.querySelector(`[data-curves="${place.dataset.figure}"]`);
+    if (tools) addCurves(found, tools);
     const Plotly = await plotly();
     const layout = { ...themed(found.layout), template: template(), autosize: true };
-    await Plotly.react(place, themed(found.data), layout, { displaylogo: false, responsive: true });
+    await Plotly.react(place, themed(found.data), layout, {
+      displaylogo: false, responsive: true, displayModeBar: place.clientWidth > 500 ? "hover" : false,
+      modeBarButtonsToRemove: ["sendChartToCloud", "sendDataToCloud", "lasso2d", "select2d", "autoScale2d"],
+    });
     place.dataset.drawn = "yes";
   } catch (error) {
     place.textContent = `This plot could not be drawn: ${error.message}`;
@@ -69,7 +112,7 @@ const seen = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 function drawAgain() {
-  for (const place of plots().filter((one) => one.dataset.drawn === "yes")) { delete place.dataset.drawn; draw(place); }
+  plots().filter((one) => one.dataset.drawn === "yes").forEach(redraw);
 }
 dark.addEventListener("change", drawAgain);
 addEventListener("beforeprint", () => plots().forEach(draw));
@@ -106,7 +149,9 @@ function filter(box) {
   if (told) told.textContent = words.length ? `${left} of ${table.tBodies[0].rows.length} rows` : "";
 }
 async function copy(button) {
-  const text = button.dataset.copy, label = button.dataset.label ?? (button.dataset.label = button.textContent);
+  const shared = button.closest("table")?.dataset.shared; // how the commands of all rows end
+  const text = shared ? `${button.dataset.copy} ${shared}` : button.dataset.copy;
+  const label = button.dataset.label ?? (button.dataset.label = button.textContent);
   try {
     await navigator.clipboard.writeText(text);
   } catch { // a page of a file may have no clipboard: the older way
@@ -121,86 +166,15 @@ async function copy(button) {
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
-// Pictures: one that opens is shown large, in whole pixels where it fits; arrow keys go from one to the next.
-const viewer = document.getElementById("viewer");
-function show(button) {
-  const image = viewer.querySelector("img"), from = button.querySelector("img");
-  const [width, height] = [from.getAttribute("width"), from.getAttribute("height")].map(Number);
-  const scale = Math.min((0.96 * innerWidth - 48) / width, (0.96 * innerHeight - 180) / height);
-  image.src = from.src;
-  image.alt = from.alt;
-  image.style.width = `${Math.round(width * (scale > 1 ? Math.floor(scale) : scale))}px`;
-  viewer.querySelector("figcaption").textContent = button.dataset.open;
-  viewer.opened = button;
-  if (!viewer.open) viewer.showModal();
-}
-function step(by) {
-  const all = [...document.querySelectorAll("[data-open]")];
-  show(all[(all.indexOf(viewer.opened) + by + all.length) % all.length]);
-}
-viewer?.addEventListener("keydown", (event) => {
-  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (by) { event.preventDefault(); step(by); }
-});
-viewer?.addEventListener("close", () => viewer.opened?.focus());
-for (const image of document.querySelectorAll("img[data-same]")) image.src = document.getElementById(image.dataset.same).src;
-
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button?.matches("[data-open]")) show(button);
-  if (button?.matches("[data-step]")) step(Number(button.dataset.step));
-  if (button?.matches("[data-close]") || event.target === viewer) viewer.close();
   if (button?.matches(".copy")) copy(button);
   if (button?.matches("th button")) sort(button.closest("table"), button.closest("th"));
 });
 document.addEventListener("input", (event) => { if (event.target.matches("[data-filter]")) filter(event.target); });
-
-// A page that is served asks for later versions, and reloads where the reader stands: scrolled, sorted, filtered.
-const ASK = 2000; // milliseconds
-const live = document.documentElement.dataset.version;
-const tables = () => [...document.querySelectorAll("table")];
-function remember() {
-  const sorted = tables().map((one) => {
-    const heading = one.querySelector("th[aria-sort]");
-    return heading && { place: [...heading.parentElement.children].indexOf(heading), down: heading.getAttribute("aria-sort") === "descending" };
-  });
-  const filters = [...document.querySelectorAll("[data-filter]")].map((box) => box.value);
-  const open = [...document.querySelectorAll("details")].map((one) => one.open);
-  sessionStorage.setItem("reader", JSON.stringify({ x: scrollX, y: scrollY, sorted, filters, open }));
-}
-function recall() {
-  const told = JSON.parse(sessionStorage.getItem("reader"));
-  sessionStorage.removeItem("reader");
-  if (!told) return;
-  document.querySelectorAll("details").forEach((one, number) => { one.open = told.open[number] ?? one.open; });
-  tables().forEach((one, number) => {
-    const was = told.sorted[number], heading = was && one.tHead?.rows[0].cells[was.place];
-    for (let click = 0; heading && click <= Number(was.down); click++) sort(one, heading);
-  });
-  document.querySelectorAll("[data-filter]").forEach((box, number) => {
-    box.value = told.filters[number] ?? "";
-    filter(box);
-  });
-  scrollTo({ left: told.x, top: told.y, behavior: "instant" });
-}
-async function ask() {
-  const note = document.getElementById("live");
-  try {
-    const told = await (await fetch("version", { cache: "no-store" })).json();
-    note.textContent = told.problem ? `This is as of the last change that could be read: ${told.problem}` : "Kept current while it is open.";
-    if (told.version !== live && !viewer?.open) {
-      remember();
-      location.reload();
-      return;
-    }
-  } catch {
-    note.textContent = "jobs.watch has ended: the page stands as it was.";
-  }
-  setTimeout(ask, ASK);
-}
-if (live) {
-  recall();
-  ask();
-}
+document.addEventListener("change", (event) => {
+  const tools = event.target.closest("[data-curves]");
+  if (tools) redraw(document.querySelector(`[data-figure="${tools.dataset.curves}"]`));
+});
 plots().forEach((place) => seen.observe(place));
 document.documentElement.dataset.ready = String(Math.round(performance.now()));

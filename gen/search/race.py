@@ -1,0 +1,159 @@
+"""Confirmation as a race: the best configurations of a search train again with fresh seeds, until they fall behind.
+
+The winner of a noisy search is partly luck. In the race every configuration that is still in gets the next seed; after
+each seed a paired Wilcoxon test (Wilcoxon 1945) compares each with the leader, and drops it where it is worse at the
+stated level. Figures go in and the state comes out; the order in which they came changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+Figures = Mapping[str, Mapping[int, float]]
+"""Configuration -> seed -> what its run came to; NaN for a run that failed."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A configuration that dropped out."""
+
+    configuration: str
+    rival: str  # the leader that it was compared with
+    of: int  # seeds that both had
+    chance: float  # to be as far behind, or farther, if neither were better
+    why: str
+
+
+@dataclass(frozen=True)
+class Race:
+    """How a race stands."""
+
+    order: Sequence[str]  # configurations that are in, the leader first
+    drops: Sequence[Drop]  # in the order in which they dropped out
+    seeds: Sequence[int]  # that every configuration which is in has had
+    means: Mapping[str, float] = field(default_factory=dict)  # of all that took part, over the seeds that each has had
+    of: Mapping[str, int] = field(default_factory=dict)  # ... and of how many runs each mean is
+    over: bool = False
+
+    @property
+    def leader(self) -> str:
+        """Who won, or leads."""
+        return self.order[0]
+
+
+def race(
+    entrants: Sequence[str],
+    seeds: Sequence[int],
+    figures: Figures,
+    mode: str,
+    level: float = 0.05,
+    history: Sequence[Drop] = (),
+) -> Race:
+    """Where a race of `entrants`, the best of the search first, over `seeds` in their order stands. It is over when one
+    of several is left, or all seeds were given: one that enters alone gets them all. ValueError for a level that is no
+    chance.
+
+    `level` is of each test, of one configuration after one seed: the more tests, the more often one that is as good as
+    the leader drops out. Of n seeds no chance is below 2 ** -n, so that at 0.05 nobody drops out before five.
+    `history`: the drops that are on record, which stand whatever became of the figures since (a run that had failed was
+    trained again).
+    """
+    check_level(level)
+    sign = 1.0 if mode == "min" else -1.0
+    order, drops, had = list(entrants), list[Drop](), list[int]()
+    for seed in seeds:
+        if len(order) == 1 < len(entrants) or any(seed not in figures.get(one, {}) for one in order):
+            break
+        had.append(seed)
+        cost = {one: [worst_last(sign * figures[one][past]) for past in had] for one in order}
+        order.sort(key=lambda one: sum(cost[one]) / len(had))  # it keeps the order of those that are equal
+        drops += [drop for drop in history if drop.of == len(had) and drop.configuration in order]
+        gone = {drop.configuration for drop in drops}
+        leader, *others = [one for one in order if one not in gone]
+        for one in others:
+            chance = behind(cost[one], cost[leader])
+            if chance < level:
+                drops.append(Drop(one, leader, len(had), chance, words(one, leader, len(had), chance, level)))
+        gone = {drop.configuration for drop in drops}
+        order = [one for one in order if one not in gone]
+    given = {one: [figures[one][seed] for seed in had[: count_of(one, drops, had)]] for one in entrants if had}
+    means = {one: sum(values) / len(values) for one, values in given.items()}
+    return Race(
+        order,
+        drops,
+        had,
+        means,
+        {one: len(values) for one, values in given.items()},
+        over=len(order) == 1 < len(entrants) or len(had) == len(seeds),
+    )
+
+
+def next_runs(
+    entrants: Sequence[str],
+    seeds: Sequence[int],
+    figures: Figures,
+    mode: str,
+    level: float = 0.05,
+    history: Sequence[Drop] = (),
+    ahead: int = 0,
+) -> list[tuple[str, int]]:
+    """The runs to train next, the most urgent first, as configuration and seed: those that the present seed lacks, the
+    leader's first; those of further seeds before which no test can drop anybody; then, for slots that would idle, those
+    of up to `ahead` seeds more, which a test may prove needless. None when the race is over. Runs that are in training
+    have no figure yet, and are named again."""
+    now = race(entrants, seeds, figures, mode, level, history)
+    if now.over:
+        return []
+    sure = len(seeds) if len(entrants) == 1 else fewest(level)
+    last = max(len(now.seeds) + 1 + ahead, sure)
+    wanted = [(one, seed) for seed in seeds[len(now.seeds) : last] for one in now.order]
+    return [(one, seed) for one, seed in wanted if seed not in figures.get(one, {})]
+
+
+def fewest(level: float) -> int:
+    """Of how many seeds a test can find a chance below `level`: of n no chance is below 2 ** -n."""
+    check_level(level)
+    count = 1
+    while 2.0**-count >= level:
+        count += 1
+    return count
+
+
+def check_level(level: float) -> None:
+    """ValueError for a level that is no chance."""
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} is out of range; allowed: more than 0 and less than 1, such as 0.05")
+
+
+def behind(own: Sequence[float], leader: Sequence[float]) -> float:
+    """The chance that a configuration is as far behind the leader as it is, or farther, if neither were better: a
+    one-sided Wilcoxon test of the differences, seed by seed. Small costs are good; an infinite one is behind any."""
+    from scipy import stats  # so late that nobody else waits for it
+
+    pairs = list(zip(own, leader, strict=True))
+    known = [mine - theirs for mine, theirs in pairs if math.isfinite(mine) and math.isfinite(theirs)]
+    most = 2 * max(map(abs, known), default=0.5) + 1e-300  # a run that failed is farther than all others
+    found = [
+        0.0 if mine == theirs else mine - theirs if math.isfinite(mine - theirs) else math.copysign(most, mine - theirs)
+        for mine, theirs in pairs
+    ]
+    if not any(found):
+        return 1.0
+    return float(stats.wilcoxon(found, alternative="greater", zero_method="zsplit").pvalue)
+
+
+def worst_last(cost: float) -> float:
+    """A cost, infinite if it is no finite number."""
+    return cost if math.isfinite(cost) else math.inf
+
+
+def count_of(configuration: str, drops: Sequence[Drop], had: Sequence[int]) -> int:
+    """How many of the seeds that were given a configuration was compared by."""
+    return next((drop.of for drop in drops if drop.configuration == configuration), len(had))
+
+
+def words(configuration: str, rival: str, of: int, chance: float, level: float) -> str:
+    """Why a configuration dropped out."""
+    return f"behind {rival} over {of} seeds: a chance of {chance:.3g} if it were no worse, below {level:g}"

@@ -13,6 +13,7 @@ from gen.report.facts import Experiment, Facts
 from gen.report.images import Album, Embedded
 from gen.report.section import Section, number, render
 from gen.report.thin import thin
+from gen.report.winner import winner
 from gen.results import queries
 
 FRAMES = 6  # of a run over training
@@ -96,13 +97,9 @@ def on_record(experiment: Experiment) -> pd.DataFrame:
 
 
 def best_of(experiment: Experiment) -> str:
-    """The run that is ranked first, or that steered best; "" if none has a value."""
-    board = experiment.board
-    ranked = board[board["rank"].notna()] if len(board) else board
-    if len(ranked):
-        return str(ranked["run"].iloc[0])
-    order = by_value(experiment.runs, experiment.mode)
-    return order[0] if order else ""
+    """The best run of the configuration that has won; "" if no run has a value."""
+    found = winner(experiment)
+    return str(found.run) if found else ""
 
 
 def by_value(runs: pd.DataFrame, mode: str) -> list[str]:

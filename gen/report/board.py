@@ -21,6 +21,9 @@ HEADINGS = {
     "mean": "mean",
     "interval": "95 % interval",
     "n": "seeds measured",
+    "confirmed": "confirmed mean",
+    "confirmed interval": "its 95 % interval",
+    "confirmed_n": "fresh seeds",
     "runs": "runs",
     "steering": "steering",
     "states": "ended as",
@@ -59,9 +62,11 @@ def section(facts: Facts) -> Section | None:
         "board.html",
         experiment=experiment,
         headings=[HEADINGS.get(name, name) for name in shown] + names,
-        numeric=[name not in ("interval", "states") for name in shown] + [is_numeric(table[name]) for name in names],
+        numeric=[name not in ("interval", "confirmed interval", "states") for name in shown]
+        + [is_numeric(table[name]) for name in names],
         rows=rows,
         total=len(table),
+        confirmed=int(table["confirmed"].notna().sum()),
         ranked=int(table["rank"].notna().sum()),
         shared=commands.shared,
         protocol=protocol(experiment),
@@ -71,10 +76,11 @@ def section(facts: Facts) -> Section | None:
 
 
 def configurations(experiment: Experiment) -> pd.DataFrame:
-    """One row for each configuration of which a run ended: those of `results.configurations` in their order, then the
-    others by `steering`, the mean of the cheap figures that steered their runs. With their best `run`, `runs`, `states`
-    (how their runs ended), `epochs` and `seconds` of all of them, and the settings that vary."""
-    runs = experiment.runs[experiment.runs["ended"].notna()]
+    """One row for each configuration of the search of which a run ended: those that `results.leaderboard` ranks in their
+    order, then the others by `steering`, the mean of the cheap figures that steered their runs. With their best `run`,
+    `runs`, `states` (how these ended), `epochs` and `seconds` of all of them, what fresh seeds gave, and the settings
+    that vary."""
+    runs = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
     sign = 1.0 if experiment.mode == "min" else -1.0
     groups = runs.groupby("configuration", sort=False)
     ordered = runs.assign(merit=sign * runs["best"]).sort_values(["configuration", "merit"], kind="stable")
@@ -88,28 +94,27 @@ def configurations(experiment: Experiment) -> pd.DataFrame:
             "states": ordered.groupby("configuration", sort=False)["status"].agg(tally),
         }
     )
-    table["rank"], table["mean"], table["n"], table["interval"], table["interval by"] = (
-        np.nan,
-        np.nan,
-        np.nan,
-        "",
-        np.nan,
-    )
-    if len(told := experiment.configurations):
+    told = experiment.configurations
+    if len(told):
         own = dict(zip(experiment.runs["run"], experiment.runs["configuration"], strict=True))
         told = told.assign(configuration=told["run"].map(own)).set_index("configuration")
-        for name in ("rank", "mean", "n"):
-            table[name] = told[name].astype("Float64").astype(float).reindex(table.index)
         table["run"] = told["run"].astype(object).reindex(table.index).fillna(table["run"])
-        low, high = (told[name].astype(float).reindex(table.index) for name in ("low", "high"))
-        table["interval by"] = low
-        table["interval"] = [
-            "" if np.isnan(one) else f"{number(one)} to {number(other)}" for one, other in zip(low, high, strict=True)
-        ]
+    for name in ("rank", "mean", "low", "high", "n", "confirmed", "confirmed_low", "confirmed_high", "confirmed_n"):
+        there = told[name].astype("Float64").astype(float).reindex(table.index) if name in told else np.nan
+        table[name] = there
+    table["confirmed_n"] = table["confirmed_n"].where(table["confirmed_n"] > 0)
+    for name, before in (("interval", ""), ("confirmed interval", "confirmed_")):
+        table[name] = [between(*ends) for ends in zip(table[f"{before}low"], table[f"{before}high"], strict=True)]
+        table[f"{name} by"] = table[f"{before}low"]
     keys = short_names(experiment.varying)
     table = table.merge(experiment.settings[["run", *keys]].rename(columns=keys), on="run", how="left")
     order = np.lexsort([sign * table["steering"].to_numpy(dtype=float), table["rank"].to_numpy(dtype=float)])
     return table.iloc[order].reset_index(drop=True)
+
+
+def between(low: float, high: float) -> str:
+    """An interval in words; "" where there is none."""
+    return "" if np.isnan(low) else f"{number(low)} to {number(high)}"
 
 
 def tally(states: pd.Series[str]) -> str:

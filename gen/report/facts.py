@@ -18,6 +18,7 @@ from gen.damage import is_sealed
 from gen.metrics.table import direction, is_known
 from gen.metrics.table import metric as metric_of
 from gen.results.comparison import configuration_of
+from gen.results.confirmation import fresh_runs
 from gen.results.fence import holder_of
 from gen.results.ranking import NO_COLUMN, collapses, costs
 from gen.results.schema import WORST
@@ -45,7 +46,8 @@ STATES = ("finished", "stopped", "failed", RUNNING, LEFT)
 class Experiment:
     """One experiment. `runs` has one row for each run that was begun: what `results.runs` and `results.outcomes` tell,
     `status` (one of `STATES`), `devices` (how many processes trained it), `device_seconds` (with those of measuring),
-    `budget` (epochs that it may train) and `configuration` (a number, the same for runs that differ by seeds alone)."""
+    `fresh` (whether it confirms, by a seed that the search did not use), `budget` (epochs that it may train) and
+    `configuration` (a number, the same for runs that differ by seeds alone)."""
 
     storage: Storage
     name: str
@@ -54,7 +56,7 @@ class Experiment:
     settings: pd.DataFrame  # wide: one row a run, one column a dotted key
     varying: Sequence[str]  # keys of the settings that differ among the runs, seeds apart
     events: pd.DataFrame
-    configurations: pd.DataFrame  # results.configurations; empty where `unranked` says why
+    configurations: pd.DataFrame  # results.leaderboard by configuration; empty where `unranked` says why
     unranked: str
     note: Mapping[str, Any]  # what the job noted of it: the space, the rungs, the budgets; empty where that is lost
 
@@ -125,6 +127,7 @@ def experiment(storage: Storage, name: str) -> Experiment:
     settings, ends = results.settings(storage, name), results.outcomes(storage, name)
     runs = begun.merge(ends[["run", *ENDS]], on="run", how="left").drop(columns=["config"])
     runs["status"] = runs["status"].astype(object).where(runs["status"].notna(), RUNNING if holder else LEFT)
+    runs["fresh"] = runs["run"].isin(fresh_runs(storage, name))
     runs["devices"] = runs["world_size"].astype(float)
     seconds = runs["run"].map(costs(storage, name, ends)).astype(float)
     runs["device_seconds"] = seconds * runs["devices"]
@@ -134,7 +137,7 @@ def experiment(storage: Storage, name: str) -> Experiment:
     for column in ("best", "last", "best_epoch", "epochs", "seconds"):
         runs[column] = finite(runs[column])
     try:
-        configurations, why = results.configurations(storage, name), ""
+        configurations, why = results.leaderboard(storage, name, by="config"), ""
     except ValueError as unlike:
         configurations, why = pd.DataFrame(), str(unlike)
     told = collapses(storage, name, ends)  # by the runs, or when their best weights were measured

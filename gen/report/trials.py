@@ -67,8 +67,10 @@ class Trials:
 def trials(experiment: Experiment) -> Trials:
     """The configurations of an experiment."""
     keys = {key: plain(name) for key, name in short_names(experiment.varying).items()}
-    runs = experiment.runs[["run", "configuration", "best", "ended"]]
-    runs = runs[runs["ended"].notna()].merge(experiment.settings[["run", *keys]].rename(columns=keys), on="run")
+    runs = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
+    runs = runs[["run", "configuration", "best"]].merge(
+        experiment.settings[["run", *keys]].rename(columns=keys), on="run"
+    )
     groups = runs.groupby("configuration", sort=False)
     table = groups[list(keys.values())].first()
     table.insert(0, "value", groups["best"].mean())

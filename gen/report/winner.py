@@ -19,7 +19,8 @@ CONFIDENCE = 0.95  # of intervals
 
 @dataclass(frozen=True)
 class Winner:
-    """The configuration that is ranked first, or, where none has a full figure, the run that steered best."""
+    """The configuration that fresh seeds confirmed; else the one that is ranked first; else, where none has a full
+    figure, the one whose runs steered best."""
 
     run: str  # the best run of the configuration
     figure: str
@@ -38,12 +39,16 @@ class Winner:
     test: float = math.nan  # the same figure on test images, a mean over the runs that have it; NaN: none has
     test_runs: int = 0
     rivals: int = -1  # others that are ranked and whose interval meets the winner's; -1: there are no intervals
-    configurations: int = 0  # that are ranked
+    configurations: int = 0  # that are ranked, or raced with fresh seeds
+    confirmed: bool = False  # whether the runs are of fresh seeds, and the figure of test images
+    searched: float = math.nan  # the mean by which the search chose what was confirmed
 
 
 def winner(experiment: Experiment) -> Winner | None:
     """The winner; None if no run ended with a value."""
     ranked = experiment.configurations
+    if len(ranked) and ranked["confirmed"].notna().any():
+        return of_confirmation(experiment, ranked[ranked["confirmed_n"] > 0])
     ranked = ranked[ranked["rank"].notna()] if len(ranked) else ranked
     if len(ranked):
         return of_configuration(experiment, ranked)
@@ -53,7 +58,7 @@ def winner(experiment: Experiment) -> Winner | None:
 def of_steering(experiment: Experiment) -> Winner | None:
     """The configuration with the best mean of the cheap figures that steered its runs, of those all of whose ended runs
     have one; None if no run has one."""
-    ended = experiment.runs[experiment.runs["ended"].notna()]
+    ended = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
     groups = ended.groupby("configuration", sort=False)["best"]
     told = pd.DataFrame({"mean": groups.mean(), "n": groups.count(), "runs": groups.size()})
     told = told[told["mean"].notna()]
@@ -80,6 +85,46 @@ def of_steering(experiment: Experiment) -> Winner | None:
     )
 
 
+def of_confirmation(experiment: Experiment, raced: pd.DataFrame) -> Winner:
+    """Of the configurations with fresh seeds, those of most seeds, the one with the best mean on test images."""
+    last = raced[raced["confirmed_n"] == raced["confirmed_n"].max()]
+    sign = 1 if experiment.mode == "min" else -1
+    first = last.iloc[int(np.nanargmin(sign * last["confirmed"].to_numpy(dtype=float, na_value=math.nan)))]
+    low, high = (float(first[name]) for name in ("confirmed_low", "confirmed_high"))
+    told = experiment.configurations.attrs.get("confirmed_protocol", {})
+    png, kind = picture(experiment, first["run"])
+    return Winner(
+        run=first["run"],
+        figure=experiment.figure or experiment.metric,
+        unit=unit_of(experiment.figure or experiment.metric),
+        value=float(first["confirmed"]),
+        epoch=float(experiment.runs["best_epoch"][experiment.runs["run"] == first["run"]].iloc[0]),
+        settings=chosen(experiment, first["run"]),
+        png=png,
+        kind=kind,
+        split="test",
+        low=low,
+        high=high,
+        runs=int(first["confirmed_n"]),
+        full=True,
+        images=int(told.get("n_real") or 0),
+        rivals=-1 if math.isnan(low) else meets(raced, "confirmed", low, high) - 1,
+        configurations=len(raced),
+        searched=float(first["mean"]) if not pd.isna(first["mean"]) else math.nan,
+        confirmed=True,
+    )
+
+
+def meets(table: pd.DataFrame, mean: str, low: float, high: float) -> int:
+    """How many rows have an interval that meets the one from `low` to `high`, or, without one, a mean in it."""
+    before = "" if mean == "mean" else f"{mean}_"
+    lows, highs, means = (
+        table[name].to_numpy(dtype=float, na_value=math.nan) for name in (f"{before}low", f"{before}high", mean)
+    )
+    inside = np.isnan(lows) & (means >= low) & (means <= high)
+    return int((((lows <= high) & (highs >= low)) | inside).sum())
+
+
 def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
     """The first row of the ranked configurations."""
     first, about = ranked.iloc[0], experiment.protocol
@@ -87,12 +132,7 @@ def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
     own = experiment.runs["configuration"][experiment.runs["run"] == first["run"]].iloc[0]
     runs = list(experiment.runs["run"][experiment.runs["configuration"] == own])
     test = test_figures(experiment, runs)
-    rivals = -1
-    if not math.isnan(low):
-        others = ranked.iloc[1:]
-        meet = (others["low"].astype(float) <= high) & (others["high"].astype(float) >= low)
-        inside = others["low"].isna() & others["mean"].astype(float).between(low, high)
-        rivals = int((meet | inside).sum())
+    rivals = -1 if math.isnan(low) else meets(ranked, "mean", low, high) - 1
     png, kind = picture(experiment, first["run"])
     epoch = experiment.runs["best_epoch"][experiment.runs["run"] == first["run"]].iloc[0]
     return Winner(
@@ -175,10 +215,9 @@ def doubts(experiment: Experiment, found: Winner) -> list[str]:
     if found.runs < 2:
         lines.append("It is of one run: what another seed would give is not known. Several seeds (--seeds 3) tell it.")
     if found.rivals > 0:
-        lines.append(
-            f"{found.rivals:,} of {found.configurations - 1:,} others that are ranked cannot be told apart from it: "
-            "the intervals meet."
-        )
+        whom = f"{found.rivals:,} of {found.configurations - 1:,} others that were "
+        whom += "confirmed" if found.confirmed else "ranked"
+        lines.append(f"{whom} cannot be told apart from it: the intervals meet.")
     if found.full and found.split == "validation" and math.isnan(found.test):
         lines.append("The images that measured it also chose it, and no figure of test images is on record.")
     versions = experiment.runs["code_version"].dropna().unique()

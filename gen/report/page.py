@@ -13,7 +13,19 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from gen.report import board, curves, environment, failures, first, importance, pictures, progress, several, slots
+from gen.report import (
+    board,
+    curves,
+    environment,
+    failures,
+    first,
+    importance,
+    pictures,
+    population,
+    progress,
+    several,
+    slots,
+)
 from gen.report.facts import Facts
 from gen.report.section import TEMPLATES, Section, render
 
@@ -24,6 +36,7 @@ SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
     several.section,
     curves.section,
     importance.section,
+    population.section,
     slots.section,
     pictures.section,
     failures.section,

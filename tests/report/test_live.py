@@ -177,6 +177,7 @@ def test_the_browser_shows_what_was_added_and_stays_where_it_is(browser: Page, s
     assert browser.run(sorted_by) == before
     assert browser.run("return scrollY") == pytest.approx(300, abs=2)
     assert browser.errors() == []
-    server.shutdown()
-    server.server_close()
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
     browser.wait("return document.getElementById('live').textContent.startsWith('jobs.watch has ended')")
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {**offline, "offline": False})

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import click
 
-from gen.report.facts import facts
-from gen.report.page import check_installed, page
+from gen.report.installed import check_installed
 from gen.results.manifest import shortfall
 from gen.results.storage import put_local
 from jobs.places import absolute, storage_at, writing
@@ -35,6 +34,9 @@ def main(storage: str, names: tuple[str, ...], out: str) -> None:
         for name in names:
             if line := shortfall(place, name):
                 click.echo(line, err=True)
+        from gen.report.facts import facts  # once all that they need is known to be installed
+        from gen.report.page import page
+
         content = page(facts(place, names)).encode()
     with writing(path.parent):
         put_local(path, content)

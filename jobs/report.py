@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from gen.report.facts import facts
-from gen.report.page import check_installed, page
+from gen.report.installed import check_installed
 from gen.results.manifest import shortfall
 from gen.results.storage import put_local
 from jobs.places import absolute, storage_at, writing
@@ -42,6 +41,9 @@ def main(storage: str, names: tuple[str, ...], out: str, asked: bool, **options:
         for name in names:
             if line := shortfall(place, name):
                 click.echo(line, err=True)
+        from gen.report.facts import facts  # once all that they need is known to be installed
+        from gen.report.page import page
+
         found = facts(place, names)
         if asked:
             from jobs.nearest import nearest  # which imports torch, and a page needs none

@@ -10,8 +10,7 @@ import threading
 
 import click
 
-from gen.report.live import LOOPBACK, Server, Watcher
-from gen.report.page import check_installed
+from gen.report.installed import check_installed
 from gen.results.manifest import shortfall
 from jobs.output import outlive_readers
 from jobs.places import storage_at
@@ -27,6 +26,8 @@ def main(storage: str, names: tuple[str, ...], port: int) -> None:
     outlive_readers()
     with refusing():
         check_installed()
+        from gen.report.live import LOOPBACK, Server, Watcher  # once all that they need is known to be installed
+
         place, names = storage_at(storage), tuple(dict.fromkeys(names))
         for name in names:
             if line := shortfall(place, name):

@@ -76,10 +76,10 @@ def section(facts: Facts) -> Section | None:
 
 
 def configurations(experiment: Experiment) -> pd.DataFrame:
-    """One row for each configuration of the search of which a run ended: those that `results.leaderboard` ranks in their
-    order, then the others by `steering`, the mean of the cheap figures that steered their runs. With their best `run`,
-    `runs`, `states` (how these ended), `epochs` and `seconds` of all of them, what fresh seeds gave, and the settings
-    that vary."""
+    """One row for each configuration of the search of which a run ended: those that `results.leaderboard` ranks, in
+    their order, then the others by `steering`, the mean of the cheap figures that steered their runs. With their best
+    `run`, `runs`, `states` (how these ended), `epochs` and `seconds` of all of them, what fresh seeds gave, and the
+    settings that vary."""
     runs = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
     sign = 1.0 if experiment.mode == "min" else -1.0
     groups = runs.groupby("configuration", sort=False)

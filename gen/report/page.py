@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from pathlib import Path
+from importlib import resources
 
 from markupsafe import Markup
 
@@ -45,20 +44,12 @@ SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
 """The sections in their order; a section that has nothing to tell is None."""
 
 STYLES, SCRIPTS = ("page.css", "pictures.css"), ("page.js", "pictures.js", "live.js")
-HOW = "the page needs Plotly, which is not installed here: pip install 'genfleet[report]'"
-DANGEROUS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}  # in JSON inside a page, where "</script>" would end it
-
-
-def check_installed() -> None:
-    """ValueError (says how to install it) where Plotly is missing."""
-    if importlib.util.find_spec("plotly") is None:
-        raise ValueError(HOW)
+DANGEROUS = {"<": "\u003c", ">": "\u003e", "&": "\u0026"}  # in JSON inside a page, where "</script>" would end it
 
 
 def page(facts: Facts, version: str = "") -> str:
-    """The whole page as HTML. `version`: of a page that asks its server for later ones; "": it asks nobody. ValueError
-    where Plotly is missing."""
-    check_installed()
+    """The whole page as HTML. `version`: of a page that asks its server for later ones; "": it asks nobody.
+    `check_installed` tells before whether it can be made here."""
     sections = [made for section in SECTIONS if (made := section(facts)) is not None]
     return render(
         "page.html",
@@ -100,9 +91,6 @@ def safe(text: str) -> Markup:
 
 @cache
 def plotly() -> str:
-    """Plotly's JavaScript, compressed, as text. ValueError where it is missing."""
-    spec = importlib.util.find_spec("plotly")
-    if spec is None or spec.origin is None:
-        raise ValueError(HOW)
-    whole = (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_bytes()
+    """Plotly's JavaScript, compressed, as text."""
+    whole = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
     return base64.b64encode(gzip.compress(whole, mtime=0)).decode()

@@ -208,6 +208,8 @@ def doubts(experiment: Experiment, found: Winner) -> list[str]:
     if going:
         what = "still train" if experiment.holder else "were begun and have not ended"
         lines.append(f"{going:,} of {len(experiment.runs):,} runs {what}: the winner may change.")
+    elif experiment.holder:
+        lines.append("A job still writes the experiment: the winner may change.")
     if not found.full:
         size = "smallest" if experiment.mode == "min" else "largest"
         lines.append(

@@ -47,11 +47,22 @@ class Page:
         """The first element that a CSS selector chooses."""
         return self.driver.find_element("css selector", selector)
 
-    def draw_all(self) -> int:
-        """Brings every plot into view and waits until it is drawn; gives how many there are. Fails if one is not."""
-        for number in range(count := self.run("return document.querySelectorAll('.plot').length")):
+    def click(self, selector: str) -> Any:
+        """Clicks an element, which it brings into the middle of the window before; gives it."""
+        element = self.find(selector)
+        self.run("arguments[0].scrollIntoView({block: 'center', inline: 'center', behavior: 'instant'})", element)
+        element.click()
+        return element
+
+    def draw(self, most: int = 1000) -> int:
+        """Brings every plot, or the first ones, into view and waits until it is drawn; gives how many there are. Fails
+        if one is not."""
+        count = self.run("return document.querySelectorAll('.plot').length")
+        for number in range(min(count, most)):
             own = f"document.querySelectorAll('.plot')[{number}]"
-            self.run(f"{own}.closest('details')?.setAttribute('open', ''); {own}.scrollIntoView()")
+            self.run(
+                f"{own}.closest('details')?.setAttribute('open', ''); {own}.scrollIntoView({{behavior: 'instant'}})"
+            )
             drawn = self.wait(f"const drawn = {own}.dataset.drawn; return ['yes', 'no'].includes(drawn) && drawn")
             assert drawn == "yes", self.run(f"return {own}.textContent")
         return int(count)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 
 from gen.pictures.files import png, tile
 from gen.report.facts import facts
+from gen.report.images import BUDGET
 from gen.report.page import page
-from gen.report.pictures import FRAMES, NEAREST, Choice, Frame, by_value, choose, in_turns, main_of, plan
+from gen.report.pictures import FRAMES, NEAREST, Choice, Frame, by_value, choose, in_turns, main_of, plan, section
 from gen.results import Ledger, Storage
 from tests.report.browser import Page
 from tests.results.example_rows import begin, eval_row, go, outcome_row
@@ -106,8 +106,8 @@ def test_frames_come_by_turns_from_both_ends_and_one_kind_alone_is_shown() -> No
     assert [one.epoch for one in turns] == [1.0, 5.0, 3.0, 6.0]
 
 
-def grid(seed: int, side: int = 8) -> bytes:
-    noise = torch.rand(64, 1, side, side, generator=torch.Generator().manual_seed(seed))
+def grid(seed: int, side: int = 8, channels: int = 1) -> bytes:
+    noise = torch.rand(64, channels, side, side, generator=torch.Generator().manual_seed(seed))
     return png(tile(2 * noise - 1, 8))
 
 
@@ -144,8 +144,8 @@ def test_a_click_opens_and_keys_lead_on(browser: Page, place: Path, tmp_path: Pa
     images = "return [...document.querySelectorAll('[data-open] img')]"
     assert all(browser.run(f"{images}.map((one) => one.complete && one.naturalWidth > 0 && one.alt.length > 10)"))
     opens = browser.run("return [...document.querySelectorAll('[data-open]')].map((one) => one.dataset.open)")
-    # the best, the median and the collapsed one, each beside the others and over training; and the nearest images
-    assert len(opens) == 3 + 3 * 2 + 1
+    # the winner; the best, the median and the collapsed one beside each other and over training; the nearest images
+    assert len(opens) == 1 + 3 + 3 * 2 + 1
     assert all(
         browser.run("return [...document.querySelectorAll('[data-open] img')].map((one) => one.alt.length > 10)")
     )
@@ -174,21 +174,20 @@ def test_a_click_opens_and_keys_lead_on(browser: Page, place: Path, tmp_path: Pa
     assert browser.requests() == []
 
 
-def test_an_experiment_without_pictures_has_no_section_and_a_page_of_large_ones_stays_small(place: Path) -> None:
-    found = page(facts(Storage(str(place)), ["e"]))
-    assert 'id="pictures"' in found
-    storage = Storage(str(place))
+def test_large_pictures_are_cut_and_left_out_and_that_is_said(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
     for number in range(3):
         ledger = Ledger(storage, "large", f"run{number}", "a1")
         begin(ledger, settings=[("model.rate", float(number), str(number)), ("seed", 0.0, "0")])
         for tick in (1, 2):
-            noise = np.random.default_rng(tick).integers(0, 256, (900, 900, 3), dtype=np.uint8)
-            picture = torch.from_numpy(noise).permute(2, 0, 1).float() / 127.5 - 1
-            ledger.add("samples", tick, step=tick, epoch=float(tick), kind="fakes", png=png(picture))
+            picture = grid(10 * number + tick, side=40, channels=3)
+            ledger.add("samples", tick, step=tick, epoch=float(tick), kind="fakes", png=picture)
         finish(ledger, float(number))
-    found = page(facts(storage, ["large"]))
-    assert len(found) < 5_000_000
-    assert "Left out, for the page holds no more" in found
-    for path in (place / "e" / "samples").iterdir():
+    found = section(facts(storage, ["large"]))
+    assert found is not None
+    assert BUDGET / 2 < len(found.html) < BUDGET + 20_000
+    assert "of the picture.</figcaption>" in found.html, "upper rows"
+    assert "Left out, for the page holds no more: 2 pictures" in found.html
+    for path in (tmp_path / "large" / "samples").iterdir():
         path.unlink()
-    assert 'id="pictures"' not in page(facts(Storage(str(place)), ["e"]))
+    assert section(facts(storage, ["large"])) is None

@@ -1,4 +1,5 @@
-"""The whole way on this machine: a Ray head if none runs, a small search as its job, the tables read in pandas."""
+"""The whole way on this machine: a Ray head if none runs, a small search as its job, the tables read in pandas, and a
+page of what it found."""
 
 from __future__ import annotations
 
@@ -67,6 +68,9 @@ def main(storage: str) -> None:
     lines = PANDAS.format(place=f"{place}/{NAME}")
     say(f"python -c '{lines}'")
     subprocess.run([sys.executable, "-c", lines], check=True)
+    written = ["-m", "jobs.report", "--name", NAME, "--storage", place, "--out", f"{place}/{NAME}.html"]
+    say(shlex.join(["python", *written]))
+    subprocess.run([sys.executable, *written], cwd=ROOT, check=True)
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 
 from gen.config import Config, DataConfig, RunConfig, TwoStageConfig, flat, override, to_json
 from gen.config.describe import WIDTH, kinds_text
-from gen.damage import take_remarks
 from gen.data.dataset import Dataset, open_dataset, slug
 from gen.data.preview import check_there, preview
 from gen.data.sources import SOURCES
@@ -29,6 +27,7 @@ from gen.results.storage import Storage, check_name
 from gen.zoo import ZOO, entry
 from jobs.places import absolute, data_at, storage_at
 from jobs.program import Program
+from jobs.program import refusing as refusing  # the jobs that import this file have it from here
 from jobs.progress import decode_here
 from jobs.runs import on_first_stage
 
@@ -56,21 +55,6 @@ def named(context: click.Context, option: click.Parameter, entry: str | None) ->
     if entry is None and not isinstance(context.params.get("replay"), str):
         raise click.MissingParameter(ctx=context, param=option)
     return entry
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Turns an error of the checks in the block into bad input: a wrong value, or a place that cannot be read. It is
-    not for training itself, where such an error is a fault of the program."""
-    try:
-        yield
-    except BrokenPipeError:  # whoever reads the output has read enough: click ends the job without a word
-        raise
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        for line in take_remarks():
-            click.echo(line, err=True)
 
 
 @dataclass(frozen=True)

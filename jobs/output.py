@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from contextlib import suppress
 from typing import Any
@@ -49,3 +50,9 @@ def drop_unread() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         except ValueError:  # it was closed
             continue
+
+
+def page_line(storage: object, name: str) -> str:
+    """The line that tells how an experiment becomes a page."""
+    command = ["python", "-m", "jobs.report", "--storage", str(storage), "--name", name, "--out", f"{name}.html"]
+    return f"a page of it: {shlex.join(command)}"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
 
 from gen.data.places import normal
 from gen.data.sources import everywhere
+from gen.results.room import FullError, room_at
 from gen.results.storage import URI, Storage
 
 INSIDE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for its driver
@@ -45,3 +51,19 @@ def check_lasts(option: str, place: str) -> None:
             f"{option}={place} is relative, and a submitted job runs in a copy of the code that goes with it; give "
             f"an absolute path that all hosts reach, or a URI like s3://bucket/prefix"
         )
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turns an error of writing below `out` into bad input."""
+    try:
+        with room_at(f"out={out}", out.absolute()):
+            yield
+    except FullError as error:
+        raise click.ClickException(str(error)) from error
+    except BrokenPipeError:  # as in `refusing`
+        raise
+    except OSError as error:
+        raise click.ClickException(
+            f"out={out} cannot be written ({error.strerror}); name another folder by --out"
+        ) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
-from gen.damage import DamageError
+from gen.damage import DamageError, take_remarks
 from gen.results.fence import LostError
 from gen.results.room import FullError
 from jobs import interrupt
@@ -49,3 +51,18 @@ class Program(click.Command):
 
 class Programs(Program, click.Group):
     """Several commands under one name."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turns an error of the checks in the block into bad input: a wrong value, or a place that cannot be read. It is
+    not for training itself, where such an error is a fault of the program."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads the output has read enough: click ends the job without a word
+        raise
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        for line in take_remarks():
+            click.echo(line, err=True)

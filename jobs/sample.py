@@ -14,8 +14,6 @@ Three options draw something else instead. --curves plots metrics by epoch, trai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,14 +27,13 @@ from gen.pictures import KINDS
 from gen.record import checkpoint
 from gen.record.best import best_run
 from gen.results.best import rank_runs
-from gen.results.room import FullError, room_at
 from gen.results.storage import put_local
 from gen.zoo import restore
 from jobs.curves import curves
 from jobs.drawings import Picture, check, of_weights
 from jobs.history import history
 from jobs.options import Job, refusing, show, split_names
-from jobs.places import absolute, storage_at
+from jobs.places import absolute, storage_at, writing
 from jobs.runs import tell_lost
 from jobs.translate import translate
 
@@ -109,22 +106,6 @@ def write(path: Path, content: bytes, text: str) -> None:
     with writing(path.parent):
         put_local(path.absolute(), content)
     print(f"{path}  {text}")
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Turns an error of writing below `out` into bad input."""
-    try:
-        with room_at(f"out={out}", out.absolute()):
-            yield
-    except FullError as error:
-        raise click.ClickException(str(error)) from error
-    except BrokenPipeError:  # as in `refusing`
-        raise
-    except OSError as error:
-        raise click.ClickException(
-            f"out={out} cannot be written ({error.strerror}); name another folder by --out"
-        ) from error
 
 
 if __name__ == "__main__":

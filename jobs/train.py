@@ -18,6 +18,7 @@ from gen.results import Lease
 from jobs import interrupt
 from jobs.cluster import connection, facts, run_workers, say
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
+from jobs.output import page_line
 from jobs.runs import tell_lost
 
 
@@ -90,6 +91,7 @@ def train(asked: Asked, data_hash: str) -> int:
             return 1
         last = ticks[-1]
         told = [f"best {last.best:.6g}", *(f"{guard} {value:.4g}" for guard, value in last.guards.items())]
+        print(page_line(asked.storage, name), flush=True)
         print(f"{name}: {last.ended} ({last.why}), {', '.join(told)}", flush=True)
         return int(last.ended == "failed")
     finally:

@@ -30,6 +30,7 @@ from jobs.cluster import connection, facts, say
 from jobs.draws import RANDOM, SAMPLERS
 from jobs.forecast import check_replay, forecast
 from jobs.options import Job, refusing, shared_options, show
+from jobs.output import page_line
 from jobs.progress import interject, measured, show_progress
 from jobs.runs import tell_lost
 from jobs.sampling import runs_on_record, sample
@@ -185,6 +186,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                     confirm.show_confirmed(storage, name, raced.order)
             except ValueError as unlike:
                 print(f"no leaderboard: {unlike}", flush=True)
+            print(page_line(storage, name), flush=True)
         for error in found.errors:
             print(f"a run broke: {error}", flush=True)
         if found.left:

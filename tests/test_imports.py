@@ -17,6 +17,7 @@ FILES = sorted(path for folder in ("gen", "jobs", "tune_spaces") for path in (RO
 TIERS = (  # rooms from top to bottom: each may import those below it, and its neighbours where that makes no circle
     ("jobs",),
     ("gen.on_ray", "gen"),
+    ("gen.report",),
     ("gen.engine",),
     ("gen.record",),
     ("gen.judge", "gen.pictures", "gen.zoo"),

@@ -1,0 +1,43 @@
+"""The first screen: the answer, and how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gen.report import words
+from gen.report.again import again
+from gen.report.facts import STATES, Experiment, Facts
+from gen.report.images import Album
+from gen.report.section import Section, render
+from gen.report.spending import spent
+from gen.report.winner import doubts, winner
+
+PICTURE = 400_000  # bytes of the winner's picture at most, else its upper rows
+
+
+def section(facts: Facts) -> Section:
+    """What was searched, who won, what it cost, what failed."""
+    experiment = facts.first
+    found = winner(experiment)
+    html = render(
+        "first.html",
+        facts=facts,
+        experiment=experiment,
+        about=words.about(experiment),
+        states={state: experiment.count(state) for state in STATES if experiment.count(state)},
+        failed=experiment.count("failed"),
+        winner=found,
+        doubts=doubts(experiment, found) if found else [],
+        again=again(experiment, [found.run]).of(found.run) if found else "",
+        picture=Album().take(found.png, PICTURE) if found and found.png else None,
+        floor=floor(experiment),
+        spent=spent(experiment),
+    )
+    return Section("Answer", "answer", html)
+
+
+def floor(experiment: Experiment) -> list[Mapping[str, Any]]:
+    """What real images reach in the place of fakes, where that is on record: `name` of the figure and `value`."""
+    told = experiment.configurations.attrs.get("floor")
+    return [] if told is None else [{"name": experiment.figure, "value": told}]

@@ -1,0 +1,83 @@
+"""Experiments as searches leave them, without training: rows of real configs, through the ledger."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gen import results
+from gen.config import RunConfig, override, to_json
+from gen.record.record import setting_rows
+from gen.results import Ledger, Slot
+from gen.zoo import entry
+from tests.results.example_rows import TIME, eval_row, outcome_row, run_row, when
+
+METRIC = "mse/reconstructions"
+EPOCHS = 6
+STOPPED = 2
+
+
+def configs(entry_name: str = "vqvae", rates: Sequence[float] = (0.001, 0.002, 0.004, 0.008), seeds: int = 2) -> Any:
+    """Run -> config: for each rate so many seeds."""
+    base = override(entry(entry_name), {"budget.epochs": EPOCHS})
+    return {
+        f"r{number}-{seed}": override(base, {"model.optimizer.rate": rate, "seed": seed})
+        for number, rate in enumerate(rates)
+        for seed in range(seeds)
+    }
+
+
+def write(place: Path, name: str, runs: Mapping[str, RunConfig], statuses: Mapping[str, str] | None = None) -> None:
+    """Writes the experiment. The value of a run is 100 times its rate plus a hundredth of its seed, larger by what it
+    lacks in epochs. `statuses`: run -> how it ended, where that is not "finished"; "" for one that goes on."""
+    storage = results.Storage(str(place))
+    for number, (run, config) in enumerate(runs.items()):
+        status = (statuses or {}).get(run, "finished")
+        epochs = STOPPED if status in ("stopped", "failed", "") else EPOCHS
+        begun, ended = TIME + timedelta(seconds=number), TIME + timedelta(seconds=number + 10)
+        ledger = Ledger(storage, name, run, "a1")
+        about = {"entry": config.entry, "family": config.family, "config": to_json(config), "started": begun}
+        ledger.add("runs", 0, **run_row(config.seed, **about))
+        for row in setting_rows(config):
+            ledger.add("settings", 0, **row)
+        value = 100 * config.model.optimizer.rate + config.seed / 100
+        for tick in range(1, epochs + 1):
+            now = value * (1 + (EPOCHS - tick) / 4)
+            ledger.add("metrics", tick, **when(tick), seconds=1.0 * tick, name="autoencoder/loss", value=2 * now)
+            ledger.add("evals", tick, **figure(tick, now, "tick"))
+        if status == "":
+            ledger.flush(epochs)
+            continue
+        if status == "finished":
+            for split in ("validation", "test"):
+                ledger.add("evals", epochs, **figure(epochs, value + 0.001 * (split == "test"), "best", split))
+            ledger.add("samples", epochs, step=60, epoch=float(epochs), kind="reconstructions", png=png())
+        best = None if status == "failed" else value * (1 + (EPOCHS - epochs) / 4)
+        end = {"status": status, "best": best, "last": best, "seconds": 2.0 * epochs, "ended": ended, "metric": METRIC}
+        end["why"] = f"loss is not finite at step {7 * number}" if status == "failed" else "6 epochs"
+        ledger.add("outcomes", epochs, **{**outcome_row(epochs), **end})
+        ledger.close(epochs)
+
+
+def rung(place: Path, name: str, run: str, decision: str) -> None:
+    """Writes a decision at the first rung."""
+    row = {"experiment": name, "run": run, "attempt": "a1", "tick": STOPPED, "epoch": float(STOPPED), "kind": "rung"}
+    row |= {"decision": decision, "value": 1.0, "why": "cutoff", "detail": json.dumps({"rung": STOPPED}), "time": TIME}
+    Slot(results.Storage(str(place)), name, f"a1-{run}", kind="slot").extend({"events": [row]})
+
+
+def figure(tick: int, value: float, scope: str, split: str = "validation") -> dict[str, Any]:
+    about = {"metric": "mse", "split": split, "features": None, "features_hash": None, "protocol": f"{scope}-{split}"}
+    return {**eval_row(tick, value, scope), **about}
+
+
+def png() -> bytes:
+    target = io.BytesIO()
+    Image.new("L", (32, 16), 128).save(target, "PNG")
+    return target.getvalue()

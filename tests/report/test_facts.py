@@ -1,0 +1,193 @@
+"""The numbers of the page, without the page."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from gen.config import essence
+from gen.report import curves, progress
+from gen.report.again import again
+from gen.report.board import MOST, configurations
+from gen.report.facts import Experiment, facts
+from gen.report.failures import grouped
+from gen.report.importance import YARDSTICK, axis, clear, importance
+from gen.report.page import page
+from gen.report.spending import spent
+from gen.report.thin import thin
+from gen.report.trials import Trials, trials
+from gen.report.winner import doubts, winner
+from gen.results import Lease, Storage
+from gen.zoo import restore
+from jobs import train
+from jobs.bench.fleet import Fleet
+from tests.report import rows
+
+ROOT = Path(__file__).parents[2]
+
+
+def read(place: Path, name: str) -> Experiment:
+    return facts(Storage(str(place)), [name]).first
+
+
+def test_the_winner_is_a_mean_over_seeds_with_students_interval(place: Path) -> None:
+    experiment = read(place, "whole")
+    found = winner(experiment)
+    assert found is not None
+    assert found.full
+    assert (found.run, found.runs, found.figure) == ("r0-0", 2, rows.METRIC)
+    values = [0.1, 0.11]
+    low, high = stats.t.interval(0.95, 1, np.mean(values), stats.sem(values))
+    assert [found.value, found.low, found.high] == pytest.approx([0.105, low, high])
+    assert found.test == pytest.approx(0.106)
+    assert found.png.startswith(b"\x89PNG")
+    means = [0.1 * number + 0.005 for number in range(1, 9)]  # each interval reaches as far as the winner's
+    assert found.rivals == sum(mean - (high - 0.105) <= high for mean in means[1:])
+
+
+def test_what_is_not_sure_is_said(place: Path) -> None:
+    for name, words in (("whole", "cannot be told apart"), ("one", "It is of one run"), ("going", "1 of 2 runs")):
+        found = winner(experiment := read(place, name))
+        assert found is not None
+        assert any(words in line for line in doubts(experiment, found)), name
+
+
+def test_where_all_failed_nothing_won(place: Path) -> None:
+    experiment = read(place, "failed")
+    assert winner(experiment) is None
+    assert experiment.count("failed") == 4
+    (row,) = grouped(experiment.runs, "why").to_dict("records")  # the steps differ, the reason does not
+    assert (row["count"], row["example"]) == (4, "loss is not finite at step 0")
+
+
+def test_a_run_goes_on_while_a_job_holds_the_experiment(place: Path) -> None:
+    assert read(place, "going").count("unfinished") == 1
+    with Lease(Storage(str(place)), "going"):
+        assert read(place, "going").count("running") == 1
+
+
+def test_what_was_spent_and_saved(place: Path) -> None:
+    experiment = read(place, "whole")
+    found = spent(experiment)
+    finished, short = 17, 3  # of the latter one failed, and saved nothing
+    assert found.epochs == finished * rows.EPOCHS + short * rows.STOPPED
+    assert found.device_seconds == 2 * found.epochs
+    assert found.saved_epochs == 2 * (rows.EPOCHS - rows.STOPPED)
+    assert found.saved_seconds == 2 * found.saved_epochs
+    assert found.wall == 19 + 10
+
+
+def test_the_best_so_far_never_gets_worse_and_ends_at_the_best(place: Path) -> None:
+    frame = progress.spent(read(place, "whole"))
+    assert frame["best"].is_monotonic_decreasing
+    assert frame["best"].iloc[-1] == frame["value"].min() == pytest.approx(0.1)
+    assert frame["device_seconds"].iloc[-1] == spent(read(place, "whole")).device_seconds
+
+
+def test_the_board_has_each_configuration_once_ranked_ones_first(place: Path) -> None:
+    table = configurations(read(place, "whole"))
+    assert len(table) == 10
+    assert list(table["rank"][:8]) == list(range(1, 9))
+    assert table["rank"][8:].isna().all()
+    assert table["runs"].sum() == 20
+    assert list(table["states"][8:]) == ["1 finished, 1 failed", "2 stopped"]
+    assert list(table["rate"][:3]) == [0.001, 0.002, 0.003]
+
+
+def test_the_command_gives_the_same_run(place: Path, tmp_path: Path) -> None:
+    """Also where a search pinned a setting that its entry has otherwise, to its field's default."""
+    commands = again(read(place, "whole"), ["r3-1"])
+    program, module, job, *arguments = shlex.split(commands.of("r3-1"))
+    assert (program, module, job) == ("python", "-m", "jobs.train")
+    told = CliRunner().invoke(train.main, [*arguments, "--storage", str(tmp_path), "--dry-run"])
+    assert told.exit_code == 0, told.output
+    wanted = rows.configs(rates=[0.001, 0.002, 0.003, 0.004])["r3-1"]
+    assert essence(restore(json.dumps(json.loads(told.stdout)))) == essence(wanted)
+
+
+def test_curves_are_of_the_best_and_of_others_and_few(place: Path) -> None:
+    experiment = read(place, "whole")
+    whole = curves.curves(experiment)
+    assert set(whole.names) == {rows.METRIC, "autoencoder/loss"}
+    assert [len(x) for _, x, _ in whole.names[rows.METRIC]].count(rows.EPOCHS) == 17
+    assert whole.rungs == [2.0]
+    few = curves.curves(experiment, runs=12, points=1)
+    assert len(few.runs) == 12
+    assert list(few.runs["rank"][:10]) == list(range(1, 11))
+    assert max(len(x) for lines in few.names.values() for _, x, _ in lines) <= curves.LEAST
+
+
+@given(st.integers(0, 3000), st.integers(2, 50), st.integers(0, 5))
+def test_thinning_keeps_the_ends_and_a_curves_shape(count: int, most: int, moves: int) -> None:
+    steps = np.sort(np.random.default_rng(count).integers(0, moves + 1, count))[::-1]
+    for places in (thin(count, most), thin(count, most, steps)):
+        assert len(places) <= max(most + 2, 0)
+        assert (np.diff(places) > 0).all()
+        if count:
+            assert (places[0], places[-1]) == (0, count - 1)
+    kept = steps[thin(count, most, steps)]
+    if moves < most:
+        assert set(kept) == set(steps)
+
+
+def example(count: int) -> Trials:
+    """Configurations of which `decides` alone says how good they are."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"decides": random.random(count), "idle": random.random(count)})
+    table["word"] = pd.Series(random.choice(["a", "b", "c"], count), dtype="str")
+    table.insert(0, "value", (table["decides"] - 0.3) ** 2)
+    return Trials(table.sort_values("value", ignore_index=True), ["decides", "idle", "word"], [], 0, "min")
+
+
+def test_the_setting_that_decides_is_told_apart_from_chance() -> None:
+    ranked = importance(example(200), 20)
+    assert clear(ranked) == ["decides"]
+    assert set(ranked["setting"]) == {"decides", "idle", "word", YARDSTICK}
+    assert ((ranked["low"] <= ranked["share"]) & (ranked["share"] <= ranked["high"])).all()
+    assert ranked["share"].sum() == pytest.approx(1)
+    pd.testing.assert_frame_equal(importance(example(30), 2), importance(example(30), 2))
+
+
+def test_few_configurations_tell_nothing() -> None:
+    assert clear(importance(example(8))) == []
+
+
+def test_axes_of_percentiles_spread_numbers_evenly(place: Path) -> None:
+    told = axis(trials(read(place, "whole")).table["value"], "value")
+    assert sorted(told["values"]) == pytest.approx(np.linspace(0.1, 1, 10))  # a failed sibling has no value
+    assert told["tickvals"] == sorted(told["tickvals"])
+    assert told["ticktext"][0] == "0.105"
+
+
+@pytest.mark.slow
+def test_a_large_search_is_embedded_as_a_few_rows_and_curves(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    Fleet("fleet", 1050, 2).write(storage)
+    found = facts(storage, ["fleet"])
+    assert len(configurations(found.first)) > MOST
+    text = page(found)
+    assert text.count("<tr>") < MOST + 40
+    assert f"first {MOST} of 210" in text
+    assert len(text) < 3_000_000
+
+
+def test_the_page_takes_neither_torch_nor_ray(place: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom jobs import report\n"
+        f"try: report.main(['--storage', {str(place)!r}, '--name', 'one', '--out', {str(tmp_path / 'one.html')!r}])\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "print([name for name in ('torch', 'ray') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n"), done.stdout + done.stderr

@@ -1,0 +1,209 @@
+"""The page in a real browser, from a file: without network, without errors, with texts that stay texts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from jobs import report
+from tests.report import rows
+from tests.report.browser import Page
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
+
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+BAD = "<script>document.title='broken'<" + "/script>"
+WORSE = "<img src=x onerror=\"document.title='broken'\">"
+
+
+def write(place: Path, out: Path, *names: str) -> Path:
+    options = [text for name in names for text in ("--name", name)]
+    done = CliRunner().invoke(report.main, ["--storage", str(place), *options, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"{out}  ")
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(place, tmp_path_factory.mktemp("pages") / "whole.html", "whole")
+
+
+@pytest.fixture
+def phone(browser: Page) -> Iterator[None]:
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    yield
+    browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture
+def dark(browser: Page) -> Iterator[None]:
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    yield
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def column(browser: Page, place: int) -> list[str]:
+    return browser.run(  # type: ignore[no-any-return]
+        "return [...document.querySelector('#board').tBodies[0].rows].filter((row) => !row.hidden)"
+        f".map((row) => row.cells[{place}].textContent.trim())"
+    )
+
+
+def test_every_plot_is_drawn_without_errors_and_without_network(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    assert browser.draw() > 5
+    assert browser.errors() == []
+    assert browser.requests() == []
+    assert browser.run("return document.title") == "whole · genfleet"
+    assert browser.run("return document.querySelector('#winner-value').textContent").startswith("0.105")
+
+
+def test_whatever_an_experiment_is_the_page_opens(browser: Page, place: Path, tmp_path: Path) -> None:
+    for names, plots in ((["one"], 1), (["failed"], 1), (["going"], 1), (["whole", "one", "going"], 3)):
+        browser.open(write(place, tmp_path / "page.html", *names))
+        browser.draw(plots)
+        assert browser.errors() == [], names
+        assert browser.run("return document.querySelector('h1').textContent") == ", ".join(names)
+
+
+def test_sorts_by_a_click_and_by_the_keyboard(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    names = [one.text.strip(" ▲▼") for one in browser.driver.find_elements("css selector", "#board thead th")]
+    rates = sorted(column(browser, names.index("rate")), key=float)
+    assert len(rates) == 10
+    heading = browser.click(f"#board thead th:nth-child({names.index('rate') + 1}) button")
+    assert column(browser, names.index("rate")) == rates
+    heading.send_keys("\n")  # again: downwards
+    assert column(browser, names.index("rate")) == rates[::-1]
+    assert browser.run("return document.querySelector('[aria-sort=descending]').textContent.trim()") == "rate"
+    browser.click(f"#board thead th:nth-child({names.index('rank') + 1}) button")
+    assert column(browser, names.index("rank"))[-2:] == ["", ""]  # without a rank: last
+
+
+def test_filters(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    browser.find("[data-filter]").send_keys("stopped")
+    assert len(column(browser, 0)) == 1
+    assert browser.find("#board-left").text == "1 of 10 rows"
+    browser.find("[data-filter]").clear()
+    browser.find("[data-filter]").send_keys(" ")
+    assert len(column(browser, 0)) == 10
+
+
+def test_copies_the_whole_command(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    browser.click("#board .copy")
+    browser.wait("return document.querySelector('#board .copy').textContent === 'Copied'")
+    browser.find("[data-filter]").send_keys("\ue009v")  # Ctrl-V: what the clipboard holds
+    pasted = browser.run("return document.querySelector('[data-filter]').value")
+    assert pasted.startswith("python -m jobs.train --name whole-again --entry vqvae --data digits --seed 0 --epochs 6")
+    assert "--set model.optimizer.rate=0.001" in pasted
+    assert "--set train.batch=" in pasted  # what all runs share
+
+
+def test_another_metric_is_drawn_and_smoothing_says_so(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    own, first = "document.querySelector('[data-figure=curves]')", "data.find((line) => line.y.length > 2).y"
+    browser.run(f"{own}.scrollIntoView({{behavior: 'instant'}})")
+    browser.wait(f"return {own}.dataset.drawn === 'yes'")
+    raw = browser.run(f"return [...{own}.{first}]")
+    browser.run(
+        "for (const [name, value] of [['metric', 'autoencoder/loss'], ['smooth', '1']]) {"
+        "  const box = document.querySelector(`[data-curves] [name=${name}]`);"
+        "  box.value = value; box.dispatchEvent(new Event('change', { bubbles: true })); }"
+    )
+    browser.wait(f"return {own}.dataset.drawn === 'yes' && {own}.layout.yaxis.title.text === 'autoencoder/loss'")
+    smooth = browser.run(f"return [...{own}.{first}]")
+    assert smooth[1] == pytest.approx(2 * sum(raw[:3]) / 3, rel=1e-3)
+    assert "mean of up to 3" in browser.find("#curves-told").text
+    assert "smoothed" in browser.run(f"return {own}.getAttribute('aria-label')")
+
+
+@pytest.mark.usefixtures("phone")
+def test_fits_a_phone(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    browser.draw(2)
+    assert browser.run("return document.documentElement.scrollWidth") <= PHONE["width"]
+    assert browser.errors() == []
+
+
+@pytest.mark.usefixtures("dark")
+def test_is_dark_where_the_reader_wants_it_plots_too(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    browser.draw(1)
+    ink = browser.run("return getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
+    assert ink == "#e6e9ed"
+    told = "return document.querySelector('.plot .xtick text').style.fill"
+    assert browser.run(told) == "rgb(230, 233, 237)"
+
+
+def test_what_is_seen_is_told_in_words(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    assert browser.run("return [...document.images].every((one) => one.alt.length > 10)")
+    assert browser.run("return [...document.querySelectorAll('.plot')].every((one) => one.ariaLabel.length > 10)")
+    assert browser.run("return document.images.length") >= 1
+    assert browser.run("return document.images[0].naturalWidth") == 32
+    idents = browser.run("return [...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(idents) == len(set(idents))
+    targets = browser.run("return [...document.querySelectorAll('nav a')].map((one) => one.hash.slice(1))")
+    assert set(targets) <= set(idents)
+
+
+def test_markup_in_names_settings_and_reasons_does_nothing(browser: Page, tmp_path: Path) -> None:
+    place, name = tmp_path / "place", WORSE
+    runs = rows.configs(rates=[0.001 * number for number in range(1, 11)], seeds=1)
+    rows.write(place, "plain", runs, {"r9-0": "failed"})
+    rename(place / "plain", {"r0-0": BAD, "mse": WORSE, "adam": BAD, "digits": WORSE, "a": BAD})
+    (place / "plain").rename(place / name)
+    browser.open(write(place, tmp_path / "bad.html", name))
+    browser.draw()
+    assert browser.run("return document.title") == f"{name} · genfleet"
+    assert browser.run("return document.querySelector('h1').textContent") == name
+    assert BAD in browser.run("return document.querySelector('#leaderboard').textContent")
+    assert browser.run("return document.querySelectorAll('main script, main img[src=x]').length") == 0
+    assert browser.errors() == []
+    assert browser.requests() == []
+
+
+def rename(folder: Path, words: dict[str, str]) -> None:
+    """Puts other texts into all tables: as a table that somebody else wrote may have them."""
+    for path in folder.rglob("*.parquet"):
+        table = pq.ParquetFile(path).read()
+        for place, field in enumerate(table.schema):
+            if pa.types.is_string(field.type) and field.name not in ("metric", "experiment"):
+                values = table.column(place)
+                for old, new in words.items():
+                    values = pc.if_else(pc.fill_null(pc.equal(values, old), False), new, values)
+                table = table.set_column(place, field, values)
+        pq.write_table(table, path)
+
+
+def test_without_plotly_one_line_says_how_to_install_it(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    done = CliRunner().invoke(
+        report.main, ["--storage", str(place), "--name", "one", "--out", str(tmp_path / "a.html")]
+    )
+    assert done.exit_code == 2
+    assert "the page needs plotly, not installed here: pip install 'genfleet[report]'" in done.stderr
+
+
+def test_bad_input_is_one_line(place: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (["--name", "wholly", "--out", str(tmp_path / "a.html")], "no experiment 'wholly'"),
+        (["--name", "one", "--out", str(tmp_path)], "is a folder; name a file"),
+    ):
+        done = CliRunner().invoke(report.main, ["--storage", str(place), *arguments])
+        assert done.exit_code == 2
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1

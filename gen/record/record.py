@@ -81,8 +81,11 @@ class Record:
 
     def resume(self, stepper: Training) -> Progress:
         """Loads the last checkpoint of this run into `stepper`, if there is one."""
-        state = None
+        state, adopted = None, False
         if self.home:
+            if self.home.storage.is_conditional:
+                adopted = self.writes and checkpoint.adopt(self.home.storage, f"{self._folder}/last.pt")
+                stepper.workers.wait(stepper.device)  # so that all of them load the same
             state = checkpoint.load(self.home.storage, f"{self._folder}/last.pt", stepper.device)
         if state:
             assert self.home is not None
@@ -93,6 +96,8 @@ class Record:
         else:
             progress = Progress()
         self.saved_tick = progress.tick
+        if adopted:  # nor may an earlier attempt write other best weights
+            self._forget_other_bests(progress)
         if self.home and self.writes:
             home, first = self.home, progress.tick + 1 if state else 0
             self.ledger = Ledger(

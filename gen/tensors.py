@@ -16,6 +16,8 @@ import torch
 
 from gen.damage import DamageError
 
+END = b"PK\x05\x06"  # how the last part of a zip archive begins
+COMMENT = 20  # bytes from there to the length of the archive's comment, which is last of all
 ZIP = b"PK"  # how a zip archive begins, which PyTorch's files are; those before its version 1.6 were not
 LENGTHS = struct.Struct("<26xHH")  # in the header before a member: bytes of its name, and of what fills up to it
 DAMAGED = (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError)
@@ -38,6 +40,18 @@ def from_bytes(data: bytes | Path, device: torch.device | str = "cpu") -> Any:
         return torch.load(io.BytesIO(found), map_location=device, weights_only=True)
     except Exception as error:  # whatever PyTorch's readers raise for bytes that nobody checked
         raise DamageError(first_line(error)) from error
+
+
+def with_comment(data: bytes, text: str) -> bytes:
+    """The bytes of a file that holds the same, with a comment after it; `comment_of` reads it."""
+    end, comment = data.rindex(END) + COMMENT, text.encode()
+    return data[:end] + struct.pack("<H", len(comment)) + comment
+
+
+def comment_of(data: bytes) -> str:
+    """The comment after what a file holds; "" if there is none."""
+    start = data.rfind(END)
+    return data[start + COMMENT + 2 :].decode(errors="replace") if start >= 0 else ""
 
 
 def check_sums(data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +14,11 @@ from gen.damage import DamageError, remark
 from gen.results.queries import find_run as find_recorded
 from gen.results.queries import read, run_of
 from gen.results.storage import Storage, is_name
-from gen.tensors import from_bytes, reading, to_bytes
+from gen.tensors import END, comment_of, from_bytes, reading, to_bytes, with_comment
 
 VERSION = 1
+TAIL = 256  # bytes at a file's end that hold its comment
+BLANK = b"genfleet: no checkpoint yet "  # how a file begins that stands for none
 TRIES = 3  # to read the best weights of a run that replaces them meanwhile
 BEST: Mapping[str, type | tuple[type, ...]] = {  # what a file of best weights holds, at least
     "weights": dict,
@@ -40,14 +43,40 @@ def folder(experiment: str, run: str) -> str:
 
 def save(storage: Storage, path: str, state: dict[str, Any]) -> None:
     """Puts `state` (tensors, numbers, text and containers of them) at `path`: all of it or nothing."""
-    storage.put(path, to_bytes({"version": VERSION, **state}))
+    data = to_bytes({"version": VERSION, **state})
+    fence = storage.fence
+    if fence is None or not fence.conditional:
+        storage.put(path, data)
+    else:
+        storage.put(path, with_comment(data, fence.attempt), new_blank)
+
+
+def new_blank() -> bytes:
+    """What is put before the first checkpoint of a name (see `gen.results.fence`), unlike what was ever put."""
+    return BLANK + secrets.token_hex(8).encode()
+
+
+def adopt(storage: Storage, path: str) -> bool:
+    """Lets no earlier attempt write a checkpoint any more from which this one is about to go on; whether it had to."""
+    fence = storage.fence
+    if fence is None or not fence.conditional:
+        return False
+    tail = storage.conditional.tail(path, TAIL)
+    if tail is None or comment_of(tail) == fence.attempt:  # none, or this attempt's own
+        return False
+
+    def adopted(data: bytes) -> bytes:
+        """The same checkpoint. What is damaged stays so: `load` will tell."""
+        return with_comment(data, fence.attempt) if END in data else data + new_blank()
+
+    return storage.conditional.change(path, adopted)
 
 
 def load(storage: Storage, path: str, device: torch.device) -> dict[str, Any] | None:
     """The state that `save` put at `path`, on `device`; None if there is no file. DamageError for a file whose bytes
     are not those that were stored, or that holds something else; ValueError for another version."""
     data = storage.get(path)
-    if data is None:
+    if data is None or data.startswith(BLANK):
         return None
     is_best = path.rpartition("/")[2].startswith("best-")
     with reading(f"{storage}/{path} is not a checkpoint ({{reason}}); {COPY if is_best else AGAIN}"):

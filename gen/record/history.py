@@ -5,10 +5,11 @@ in a file beside the tables, EXPERIMENT/_history/RUN.parquet, until the leaders 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from gen.damage import DamageError, remark
-from gen.results.ledger import to_parquet
+from gen.results.ledger import blank, to_parquet
 from gen.results.parquet import read_bytes
 from gen.results.schema import SCHEMAS, to_table
 from gen.results.storage import Storage
@@ -21,7 +22,8 @@ def path(experiment: str, run: str) -> str:
 
 def save(storage: Storage, experiment: str, run: str, rows: Sequence[dict[str, Any]]) -> None:
     """Puts all grids that a run has drawn so far, rows of `samples`, in place of those before."""
-    storage.put(path(experiment, run), to_parquet([to_table("samples", rows)], SCHEMAS["samples"]))
+    schema = SCHEMAS["samples"]
+    storage.put(path(experiment, run), to_parquet([to_table("samples", rows)], schema), partial(blank, schema))
 
 
 def load(storage: Storage, experiment: str, run: str, tick: int | None = None) -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ class Record:
 
     def resume(self, stepper: Training) -> Progress:
         """Loads the last checkpoint of this run into `stepper`, if there is one."""
+        adopted = self._adopt(stepper)
         state, name = self._last_state(stepper.device)
         if state:
             assert self.home is not None
@@ -92,6 +93,8 @@ class Record:
         else:
             progress = Progress()
         self.saved_tick = progress.tick
+        if adopted:  # nor may an earlier attempt write other best weights
+            self._forget_other_bests(progress)
         if self.home and self.writes:
             home, first = self.home, progress.tick + 1 if state else 0
             self.ledger = Ledger(
@@ -112,6 +115,14 @@ class Record:
                 if home.slot is None:  # the tables show the run from its first second on
                     self._flush(0)
         return progress
+
+    def _adopt(self, stepper: Training) -> bool:
+        """Lets no earlier attempt write the state any more from which this one goes on; whether it had to."""
+        if self.home is None or not self.home.storage.is_conditional:
+            return False
+        adopted = self.writes and checkpoint.adopt(self.home.storage, f"{self._folder}/last.pt")
+        stepper.workers.wait(stepper.device)  # so that all of them load the same
+        return adopted
 
     def _last_state(self, device: torch.device) -> tuple[dict[str, Any] | None, str]:
         """The state from which the run goes on, None if it begins, and the name of its file. ValueError if the run took

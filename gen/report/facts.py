@@ -20,7 +20,7 @@ from gen.metrics.table import metric as metric_of
 from gen.results.comparison import configuration_of
 from gen.results.confirmation import fresh_runs
 from gen.results.fence import holder_of
-from gen.results.ranking import NO_COLUMN, collapses, costs
+from gen.results.ranking import COLLAPSE, NO_COLUMN, collapses, costs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -140,7 +140,8 @@ def experiment(storage: Storage, name: str) -> Experiment:
         configurations, why = results.leaderboard(storage, name, by="config"), ""
     except ValueError as unlike:
         configurations, why = pd.DataFrame(), str(unlike)
-    told = collapses(storage, name, ends)  # by the runs, or when their best weights were measured
+    events = results.events(storage, name)
+    told = collapses(events[events["kind"] == COLLAPSE], ends)  # by the runs, or when their best weights were measured
     runs["collapsed"] = runs["run"].map(dict(zip(ends["run"], told, strict=True)))
     varying = [
         key
@@ -154,7 +155,7 @@ def experiment(storage: Storage, name: str) -> Experiment:
         runs,
         settings,
         varying,
-        results.events(storage, name),
+        events,
         configurations,
         why,
         note(storage, name),

@@ -6,9 +6,28 @@ these names where it becomes visible: it counts only while no attempt of a highe
 local path the file .lock names the last one that took it, too.
 
 On a local path, and on one that hosts share with file locks that hold between them, a write and its comparison are one
-step, for whoever takes the lease waits until no write is between the two. On an object store, where pyarrow has no
-conditional put, and on a shared path without such locks, the comparison comes right before the write: there one write
-that was under way when its process was stopped for longer than the lease lasts may still arrive, and no further one.
+step, for whoever takes the lease waits until no write is between the two.
+
+On an object store a process may be stopped between the two for longer than its lease lasts, and its write arrives when
+a later attempt is at work. There each write is conditional (`gen.results.conditional`). Its writer
+1. looks at the file, and notes its tag; of a new file it makes a blank one first, which says nothing;
+2. compares its attempt with the names in _lease/;
+3. puts the file on condition that it still has this tag.
+A later attempt changes each file that says something of an earlier one's before it relies on it: the last file of each
+slot at once (`gen.results.closing`), the checkpoint of a run when it takes that run up, and the run's own files from
+there on when it first writes its own. All of that comes after its `holds` is there.
+
+So no write of an earlier attempt comes to stand beside what a later one wrote. Let it have passed its comparison: then
+there was no later `holds` yet, but the file was there, and the later attempt finds it. Either the write comes before
+the change, and the later attempt knows it as if it had come in time; or it comes after the change, the tag is another
+one, and the store refuses it. A tag never comes back, for each blank and each change has bytes of its own, and rows
+name their attempt. A write that passed the comparison of no file is refused by the comparison itself. What is written
+of a run that no later attempt takes up stands beside nothing.
+
+This does not hold for deletions, which have no condition: a late one may take a checkpoint away, which costs the run's
+training since its beginning and no row, or a file that `jobs.check --mend` found damaged and that was written again
+meanwhile. On an object store without conditional writes, of which the jobs say so, and on a shared path without locks,
+the comparison comes right before the write: there one write that was under way may still arrive, and no further one.
 """
 
 from __future__ import annotations
@@ -64,6 +83,7 @@ class Fence:
 
     experiment: str
     attempt: str
+    conditional: bool = False  # the storage is an object store that puts files under conditions
 
     @property
     def folder(self) -> str:
@@ -73,6 +93,10 @@ class Fence:
     def encloses(self, path: str) -> bool:
         """Whether a file of the storage is the experiment's."""
         return path.startswith(f"{self.experiment}/")
+
+    def conditions(self, path: str) -> bool:
+        """Whether a file of the storage is put under a condition; those of the lease each have one writer."""
+        return self.conditional and self.encloses(path) and not path.startswith(f"{self.folder}/")
 
     def check(self, storage: Storage) -> None:
         """LostError if a later attempt holds the lease, or has held it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
+from gen.results.closing import close_slots
 from gen.results.fence import Fence, LostError, lock, rank_of, states_of, try_lock, write_name
 from gen.results.holder import in_words, introduce, lives, read_holder
 from gen.results.ledger import new_attempt
@@ -60,11 +62,19 @@ class Lease:
 
     def acquire(self, take_over: bool = False, say: Callable[[str], None] = silence) -> Lease:
         """Takes the lease. ValueError, one line, if another attempt that is at work holds it. `take_over`: takes it
-        from that one too, which writes nothing from then on. `say` hears that it takes a while."""
-        while not self._take(take_over, say):
+        from that one too, which writes nothing from then on. `say` hears that it takes a while, and that the fence is
+        not tight on this storage."""
+        conditional = self._has_conditions(say)
+        while not self._take(take_over, say, conditional):
             time.sleep(random.uniform(LOOK, 4 * LOOK))
         self._thread = threading.Thread(target=self._renew, name=f"lease of {self.experiment}", daemon=True)
         self._thread.start()
+        if conditional:
+            try:
+                close_slots(self.storage)
+            except BaseException:
+                self.release()
+                raise
         return self
 
     def check(self, now: bool = False) -> None:
@@ -105,11 +115,25 @@ class Lease:
     def _states(self) -> dict[str, str]:
         return states_of(self.storage.list(self.folder))
 
-    def _take(self, take_over: bool, say: Callable[[str], None]) -> bool:
+    def _has_conditions(self, say: Callable[[str], None]) -> bool:
+        """Whether the storage is an object store with conditional writes; `say` hears if it is one without."""
+        if self.storage.is_local:
+            return False
+        try:
+            self.storage.conditional.try_out(f"{self.folder}/{secrets.token_hex(8)}.tried", self.storage.get)
+        except ValueError as error:
+            say(
+                f"object store without conditional writes: {error}; one write of a job that is stopped for a while, "
+                f"and whose name another one takes over, may still arrive in {self.storage}"
+            )
+            return False
+        return True
+
+    def _take(self, take_over: bool, say: Callable[[str], None], conditional: bool) -> bool:
         """One try; False if another attempt tries at the same time, and goes first."""
         gone = self._find_gone(take_over, say)
         attempt = new_attempt(1 + max(map(rank_of, gone), default=0))
-        mine = self.storage.behind(Fence(self.experiment, attempt))
+        mine = self.storage.behind(Fence(self.experiment, attempt, conditional))
         try:
             self._open(attempt)
             self.storage.put(self._path(attempt, "wants"), introduce(attempt, 0))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from gen.results.fence import rank_of
 from gen.results.manifest import Note, footer, notes_of
-from gen.results.parquet import SEAL, footer_length, read_files, seal
+from gen.results.parquet import GAP, SEAL, footer_length, read_files, seal
 from gen.results.schema import SCHEMAS, SLOTS, TABLES, check_row, to_table
 from gen.results.storage import Storage, check_name
 
@@ -45,6 +45,7 @@ def begin_of(attempt: str) -> datetime:
     return datetime.strptime(text.partition("-")[0], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
 
 
+BLANK = "genfleet.blank"  # key in the footer of a file without rows
 CHECKED = {"write_statistics": ["run"], "write_page_checksum": True}
 MANY_ROWS = {"compression": "zstd", "use_dictionary": True, **CHECKED}
 FEW_ROWS = {"compression": "lz4", "use_dictionary": False, **CHECKED}  # six times as fast
@@ -83,9 +84,26 @@ def to_slot(groups: Sequence[pa.Table], schema: pa.Schema, notes: Mapping[str, s
     if len(groups) > SLOT_RUNS:
         return None
     data = encode(groups, schema, FEW_ROWS, notes)
-    if len(data) + SEAL > SLOT_BYTES or footer_length(data) > FOOTER_BYTES:
+    if len(data) + GAP + SEAL > SLOT_BYTES or footer_length(data) > FOOTER_BYTES:
         return None
     return seal(data, SLOT_BYTES)
+
+
+def to_long(group: pa.Table, schema: pa.Schema, notes: Mapping[str, str]) -> bytes:
+    """A file of a slot with the rows of a run that do not fit into a slot file; with a gap, which that has too."""
+    data = encode([group], schema, MANY_ROWS, notes)
+    return seal(data, len(data) + GAP + SEAL)
+
+
+def put_rows(storage: Storage, path: str, data: bytes, schema: pa.Schema) -> None:
+    """Puts a file of a table. The blank file that may be there for a moment has its size, for readers ask an object
+    store for ranges of the size that they once listed."""
+    storage.put(path, data, lambda: blank(schema, len(data)))
+
+
+def blank(schema: pa.Schema, size: int = 0) -> bytes:
+    """A Parquet file without rows, and unlike all others: its tag is its own."""
+    return seal(encode([], schema, FEW_ROWS, {BLANK: secrets.token_hex(8)}), size)
 
 
 class Slot:
@@ -124,7 +142,7 @@ class Slot:
             groups, all_notes = [group], [notes]
             data = to_slot(groups, schema, footer(notes))
         path = f"{self.experiment}/{table}/{self.name}-{self._number[table]:04d}.parquet"
-        self.storage.put(path, to_parquet(groups, schema, notes=footer(notes)) if data is None else data)
+        put_rows(self.storage, path, to_long(group, schema, footer(notes)) if data is None else data, schema)
         if data is None:  # too long for a slot file: a file of its own, never written again
             self._number[table] += 1
             groups, all_notes = [], []
@@ -185,12 +203,12 @@ class Ledger:
         for table in reversed(TABLES):  # outcomes first: no outcome stays whose other rows have gone
             for old in stale.get(table, ()):
                 if old != name or not self._rows[table]:
-                    self.storage.put(f"{self.experiment}/{table}/{old}", to_parquet([], SCHEMAS[table]))
+                    self.storage.put(f"{self.experiment}/{table}/{old}", blank(SCHEMAS[table]))
         notes = footer(notes_of(self.first, self._rows))
         for table, rows in self._rows.items():
             if rows:
                 data = to_parquet([to_table(table, rows)], SCHEMAS[table], notes=notes)
-                self.storage.put(f"{self.experiment}/{table}/{name}", data)
+                put_rows(self.storage, f"{self.experiment}/{table}/{name}", data, SCHEMAS[table])
         self._stale = {}
         self._rows = {table: [] for table in TABLES}
         self.first = tick + 1

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gen.results.ledger import SLOT_BYTES, to_parquet, to_slot
+from gen.results.ledger import SLOT_BYTES, put_rows, to_parquet, to_slot
 from gen.results.manifest import CALLS, MERGED, REBUILT, REMOVED, Part, parts_of, said
 from gen.results.schema import SCHEMAS, TABLES, to_table
 from gen.results.storage import Storage
@@ -71,7 +71,7 @@ def take_out(storage: Storage, path: str, table: str, places: np.ndarray) -> Non
     told = {MERGED: parts} if whole else {key: parts[0][2][key] for key in (CALLS, REMOVED) if key in parts[0][2]}
     texts = {key: json.dumps(value) for key, value in told.items()}
     slot = to_slot(groups, schema, texts) if len(data) == SLOT_BYTES else None
-    storage.put(path, slot or to_parquet(groups, schema, notes=texts))
+    put_rows(storage, path, slot or to_parquet(groups, schema, notes=texts), schema)
 
 
 def fit(group: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -86,4 +86,5 @@ def put_rebuilt(
     """Writes rows of a run that stand for lost ones, under the name that the run would give them: if it is trained
     again from there, it replaces them."""
     path = f"{experiment}/{table}/{run}-{first:06d}.parquet"
-    storage.put(path, to_parquet([to_table(table, rows)], SCHEMAS[table], notes={REBUILT: "true"}))
+    data = to_parquet([to_table(table, rows)], SCHEMAS[table], notes={REBUILT: "true"})
+    put_rows(storage, path, data, SCHEMAS[table])

@@ -23,6 +23,7 @@ from gen.results.storage import Storage, one_line
 
 MARK = b"genfleet"  # followed by the footer's CRC-32
 SEAL = len(MARK) + 4  # bytes of the mark
+GAP = 16  # bytes before the mark, at least, of a file that may be given another tag (`gen.results.closing`)
 TAIL = 1 << 16  # bytes at a file's end that are read at once: nearly all footers are shorter
 SMALL = 1 << 20  # bytes of a file that is read whole
 LOOKS = 2  # at a file that seems damaged: it may be replaced meanwhile
@@ -52,6 +53,12 @@ def seal(data: bytes, size: int = 0) -> bytes:
     start = len(data) - footer_length(data)
     body, footer = data[:start], data[start:]
     return body + bytes(max(size - len(data) - SEAL, 0)) + MARK + struct.pack("<I", zlib.crc32(footer)) + footer
+
+
+def mark_of(data: bytes) -> int | None:
+    """Where the mark begins in the bytes of a file; None if that has none."""
+    at = len(data) - footer_length(data) - SEAL if len(data) > 8 else -1
+    return at if at >= 0 and data[at:].startswith(MARK) else None
 
 
 def is_whole(end: bytes) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyarrow import fs
 
+from gen.results.conditional import LARGEST, Conditional
 from gen.results.exchange import exchange
 from gen.results.fence import Fence
 from gen.results.leftovers import all_abandoned, hidden_name, remove_abandoned, sweep
@@ -139,18 +140,34 @@ class Storage:
     def _root(self) -> Path:
         return Path(self.place)
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, blank: Callable[[], bytes] | None = None) -> None:
         """Makes `data` the content of `path`, whole or not at all, and durable once this returns.
 
         Local: written under a name that starts with a dot, synced, renamed. Object store: one PUT (large data: one
-        multipart upload, completed at its end). FullError if there is no room for it.
+        multipart upload, completed at its end), under a condition if the fence puts one. FullError if there is no room
+        for it. `blank`: gives a content that says nothing, and that no file had before; a new file has it for a moment
+        where puts are conditional, and readers take it for the file before it was there.
         """
         with self.room():
             if self.is_local:
                 put_local(self._root / path, data, self._passage(path))
+            elif self.fence is not None and self.fence.conditions(path) and len(data) <= LARGEST:
+                self.conditional.put(path, data, blank, partial(self.fence.check, self))
             else:
                 with self._passage(path), self.filesystem.open_output_stream(self.full(path)) as stream:
                     stream.write(data)
+
+    @cached_property
+    def conditional(self) -> Conditional:
+        """The conditional puts of this object store. ValueError, one line, if it has none that can be used here."""
+        if self.is_local:
+            raise ValueError("a path has locks")
+        return Conditional(self.place, getattr(self.filesystem, "region", ""), self._opened[1])
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether files of the fence's experiment are put under conditions."""
+        return self.fence is not None and self.fence.conditional
 
     def _passage(self, path: str) -> AbstractContextManager[None]:
         """A block in which `path` is made visible or is deleted."""

@@ -12,7 +12,7 @@ from gen.metrics.table import direction
 from gen.results.comparison import LUCK, configuration_of
 from gen.results.confirmation import fresh_runs
 from gen.results.forget import forgotten
-from gen.results.queries import Place, evals, last, outcomes, runs, settings
+from gen.results.queries import Place, evals, last, outcomes, read, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import BEGUN, measured_as, of_best_weights, one_protocol, only, varying
 from gen.results.schema import WORST
@@ -78,6 +78,27 @@ def figures(
     only("column", found["column"], f"say {metric}/COLUMN of")
     found, common = one_protocol(last(found, ["run", "protocol"], ["attempt", "tick"]))
     return dict(zip(found["run"], found["value"], strict=True)), common
+
+
+def of_runs(
+    storage: Storage, experiment: str, metrics: Sequence[str], names: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """Run -> the cheap figures of its best weights on validation images, NaN: none, for those runs that ended. It reads
+    no more of the tables than these rows."""
+    chosen = {"run": set(names)}
+    ends = last(read(storage, experiment, "outcomes", chosen), ["run"], ["tick", "attempt", "ended"])
+    wanted = {**chosen, "scope": "tick", "split": "validation"}
+    rows = read(
+        storage, experiment, "evals", wanted, ["run", "attempt", "epoch", "metric", "subject", "column", "value"]
+    )
+    rows = rows.merge(ends[["run", "best_epoch"]], on="run")
+    rows = rows[rows["epoch"] == rows["best_epoch"]]
+    columns = []
+    for metric in metrics:
+        own = last(figure_name(metric).choose(rows), ["run"], ["attempt"])
+        values = dict(zip(own["run"], own["value"], strict=True))
+        columns.append([float("nan") if pd.isna(value := values.get(run)) else float(value) for run in ends["run"]])
+    return dict(zip(ends["run"], zip(*columns, strict=True), strict=True))
 
 
 def undominated(costs: np.ndarray) -> np.ndarray:

@@ -20,19 +20,9 @@ from tests.conftest import GIVE_UP
 
 RATES = ["--only", "--search", "model.optimizer.rate=2e-3,1e-6", "--sampler", "grid"]
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "--name", "search", *RATES]
-QUICK = [
-    "--epochs",
-    2,
-    "--grace",
-    2,
-    "--max-concurrent",
-    2,
-    "--set",
-    "evaluate.full_images=50",
-    "--set",
-    "evaluate.images=50",
-]
-ASKED = [*SMALL, *QUICK, "--confirm", 2, "--seeds", 6, "--seed", 3]
+SIZES = ["--set", "evaluate.full_images=50", "--set", "evaluate.images=50"]
+QUICK = ["--epochs", 1, "--max-concurrent", 2, *SIZES]
+ASKED = [*SMALL, *QUICK, "--confirm", 2, "--seeds", 5, "--seed", 3]
 
 
 def test_a_race_that_is_killed_and_out_of_budget_is_one_race(
@@ -53,21 +43,13 @@ def test_a_race_that_is_killed_and_out_of_budget_is_one_race(
     assert len(entered) == 2
     ended = len(results.outcomes(place, "search"))
     assert 2 + 3 <= ended < 2 + 10
-    some = run_job("tune", *ASKED, "--storage", tmp_path, "--epoch-budget", 2 * ended + 1)
+    some = run_job("tune", *ASKED, "--storage", tmp_path, "--epoch-budget", ended + 1)
     assert some.returncode == 0, some.stderr
-    assert f"the budget of {2 * ended + 1} epochs is spent" in some.stdout
+    assert f"the budget of {ended + 1} epochs is spent" in some.stdout
     assert "runs to go: submit the same again with more to go on" in some.stdout
     done = run_job("tune", *ASKED, "--storage", tmp_path)
     assert done.returncode == 0, done.stderr
     check(place, done.stdout)
-    events = results.events(place, "search", kind="confirm")
-    again = run_job("tune", *ASKED, "--storage", tmp_path)  # nothing is left to do
-    assert again.returncode == 0, again.stderr
-    assert "measured" not in again.stdout
-    assert len(results.events(place, "search", kind="confirm")) == len(events)
-    assert again.stdout.partition("confirmed with fresh seeds")[2] == done.stdout.partition("confirmed with fresh")[
-        2
-    ].removeprefix(" seeds")
 
 
 def check(place: str, printed: str) -> None:
@@ -83,13 +65,12 @@ def check(place: str, printed: str) -> None:
     configs = results.runs(place, "search").set_index("run")["config"].map(restore)
     assert {configs[run].seed for run in race.entrants} == {3}
     for run, own in fresh.items():
-        if run in configs:  # a run ahead of the test may never start
-            assert 1003 <= configs[run].seed <= 1008
-            assert override(configs[run], {"seed": 3}) == configs[own]
+        assert 1003 <= configs[run].seed <= 1007
+        assert override(configs[run], {"seed": 3}) == configs[own]
     ends = results.outcomes(place, "search").set_index("run")
     assert set(ends["status"]) == {"finished"}
-    assert set(ends["epochs"]) == {2.0}
-    assert 12 <= len(ends) <= 14  # two of the search, five seeds of each, and at most one more of each ahead
+    assert set(ends["epochs"]) == {1.0}
+    assert len(ends) == 2 + 10
     full = results.evals(place, "search", scope="best")
     assert set(full["run"]) == set(ends.index)
     assert set(full["split"][full["run"].isin(fresh)]) == {"validation", "test"}

@@ -26,6 +26,7 @@ from gen.search.tpe import check_installed
 from jobs.confirm import Confirm, check_confirm, confirm_of, searched_seeds
 from jobs.draws import ENDLESS, GRID, RANDOM, TPE, configurations, first_in_words, runs_of
 from jobs.known import Known, known
+from jobs.objectives import objectives, objectives_in_words
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve
 from jobs.progress import decode_here
 from jobs.schedulers import POPULATION, Scheduling, arrange, members_of, runs_of_members, scheduling
@@ -61,6 +62,7 @@ class Plan:
     whole: bool = False  # no run is stopped, for entries or conditions are to be compared
     begins: Known = field(default_factory=lambda: Known([]))  # what is tried before anything is drawn
     drawn: Sequence[Mapping[str, Any]] = ()  # the configurations of `configs`, as settings
+    also: Sequence[str] = ()  # further figures that the search goes by, beside the one that steers its runs
     confirm: Confirm | None = None  # the best are trained again with fresh seeds
     scheduling: Scheduling = field(default_factory=Scheduling)  # who decides which runs go on
     notice: str = ""  # that there are fewer configurations than samples were asked for
@@ -78,7 +80,7 @@ class Plan:
         about |= {} if self.whole else {"grace": space.grace, "reduction": space.reduction}
         more: dict[str, Any] = {"sampler": "" if self.sampler == RANDOM else self.sampler, "named": self.named}
         more |= {"tied": dict(space.tied), "each": dict(space.each), "first": list(self.begins.first)}
-        more |= {"start_from": self.begins.source}
+        more |= {"start_from": self.begins.source, "also": list(self.also)}
         about |= {key: value for key, value in more.items() if value}
         if (rules := self.scheduling).name == POPULATION:
             about["population"] = {"size": rules.size, "interval": rules.interval, "quantile": rules.quantile}
@@ -133,8 +135,9 @@ class Plan:
                     check_memory(one, built[key], one.machine.device == "cpu")
                 check_batch(one.train, built[key])
         model, judge = build_model(config, dataset, torch.device("cpu")), self.asked.naming_judge(dataset)
-        measured, metric = judge.steers(model), judge.full_name(config.evaluate.metric)
-        check_objective(self.space, metric, self.configs, measured, [phase.name for phase in model.phases()])
+        measured, phases = judge.steers(model), [phase.name for phase in model.phases()]
+        for metric in (config.evaluate.metric, *self.also):
+            check_objective(self.space, judge.full_name(metric), self.configs, measured, phases)
 
 
 def plan(options: dict[str, Any], several: bool = False) -> Plan:
@@ -170,6 +173,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
         config = override(config, {"budget.epochs": math.ceil(space.max_epochs / every) * every})
     check_ticks(config)
     full = "evaluate.full" in asked.pinned
+    metric, also = objectives(metric, mode, confirm)
     metric = metric or config.evaluate.metric or space.metric
     if is_known(metric):  # an unknown one is refused later, with the names of the entry's figures
         direction(metric, mode)
@@ -177,14 +181,16 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     config = override(
         config, {"evaluate.metric": metric, "evaluate.mode": ""} | ({} if full else {"evaluate.full": "leaders"})
     )
+    if also:
+        config = override(config, {"evaluate.also": ",".join(also)})
     if confirm and "evaluate.leaders" not in asked.pinned:  # who is to be confirmed is chosen by full figures
         config = override(config, {"evaluate.leaders": max(config.evaluate.leaders, confirm.count)})
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     space = extend(pin(space, asked.pinned), choices)
     check_searchable(space)
-    line = ""
+    kept = ""
     if scheduler.name == POPULATION:
-        scheduler, space, line = arrange(scheduler, space, choices)
+        scheduler, space, kept = arrange(scheduler, space, choices)
         space = dataclasses.replace(space, samples=scheduler.size)
     compares = several or bool(space.each)
     whole = compares or not scheduler.stops
@@ -193,6 +199,8 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
         if compares and not full:
             config = override(config, {"evaluate.full": "all"})
         space = dataclasses.replace(space, config=config, grace=config.budget.epochs)
+    elif also and changes["grace"] is None:  # no one figure tells who loses
+        space = dataclasses.replace(space, grace=config.budget.epochs)
     elif changes["grace"] is None:
         space = dataclasses.replace(space, grace=math.ceil(space.grace / every) * every)
     time_left = seconds("time-budget", time) if time else math.inf
@@ -214,14 +222,15 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     begins = known(asked.storage, asked.name, config, asked.pinned, start, alone)
     if scheduler.name == POPULATION:
         drawn = members_of(scheduler, space, begins.first)
-        configs, notice = runs_of_members(config, drawn), line
+        configs, line = runs_of_members(config, drawn), kept
     else:
-        space, drawn, notice = configurations(space, sampler, begins.first, alone, changes["samples"])
+        space, drawn, line = configurations(space, sampler, begins.first, alone, changes["samples"])
         configs = [run for one in drawn for run in runs_of(space, config, one, seeds)]
-    notice = "; ".join(filter(None, [first_in_words(start, len(begins.first), space.samples), notice]))
+    stops = "" if whole else objectives_in_words(metric, also, space.grace, config.budget.epochs)
+    notice = "; ".join(filter(None, [first_in_words(start, len(begins.first), space.samples), line, stops]))
     asked = dataclasses.replace(asked, config=config)
     of_search = (asked, space, configs, seeds, sampler, most, retry, budget, time_left, gpus)
-    found = Plan(*of_search, named, whole, begins, drawn, confirm, scheduler, notice)
+    found = Plan(*of_search, named, whole, begins, drawn, also, confirm, scheduler, notice)
     if confirm:
         check_confirm(found)
     return found

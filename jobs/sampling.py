@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from gen.config import DataConfig, RunConfig
 from gen.metrics.table import direction
 from gen.record.names import Names
 from gen.results.ledger import Slot
+from gen.results.pareto import of_runs
 from gen.search.samplers import QUEUE, Drawn, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
 from jobs.draws import TPE
@@ -57,12 +59,15 @@ def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple
 
     config, asked, begins = part.space.config, part.asked, part.begins
     known, line = list[tuple[Settings, Score]](), ""
-    if begins.source and part.sampler == TPE:
+    if begins.source and part.sampler == TPE and part.also:
+        line = f"start-from {begins.source}: a sampler of several objectives learns from the search's own runs alone"
+    elif begins.source and part.sampler == TPE:
         known, line = learned(asked.storage, begins.source, config, asked.pinned, hashes[part.configs[0].data])
     samples = math.inf if part.endless else part.space.samples
     own: Sampler = Drawn(lambda number: draw(part.space, config.seed, number))
     if part.sampler == TPE:
-        own = Tpe(SpaceQuestions(part.space), config.seed, direction(config.evaluate.metric), known)
+        mode, *others = (direction(metric) for metric in (config.evaluate.metric, *part.also))
+        own = Tpe(SpaceQuestions(part.space), config.seed, mode, known, others)
 
     def runs(settings: Settings) -> dict[str, RunConfig]:
         return {named.of(one, hashes[one.data]): one for one in part.runs_of(settings)}
@@ -78,7 +83,10 @@ def supply_of(
     from gen.on_ray.proposals import Supply, proposals
 
     parts, lines = zip(*(part_of(part, hashes, named) for part in wanted.parts), strict=True)
-    return Supply(parts, slot, attempt, proposals(slot.storage, slot.experiment)), [line for line in lines if line]
+    also = wanted.first.also
+    others = functools.partial(of_runs, slot.storage, slot.experiment, also) if also else None
+    recorded = proposals(slot.storage, slot.experiment)
+    return Supply(parts, slot, attempt, recorded, others), [line for line in lines if line]
 
 
 def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> None:

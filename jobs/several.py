@@ -70,7 +70,8 @@ class Plans:
         if len(set(steering.values())) > 1:
             shown = ", ".join(f"{entry} by {figure}" for entry, figure in steering.items())
             raise ValueError(f"the entries are not steered by the same figure: {shown}; name one by --metric")
-        check_alike(self.first.space.config.evaluate.metric, self.configs, "name another by --metric")
+        for metric in (self.first.space.config.evaluate.metric, *self.first.also):
+            check_alike(metric, self.configs, "name another by --metric")
 
     def notes(self, hashes: Mapping[DataConfig, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The notes of the experiment: the name of an entry, "" for the first, and what the experiment is of it."""

@@ -29,6 +29,7 @@ from jobs.board import footing
 from jobs.cluster import connection, facts, say
 from jobs.draws import RANDOM, SAMPLERS
 from jobs.forecast import check_replay, forecast
+from jobs.objectives import show_front
 from jobs.options import Job, refusing, shared_options, show
 from jobs.output import page_line
 from jobs.progress import interject, measured, show_progress
@@ -40,6 +41,8 @@ from jobs.stored import missing
 
 CONFIRM = """Train the best K configurations again, with --seeds fresh seeds each (default: 10; the search itself then
 has one a configuration), in a race: who falls behind drops out."""
+METRIC = """Held-out figure to search by, NAME/SUBJECT; default: what suits the family. Said several times the search is
+for the Pareto set, and the first one chooses each run's best weights."""
 TOP = 10  # rows of the leaderboard that are printed
 
 
@@ -61,7 +64,7 @@ TOP = 10  # rows of the leaderboard that are printed
 @click.option("--quantile", type=float, help=f"Share of it that takes over from the best; default: {QUANTILE:g}.")
 @click.option("--grace", type=int, help="Epochs before which no run is stopped.")
 @click.option("--reduction", type=int, help="Of the runs at a rung, one in so many goes on.")
-@click.option("--metric", help="Held-out figure to search by, NAME/SUBJECT; default: what suits the family.")
+@click.option("--metric", multiple=True, help=METRIC)
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large values of --metric are good.")
 @click.option("--time-budget", "time", help="Seconds, or such as 30m or 2h; then the search ends, and can go on.")
 @click.option("--epoch-budget", "total_epochs", type=int, help="Epochs of all runs together; then the search ends.")
@@ -182,6 +185,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                     print(line)
                 if wanted.by:
                     print(results.compare(storage, name, wanted.by).to_string())
+                if first.also:
+                    show_front(storage, name, [config.evaluate.metric, *first.also])
                 if raced:
                     confirm.show_confirmed(storage, name, raced.order)
             except ValueError as unlike:

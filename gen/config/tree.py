@@ -93,6 +93,7 @@ class EvaluateConfig:
     batch: int = 500  # images an evaluation step
     features: str = ""  # inception, classifier, rotation, or a data set whose classifier is used; "": the set's own
     metric: str = ""  # figure that selects the best weights, NAME/SUBJECT; "": the first of the model
+    also: str = ""  # more figures that each tick measures, NAME/SUBJECT,NAME/SUBJECT; "": none
     mode: Literal["", "min", "max"] = ""  # direction of the metric, said again; an error if it contradicts the metric
     pictures: int = 0  # ticks between sample grids; 0: those of the best weights, and of a game's first and last
     floor: str = ""  # figure, NAME/SUBJECT: weights that have less of it than `least` rank last; "": none

@@ -98,6 +98,11 @@ def check_augment(augment: AugmentConfig, dataset: Dataset, model: Model) -> Non
         )
 
 
+def further(config: RunConfig, judge: Judge) -> list[str]:
+    """The names of the figures that each tick measures by `evaluate.also`."""
+    return [judge.full_name(one.strip()) for one in config.evaluate.also.split(",") if one.strip()]
+
+
 def steering(config: RunConfig, judge: Judge, model: Model) -> str:
     """Name of the figure that selects the best weights: `evaluate.metric`, or by default the first that the model has.
     ValueError if the model has no such figure, or if the metric's direction is not that of `evaluate.mode`."""
@@ -112,6 +117,9 @@ def steering(config: RunConfig, judge: Judge, model: Model) -> str:
         )
         raise ValueError(f"entry {config.entry} on {judge.dataset.name} has nothing to be measured by: {advice}")
     metric = judge.full_name(config.evaluate.metric) or names[0]
+    for one in further(config, judge):
+        if one not in names:
+            raise ValueError(f"evaluate.also={one!r} is no figure of {config.entry}; allowed: {', '.join(names)}")
     if metric not in names:
         raise ValueError(
             f"evaluate.metric={metric!r} is no figure of {config.entry} to select by; allowed: {', '.join(names)}"

@@ -18,7 +18,7 @@ from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
 from gen.distributed.workers import ALONE, Workers
-from gen.engine.build import build_model, check_memory, steering
+from gen.engine.build import build_model, check_memory, further, steering
 from gen.engine.collapse import RECALL, Watched, look
 from gen.engine.guards import guards
 from gen.engine.players import Spectator
@@ -131,7 +131,7 @@ class Run:
             judge = open_judge(dataset, config, device, workers, home.storage if home else None)
         self.judge = judge
         self.metric = steering(config, judge, model)
-        self.cheap = [self.metric, config.evaluate.floor, *judge.cheap(model)]
+        self.cheap = [self.metric, config.evaluate.floor, *further(config, judge), *judge.cheap(model)]
         if config.watch.recall:
             self.cheap.append(RECALL)
         self.tick_images = config.evaluate.tick_images(stream.length)

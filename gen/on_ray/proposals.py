@@ -24,7 +24,7 @@ from gen.results import queries
 from gen.results.ledger import Slot
 from gen.results.storage import Storage
 from gen.search.halving import Halving
-from gen.search.samplers import PROPOSAL, QUEUE, Sampler, Settings, score
+from gen.search.samplers import PROPOSAL, QUEUE, Sampler, Score, Settings, score
 
 BATCH = 64  # proposals that are put on record at a time, where the next one does not depend on results: a write takes
 # some 30 ms, and a draw under one
@@ -153,7 +153,17 @@ class Supply:
 
     stage = ""
 
-    def __init__(self, parts: Sequence[Part], slot: Slot, attempt: str, recorded: Iterable[Proposal]) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        slot: Slot,
+        attempt: str,
+        recorded: Iterable[Proposal],
+        others: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] | None = None,
+    ) -> None:
+        """`others`: what the tables say of runs that ended by the further figures of a search that goes by several."""
+        self.others = others
+        self.unread: list[tuple[tuple[str, int], list[str], Score]] = []  # configurations that lack those figures
         self.parts, self.slot, self.attempt = parts, slot, attempt
         self.runs: dict[str, RunConfig] = {}
         self.waiting: deque[str] = deque()
@@ -216,6 +226,7 @@ class Supply:
 
     def propose(self) -> bool:
         """Takes the next configurations of each entry that has any; False if none has."""
+        self.read()
         found = [one for _ in range(self.batch) for one in self.proposed()]
         record(self.slot, self.attempt, found)
         return bool(found)
@@ -251,13 +262,31 @@ class Supply:
 
     def close(self, key: tuple[str, int]) -> None:
         """Tells the sampler of a configuration, if all of its runs have ended."""
-        runs, (entry, number) = self.open[key], key
+        runs = self.open[key]
         if all(run in self.ended for run in runs):
             del self.open[key]
             for run in runs:
                 self.asking.pop(run, None)
-            part = next(part for part in self.parts if part.entry == entry)
-            part.sampler.learn(number, score([self.ended[run] for run in runs]))
+            found = score([self.ended[run] for run in runs])
+            if self.others:
+                self.unread.append((key, runs, found))
+            else:
+                self.learn(key, found)
+
+    def learn(self, key: tuple[str, int], found: Score) -> None:
+        """Tells the sampler of a configuration."""
+        entry, number = key
+        next(part for part in self.parts if part.entry == entry).sampler.learn(number, found)
+
+    def read(self) -> None:
+        """Tells the sampler of the configurations that lacked further figures, which the tables have by now."""
+        unread, self.unread = self.unread, []
+        if unread and self.others:
+            found = self.others([run for _, runs, _ in unread for run in runs])
+            for key, runs, one in unread:
+                lines = [found.get(run, ()) for run in runs]
+                means = [sum(values) / len(values) for values in zip(*lines, strict=True)] if all(lines) else [math.nan]
+                self.learn(key, replace(one, others=tuple(means)))
 
 
 class Proposer(Searcher):

@@ -12,7 +12,7 @@ from gen.metrics.table import direction
 from gen.results.comparison import LUCK, configuration_of
 from gen.results.confirmation import fresh_runs
 from gen.results.forget import forgotten
-from gen.results.queries import Place, evals, last, outcomes, runs, settings
+from gen.results.queries import Place, evals, last, outcomes, read, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import BEGUN, measured_as, of_best_weights, one_protocol, only, varying
 from gen.results.schema import WORST
@@ -26,7 +26,7 @@ def pareto(place: Place, experiment: str, metrics: Sequence[str], split: str = "
     Columns: front (whether no other configuration is at least as good by every figure and better by one), run (the
     first of its runs), entry, runs, a column a figure under the name that was asked for (its mean over the runs, all of
     the same weights: each run's best by what steered it), then the settings that vary. NaN, and never of the front:
-    where a run that ended lacks the figure, or its weights lie below the floor. The front comes first, such rows last,
+    where a run lacks the figure, failed, or has weights below the floor. The front comes first, such rows last,
     and all go by the first figure. On validation images the cheap figures of the tick count, which all runs have, and
     where no tick measures a figure the full one; on other images the full ones. Runs of a confirmation are left out.
 
@@ -37,12 +37,13 @@ def pareto(place: Place, experiment: str, metrics: Sequence[str], split: str = "
     check_split(split)
     storage = place if isinstance(place, Storage) else Storage(place)
     gone = {*forgotten(storage, experiment), *fresh_runs(storage, experiment)}
-    ends = outcomes(storage, experiment, columns=("experiment", "run", "best", "best_epoch"))
+    ends = outcomes(storage, experiment, columns=("experiment", "run", "status", "best", "best_epoch"))
     ends = ends[~ends["run"].isin(gone)].merge(runs(storage, experiment, BEGUN), on=["experiment", "run"])
     told = settings(storage, experiment)
     told = told[told["run"].isin(ends["run"])]
     frame = ends.assign(configuration=ends["run"].map(configuration_of(told))).sort_values("run", kind="stable")
     below = np.abs(frame["best"].to_numpy(dtype=float, na_value=np.nan)) >= WORST
+    below |= (frame["status"] == "failed").to_numpy(dtype=bool, na_value=False)
     signs, protocols = [], {}
     for metric in metrics:
         signs.append(1 if direction(metric) == "min" else -1)
@@ -78,6 +79,27 @@ def figures(
     only("column", found["column"], f"say {metric}/COLUMN of")
     found, common = one_protocol(last(found, ["run", "protocol"], ["attempt", "tick"]))
     return dict(zip(found["run"], found["value"], strict=True)), common
+
+
+def of_runs(
+    storage: Storage, experiment: str, metrics: Sequence[str], names: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """Run -> the cheap figures of its best weights on validation images, NaN: none, for those runs that ended. It reads
+    no more of the tables than these rows."""
+    chosen = {"run": set(names)}
+    ends = last(read(storage, experiment, "outcomes", chosen), ["run"], ["tick", "attempt", "ended"])
+    wanted = {**chosen, "scope": "tick", "split": "validation"}
+    rows = read(
+        storage, experiment, "evals", wanted, ["run", "attempt", "epoch", "metric", "subject", "column", "value"]
+    )
+    rows = rows.merge(ends[["run", "best_epoch"]], on="run")
+    rows = rows[rows["epoch"] == rows["best_epoch"]]
+    columns = []
+    for metric in metrics:
+        own = last(figure_name(metric).choose(rows), ["run"], ["attempt"])
+        values = dict(zip(own["run"], own["value"], strict=True))
+        columns.append([float("nan") if pd.isna(value := values.get(run)) else float(value) for run in ends["run"]])
+    return dict(zip(ends["run"], zip(*columns, strict=True), strict=True))
 
 
 def undominated(costs: np.ndarray) -> np.ndarray:

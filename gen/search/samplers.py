@@ -25,6 +25,7 @@ class Score:
     value: float  # of the figure that the search goes by; NaN: a run of it failed, or measured nothing finite
     epoch: float  # that all of its runs reached
     whole: bool  # whether all of its runs went to their end, and none was stopped
+    others: tuple[float, ...] = ()  # of the further figures of a search that goes by several; NaN as for `value`
 
 
 class Sampler(ABC):

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from gen.search.samplers import Choice, Question, Questions, Sampler, Score, Settings
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Known = Mapping[str, tuple[Question, Any]]
 """Name of a question -> the question and its answer."""
 
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
 INSTALL = "sampler=tpe needs Optuna: pip install 'genfleet[search]', or pip install 'optuna>=5,<6'"
 
 
@@ -33,6 +34,11 @@ class Tpe(Sampler):
     the later it was stopped the better. One that failed counts as the worst. Configurations that still run count as
     bad ones (`constant_liar`), so that several at a time spread out.
 
+    Of several objectives, the first and the `others` with the modes of these, it is the multi-objective one (Ozaki et
+    al. 2020), which seeks the Pareto set; of a run that was stopped early nothing but that counts then. It is taken
+    instead of NSGA-II, for it learns from every run that ended, in whatever order, on spaces with conditions, and needs
+    no generations for which slots would wait.
+
     `learned`: configurations of an earlier search on the same space, with what became of them. Each proposal has a
     generator of its own, by the seed and its number.
     """
@@ -40,14 +46,20 @@ class Tpe(Sampler):
     learns = True
 
     def __init__(
-        self, questions: Questions, seed: int, mode: str, learned: Iterable[tuple[Settings, Score]] = ()
+        self,
+        questions: Questions,
+        seed: int,
+        mode: str,
+        learned: Iterable[tuple[Settings, Score]] = (),
+        others: Sequence[str] = (),
     ) -> None:
         check_installed()
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.questions, self.seed = questions, seed
-        self.study = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
+        self.study = optuna.create_study(directions=[DIRECTIONS[one] for one in (mode, *others)])
+        self.several = bool(others)
         self.trials: dict[int, Trial] = {}  # number -> that of a configuration that was begun and of no score yet
         self.known: dict[int, Known] = {}  # number -> answers of a configuration that the study has not got yet
         self.scores: dict[int, Score] = {}  # number -> score of such a configuration
@@ -95,10 +107,11 @@ class Tpe(Sampler):
         """Tells Optuna what became of a trial."""
         from optuna.trial import TrialState
 
-        if score.whole and math.isfinite(score.value):
-            self.study.tell(trial, score.value)
+        values = [score.value, *score.others]
+        if score.whole and all(map(math.isfinite, values)):
+            self.study.tell(trial, values)
             return
-        if math.isfinite(score.value):
+        if math.isfinite(score.value) and not self.several:  # Optuna takes no values by epoch of several objectives
             trial.report(score.value, int(score.epoch))
         self.study.tell(trial, state=TrialState.PRUNED)
 
@@ -107,14 +120,15 @@ def closed(known: Known, score: Score) -> FrozenTrial:
     """A trial of Optuna's with these answers as it would be after `Tpe.close`."""
     from optuna.trial import TrialState, create_trial
 
-    finite = math.isfinite(score.value)
-    whole = score.whole and finite
+    values = [score.value, *score.others]
+    whole = score.whole and all(map(math.isfinite, values))
+    told = whole or (math.isfinite(score.value) and not score.others)
     return create_trial(
         state=TrialState.COMPLETE if whole else TrialState.PRUNED,
-        value=score.value if finite else None,
+        values=values if told else None,
         params={name: answer for name, (_, answer) in known.items()},
         distributions={name: distribution(question) for name, (question, _) in known.items()},
-        intermediate_values={int(score.epoch): score.value} if finite and not whole else {},
+        intermediate_values={int(score.epoch): score.value} if told and not whole else {},
     )
 
 

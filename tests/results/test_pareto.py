@@ -58,6 +58,15 @@ def run(storage, name, rate, figures, *, seed=0, full=None, **changes):
 
 
 @local
+def test_the_pareto_set_before_the_first_end(storage, place):
+    ledger = Ledger(storage, "e", "run", "a1")
+    begin(ledger)
+    ledger.flush(0)
+    table = results.pareto(place, "e", ["mse", "recall"])
+    assert (len(table), list(table.columns)) == (0, ["front", "run", "entry", "runs", "mse", "recall"])
+
+
+@local
 def test_the_pareto_set_of_a_search(storage, place):
     """A small distance is good, a large recall is good: "c" is worse than "b" by both."""
     distance, recall = "frechet_classifier", "recall"
@@ -67,15 +76,16 @@ def test_the_pareto_set_of_a_search(storage, place):
     run(storage, "d0", 0.4, {distance: 2.0, recall: 0.9}, full=0.2)
     run(storage, "d1", 0.4, {distance: 4.0, recall: 0.7}, seed=1, full=0.4)
     run(storage, "floor", 0.5, {distance: 0.1, recall: 0.99}, best=1e30, full=1.0)
+    run(storage, "failed", 0.7, {distance: 0.1, recall: 0.99}, status="failed", full=1.0)
     run(storage, "half", 0.6, {distance: 0.1}, full=1.0)
     table = results.pareto(place, "e", ["frechet/fakes", "recall"])
     assert list(table.columns) == ["front", "run", "entry", "runs", "frechet/fakes", "recall", "rate"]
     assert table["run"].to_list()[:4] == ["a", "b", "d0", "c"]
-    assert table["front"].to_list() == [True, True, True, False, False, False]
+    assert table["front"].to_list() == [True, True, True, False, False, False, False]
     assert table["frechet/fakes"].to_list()[:4] == pytest.approx([1.0, 2.0, 3.0, 2.5])
     assert table["recall"].to_list()[:4] == pytest.approx([0.1, 0.5, 0.8, 0.4])
     assert table["runs"].to_list()[:4] == [1, 1, 2, 1]
-    assert set(table["run"][table[["frechet/fakes", "recall"]].isna().any(axis=1)]) == {"floor", "half"}
+    assert set(table["run"][table[["frechet/fakes", "recall"]].isna().any(axis=1)]) == {"floor", "half", "failed"}
     full = results.pareto(place, "e", ["coverage", "frechet/fakes"])  # no tick has the first: its full figure
     complete = full.dropna(subset=["coverage"]).set_index("run")
     assert complete["coverage"].to_dict() == pytest.approx({"a": 0.5, "b": 0.1, "c": 0.9, "d0": 0.3, "half": 1.0})

@@ -379,14 +379,14 @@ def what_is_too_large_is_said(device: torch.device, tmp_path: Path) -> None:
         dataset, config = data_of("vae_mlp"), small("vae_mlp")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Stepper, "advance", lambda self: torch.empty(asked, dtype=torch.uint8, device=device))
-            (tick,) = fit(config, dataset, device=device, judge=judge_of("vae_mlp"), home=home(tmp_path))
+            (tick,) = fit(config, dataset, device=device, judge=judge_on("vae_mlp", device), home=home(tmp_path))
         assert (tick.tick, tick.ended) == (1, "failed")
         assert tick.why.startswith(f"out of memory on {device.type}: it asked for ")
         assert "more; " in tick.why
         assert ("this process may take 0.1 of it" in tick.why) == (device.type == "cuda")
         release()
         again = override(config, {"seed": 1})
-        *_, last = fit(again, dataset, device=device, judge=judge_of("vae_mlp"), home=home(tmp_path))
+        *_, last = fit(again, dataset, device=device, judge=judge_on("vae_mlp", device), home=home(tmp_path))
         assert last.ended == "finished"
     finally:
         if device.type == "cuda":

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gen import results
-from gen.distributed.memory import TooLargeError, fitting
+from gen.distributed.memory import TooLargeError, fitting, limit_share
 from gen.distributed.workers import ALONE, Workers
 from tests.conftest import ROOT
 
@@ -75,3 +75,12 @@ def test_what_is_no_want_of_memory_stays_what_it_is() -> None:
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
         )
+
+
+def test_a_share_is_of_a_gpu_and_only_where_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: told.append(share))
+    gpu = torch.device("cuda")
+    for device, share in ((CPU, 0.25), (gpu, 1.0), (gpu, 0.25)):
+        limit_share(device, share)
+    assert told == [(0.25, gpu)]

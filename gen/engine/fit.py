@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Generator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from gen.config import RunConfig, override
 from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
+from gen.distributed.memory import TooLargeError, fitting, release
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.build import build_model, check_memory, further, steering
 from gen.engine.collapse import RECALL, Watched, look
@@ -24,6 +25,8 @@ from gen.engine.guards import guards
 from gen.engine.players import Spectator
 from gen.engine.stage_one import install
 from gen.engine.step import Stepper
+from gen.engine.tick import Tick as Tick
+from gen.engine.too_large import end_unbuilt
 from gen.engine.watch import Diverged
 from gen.judge import Figure, Judge, open_judge
 from gen.judge.judge import Tell, silence
@@ -42,26 +45,6 @@ SPLITS = ("validation", "test")  # of the full protocol
 CLOSED = "fitted in closed form"  # why a run without phases is complete
 
 
-@dataclass(frozen=True)
-class Tick:
-    """Where a run stands after a slice of training and its evaluation."""
-
-    tick: int
-    epoch: float
-    step: int
-    images: int  # real images drawn so far
-    seconds: float  # over all attempts
-    metrics: dict[str, float] = field(default_factory=dict)  # "phase/name" -> mean since the last tick
-    evals: dict[str, float] = field(default_factory=dict)  # "metric/subject" -> value
-    value: float = math.nan  # of the metric that steers ...
-    best: float = math.nan  # ... and its best so far
-    guards: dict[str, float] = field(default_factory=dict)  # name of a figure that tells of a collapse -> value
-    collapsed: str = ""  # when and how a game of players collapsed, if that lasts
-    remarks: Sequence[str] = ()  # lines on what was found damaged and made anew
-    ended: str = ""  # "finished", "stopped" or "failed"; "" while the run goes on
-    why: str = ""  # the reason of the end
-
-
 def fit(
     config: RunConfig,
     dataset: Dataset,
@@ -76,13 +59,21 @@ def fit(
 
     The run goes on from the last checkpoint that `home` has of it. A reason sent in (`ticks.send("why")`) ends it as
     "stopped" and gives its last tick; `close()` leaves rows and a checkpoint from which it can go on. A loss, log or
-    gradient norm that is not finite ends it as "failed", and the last good checkpoint stays. A run that has ended gives
-    its last tick again; if it finished, first the figures are measured that `evaluate.full` asks for by now and that it
-    lacks. Several workers iterate one generator each, and rank 0 writes. `judge`: the one that this process keeps from
-    run to run; by default a new one. `tell` hears what of the full protocol is measured next. ValueError for a config
-    that does not fit the data.
+    gradient norm that is not finite ends it as "failed", and the last good checkpoint stays; so, of one worker, does
+    memory that it does not get. A run that has ended gives its last tick again; if it finished, first the figures are
+    measured that `evaluate.full` asks for by now and that it lacks. Several workers iterate one generator each, and
+    rank 0 writes. `judge`: the one that this process keeps from run to run; by default a new one. `tell` hears what of
+    the full protocol is measured next. ValueError for a config that does not fit the data.
     """
-    run = Run(config.resolve(), dataset, device, workers, home, judge, tell)
+    too_large = ""
+    try:
+        with fitting(device, workers):
+            run = Run(config.resolve(), dataset, device, workers, home, judge, tell)
+    except TooLargeError as error:
+        too_large = str(error)
+    if too_large:
+        yield end_unbuilt(config.resolve(), dataset, device, home, judge, too_large)
+        return
     if run.is_over():
         run.measure_later()
         yield run.at(dict(run.evals))
@@ -113,9 +104,8 @@ class Run:
         judge: Judge | None,
         tell: Tell = silence,
     ) -> None:
-        self.dataset, self.device, self.workers, self.tell = dataset, device, workers, tell
         begun, config = config, override(config, home.taken.settings) if home and home.taken else config
-        self.config = config
+        self.config, self.dataset, self.device, self.workers, self.tell = config, dataset, device, workers, tell
         model = build_model(config, dataset, device)
         check_memory(config, model, device.type == "cpu")
         install(model, dataset)
@@ -136,8 +126,7 @@ class Run:
             self.cheap.append(RECALL)
         self.tick_images = config.evaluate.tick_images(stream.length)
         self.spectator = Spectator(config, dataset, self.stepper, self.tick_images) if has(model, Plays) else None
-        self.evals: dict[str, float] = {}
-        self.remarks: list[str] = []
+        self.evals, self.remarks = dict[str, float](), list[str]()
         self.record = Record(home, begun, dataset, workers, self.metric)
         self.progress = self.record.resume(self.stepper)
 
@@ -152,13 +141,23 @@ class Run:
         return False
 
     def tick(self) -> Tick:
+        """The next slice; for want of memory the run's end."""
+        try:
+            with fitting(self.device, self.workers):
+                return self._tick()
+        except TooLargeError as error:
+            why = str(error)
+        self.progress.last = math.nan
+        release()
+        return self.end("failed", why)
+
+    def _tick(self) -> Tick:
         """One slice: train, evaluate, record; at the budget's end, the full protocol too."""
         config, stepper, progress = self.config, self.stepper, self.progress
         if why := self._complete():  # it was killed between its last tick and its outcome
             return self.end("finished", why)
         progress.tick += 1
-        start = time.perf_counter()
-        before = stepper.images
+        start, before = time.perf_counter(), stepper.images
         if progress.tick == 1:  # a run that goes on has what was fitted from its checkpoint
             stepper.fit()
             progress.watched = self._begin_watch()

@@ -107,7 +107,8 @@ class Teller(tune.Callback):
         status = last.get("ended") or "stopped"
         self.close(last[RUN], status, float(last[EPOCH]))
         known = " (on record)" if last.get(REPLAYED) else ""
-        told = f"; collapsed at {last['collapsed']}" if last.get("collapsed") else ""
+        told = f"; {last['why']}" if status == "failed" and last.get("why") else ""
+        told += f"; collapsed at {last['collapsed']}" if last.get("collapsed") else ""
         self.tell(trials, f"run {last[RUN]} {status} at epoch {last[EPOCH]:g}{known}: {last[VALUE]:.6g}{told}")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -84,7 +84,7 @@ def search(
     evaluate = next(iter(plan.runs.values())).evaluate
     grace = min(grace, epochs)
     teller, siblings = None, {} if supply or population else configurations(plan.runs)
-    plan = dataclasses.replace(plan, keep_last=population is not None)
+    plan = dataclasses.replace(plan, keep_last=population is not None, share=min(needed.get("GPU", 1.0), 1.0))
     if siblings:
         plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
     for turn in range(1 + RETRIES):

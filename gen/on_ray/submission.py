@@ -74,6 +74,7 @@ class Search(Submission):
     runs: Mapping[str, RunConfig]  # name -> config; those that are known when the search begins, one at least
     needed: Mapping[str, float] = dataclasses.field(default_factory=dict)  # what Ray sets aside for a worker of a trial
     rungs: Collection[int] = ()  # epochs at which a run gives its slot away, until its siblings have come there too
+    share: float = 1.0  # of a GPU's memory that the process of a trial may take
     keep_last: bool = False  # keep the last states of runs that ended: more epochs go on from there
     retry: bool = False  # train runs again that failed in an earlier attempt
     begun: Collection[str] = ()  # runs that earlier attempts left rows of, and no end

@@ -15,6 +15,7 @@ from ray import tune
 
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
+from gen.distributed.memory import limit_share, release
 from gen.engine.fit import Tick, fit
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.population import TAKEN, UNTIL
@@ -93,6 +94,7 @@ class Resident(tune.Trainable):
         set_threads(config.machine.threads)
         home = replace(home, facts={**home.facts, "hosts": [socket.gethostname()]})
         device = resolve_device(config.machine.device)
+        limit_share(device, search.share)
         dataset, judge = search.dataset(config, device), search.judge(config, device)
         return fit(config, dataset, device=device, home=home, judge=judge)
 
@@ -110,6 +112,8 @@ class Resident(tune.Trainable):
             self.ticks.close()  # its checkpoint is in storage before anybody can begin it again
         if now.ended or waits:
             self.ticks = None
+        if now.ended == "failed":  # perhaps for want of memory
+            release()
         report = {TICK: now.tick, EPOCH: now.epoch, VALUE: now.best, LAST: now.value, SECONDS: now.seconds}
         report[EVALUATED] = now.metrics.get("engine/evaluate_seconds", 0.0)
         told = {"ended": now.ended, "why": now.why, "collapsed": now.collapsed, REMARKS: list(now.remarks)}

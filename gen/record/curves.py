@@ -16,6 +16,7 @@ from gen.metrics.table import direction
 from gen.results import queries
 from gen.results.comparison import configuration_of
 from gen.results.confirmation import fresh_runs
+from gen.results.lineage import EXPLOIT
 from gen.results.parquet import read_files
 from gen.results.questions import FigureName, figure_name
 from gen.results.ranking import only
@@ -44,6 +45,11 @@ def recorded(storage: Storage, experiment: str) -> Recorded:
     ends = ends[~ends["run"].isin(fresh)]
     if ends.empty:
         raise ValueError(f"no run of {experiment} in {storage} has ended: there is nothing to replay")
+    if any(queries.events(storage, experiment, kind=EXPLOIT)["decision"] == EXPLOIT):
+        raise ValueError(
+            f"{experiment} in {storage} is a population, whose runs took over from each other: a curve is of several "
+            "settings, and no other search would have had it; replay a search without"
+        )
     metric = str(only("metric that selected them", ends["metric"], f"replay an experiment of {storage} that has"))
     told = queries.settings(storage, experiment)
     figures = queries.read(storage, experiment, "evals", {"scope": "tick", "split": "validation"})

@@ -130,19 +130,19 @@ class Population:
         worst = ranked[len(ranked) - count :]
         for run in sorted(values, key=self.numbers.__getitem__):
             value, own = values[run], self.settings[run]
-            why = f"{value:.6g} at epoch {epoch} is not among the worst {count} of {len(ranked)}"
+            why = f"{said(value)} at epoch {epoch} is not among the worst {count} of {len(ranked)}"
             if run in worst and best:
                 draw = np.random.default_rng([self.rules.seed, epoch, self.numbers[run]])
                 source = best[draw.integers(len(best))]
                 theirs = values[source]
                 if self.merit(value) < self.merit(theirs):
                     why = (
-                        f"{value:.6g} at epoch {epoch} is among the worst {count} of {len(ranked)}: it goes on from "
+                        f"{said(value)} at epoch {epoch} is among the worst {count} of {len(ranked)}: it goes on from "
                         f"{source}, which has {theirs:.6g}"
                     )
                     yield Turn(run, epoch, value, own, self.explore(run, epoch, source), source, theirs, why)
                     continue
-                why = f"{value:.6g} at epoch {epoch} is no worse than that of {source}"
+                why = f"{said(value)} at epoch {epoch} is no worse than that of {source}"
             elif run in worst:
                 why = f"no other value at epoch {epoch} is finite"
             yield Turn(run, epoch, value, own, own, why=why)
@@ -164,6 +164,11 @@ class Population:
     def merit(self, value: float) -> float:
         """What is compared, the larger the better: what is not finite, or below the floor, is the worst."""
         return self.sign * value if abs(value) < BELOW else -math.inf
+
+
+def said(value: float) -> str:
+    """A value in words."""
+    return "a value below the floor" if BELOW <= abs(value) < math.inf else f"{value:.6g}"
 
 
 def perturb(question: Question, before: Any, draw: np.random.Generator) -> Any:

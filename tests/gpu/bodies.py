@@ -25,6 +25,7 @@ from gen.capabilities import Imitates, Reconstructs, has
 from gen.config import AugmentConfig, RunConfig, TwoStageConfig, identity, on_stage, override
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream, to_uint8
+from gen.distributed.memory import limit_share, release
 from gen.engine.build import build_model
 from gen.engine.fit import Tick, fit
 from gen.engine.stage_one import Staged
@@ -367,3 +368,26 @@ def forbid_waiting(device: torch.device) -> Iterator[None]:
     finally:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")
+
+
+def what_is_too_large_is_said(device: torch.device, tmp_path: Path) -> None:
+    """A run asks in its first tick for more than the process may take: it ends, says so, and the next one trains. On a
+    GPU it asks for half of the device, of which a tenth is its share; on a CPU for more than there is."""
+    limit_share(device, 0.1)
+    try:
+        asked = torch.cuda.mem_get_info(device)[1] // 2 if device.type == "cuda" else 2**58
+        dataset, config = data_of("vae_mlp"), small("vae_mlp")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Stepper, "advance", lambda self: torch.empty(asked, dtype=torch.uint8, device=device))
+            (tick,) = fit(config, dataset, device=device, judge=judge_on("vae_mlp", device), home=home(tmp_path))
+        assert (tick.tick, tick.ended) == (1, "failed")
+        assert tick.why.startswith(f"out of memory on {device.type}: it asked for ")
+        assert "more; " in tick.why
+        assert ("this process may take 0.1 of it" in tick.why) == (device.type == "cuda")
+        release()
+        again = override(config, {"seed": 1})
+        *_, last = fit(again, dataset, device=device, judge=judge_on("vae_mlp", device), home=home(tmp_path))
+        assert last.ended == "finished"
+    finally:
+        if device.type == "cuda":
+            torch.cuda.set_per_process_memory_fraction(1.0, device)

@@ -90,6 +90,10 @@ def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
     bodies.what_is_not_finite_is_named(DEVICE, tmp_path)
 
 
+def test_a_run_that_exceeds_its_share_is_said_and_the_next_one_fits(tmp_path: Path) -> None:
+    bodies.what_is_too_large_is_said(DEVICE, tmp_path)
+
+
 def test_images_a_second_are_told(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures to read, of each entry at its usual width, beside a plain loop's; nothing is asserted of time."""
     writer = request.config.get_terminal_writer()

@@ -36,6 +36,10 @@ class Watched(bodies.SameNoise):
         return made
 
 
+def test_a_run_that_exceeds_its_share_is_said_and_the_next_one_fits(tmp_path: Path) -> None:
+    bodies.what_is_too_large_is_said(CPU, tmp_path)
+
+
 @dataclass(frozen=True, eq=False)
 class Begun:
     """What a run's beginning gives."""

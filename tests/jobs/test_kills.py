@@ -160,5 +160,9 @@ def test_a_population_that_is_killed_has_the_lineage_of_one_that_is_not(
     spans = results.lineage(storage, "search")
     assert len(spans) == 4 + (decided["decision"] == "exploit").sum()
     assert spans["value"].notna().all()
-    assert faults(str(tmp_path), "search", 4) == ([], [])
+    lost, doubled = faults(str(tmp_path), "search", 4)
+    assert doubled == []
+    assert all("figures of run" in one or one.startswith("samples: ") for one in lost), (
+        lost
+    )  # full figures, not asked for
     assert not list(tmp_path.glob("search/_checkpoints/*/taken-*"))  # each has a later state of its own

@@ -128,3 +128,36 @@ def test_seeds_of_what_is_proposed_on_the_way_are_no_rivals(what: list[str], tmp
         planned("--seeds", "2")
     assert planned("--seeds", "2", "--grace", "9").seeds == 2
     assert planned().seeds == 1
+
+
+def options(*arguments: str) -> dict:
+    """The options of jobs.tune, with these."""
+    return dict(tune.main.make_context("tune", list(arguments)).params)
+
+
+def test_a_population(tmp_path: Path) -> None:
+    """A seed a member; settings that can change alone are searched; the note holds what decides."""
+    asked = ["--entry", "wgan_gp_mlp", "--scheduler", "population", "--population", "5", "--epochs", "20"]
+    found = plan(options(*asked, "--storage", str(tmp_path)))
+    assert [config.seed for config in found.configs] == [0, 1, 2, 3, 4]
+    assert found.configs[0].model == override(ZOO["wgan_gp_mlp"], {}).model  # the entry's own is the first
+    assert set(found.space.keys) == {
+        "model.generator_optimizer.rate",
+        "model.critic_optimizer.rate",
+        "model.penalty.weight",
+    }
+    assert "keeps the entry's model.latent, model.networks.generator_width, " in found.notice
+    about = found.about()
+    assert about["population"] == {"size": 5, "interval": 5, "quantile": 0.25}  # the space's grace
+    assert "grace" not in about
+    file = tmp_path / "start.json"
+    file.write_text('[{"model.latent": 8}]')
+    with pytest.raises(ValueError, match=r"start-from brings model.latent=8, which cannot change while"):
+        plan(options(*asked, "--storage", str(tmp_path), "--start-from", str(file)))
+
+
+def test_no_scheduler(tmp_path: Path) -> None:
+    found = plan(options("--entry", "gan_mlp", "--scheduler", "none", "--epochs", "7", "--storage", str(tmp_path)))
+    assert found.space.grace == 7
+    assert found.space.config.evaluate.full == "leaders"
+    assert not {"grace", "reduction"} & found.about().keys()

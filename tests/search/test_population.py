@@ -131,6 +131,7 @@ def test_nobody_takes_over_what_is_not_finite() -> None:
     assert [turn.source for turn in made] == [""] * 4
     assert made[3].why == "no other value at epoch 3 is finite"
     below = [one.arrive(f"run{number}", 6, 1e30 if number == 1 else float(number)) for number in range(4)][-1]
+    assert below[1].why.startswith("a value below the floor at epoch 6 is among the worst 1 of 4: it goes on from run0")
     assert [turn.source for turn in below] == ["", "run0", "", ""]  # a run below the floor is the worst
 
 

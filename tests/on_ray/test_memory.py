@@ -1,0 +1,86 @@
+"""Trials that lack memory end as failed, with the numbers, and the next ones of their process find the room free."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen import results
+from gen.distributed.memory import TooLargeError, fitting, limit_share
+from gen.distributed.workers import ALONE, Workers
+from tests.conftest import ROOT
+
+CPU = torch.device("cpu")
+SPARE = 600_000_000  # bytes of addresses that the process of the trials may take beyond those it has
+PROGRAM = f"""
+import resource, sys, torch
+from gen.config import override
+from gen.data.dataset import open_dataset
+from gen.judge import shared_classifier
+from gen.results import Storage
+from gen.zoo import ZOO
+from tests.on_ray.test_resident import Slot
+
+storage, data = Storage(sys.argv[1]), open_dataset(ZOO["vae_mlp"].data)
+torch.set_num_threads(1)
+shared_classifier(data, storage, torch.device("cpu"))
+small = dict([("budget.epochs", 1), ("evaluate.images", 150), ("evaluate.full", "none"), ("machine.device", "cpu")])
+width = "model.networks.width"
+runs = [override(ZOO["vae_mlp"], dict(small, **dict([(width, wide), ("seed", seed)]))).resolve()
+        for seed, wide in enumerate((16, 6000, 100_000, 17))]
+slot = Slot(storage, "search", runs, data.hash)
+slot.finish(0)
+with open("/proc/self/statm") as file:
+    now = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + {SPARE}, now + {SPARE}))
+for trial in (1, 2, 3):
+    slot.finish(trial)
+slot.resident.cleanup()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_fit_ends_and_the_next_ones_go_on(tmp_path: Path, cache: str) -> None:
+    """In a process that may take little: a width whose optimiser has no room, and one that cannot be built."""
+    variables = {**os.environ, "GENFLEET_CACHE": cache, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ends = results.outcomes(str(tmp_path), "search")
+    seeds = results.runs(str(tmp_path), "search").set_index("run")["seed"]
+    ends = ends.assign(seed=[seeds[run] for run in ends["run"]]).sort_values("seed")
+    assert list(ends["status"]) == ["finished", "failed", "failed", "finished"]
+    for why in ends["why"].iloc[1:3]:
+        assert why.startswith("out of memory on cpu: it asked for ")
+        assert " more; " in why
+        assert " are free, and this process may take " in why
+        assert "\n" not in why
+    assert list(ends["epochs"]) == [1.0, 1.0, 1.0, 1.0]
+    assert ends["parameters"].iloc[2] > 10**10
+    assert len(results.settings(str(tmp_path), "search")) == 4
+
+
+def test_what_is_no_want_of_memory_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="another"), fitting(CPU, ALONE):
+        raise RuntimeError("another")
+    two = Workers(0, 2)
+    with pytest.raises(MemoryError), fitting(CPU, two):
+        raise MemoryError
+    with pytest.raises(TooLargeError, match=r"asked for 1152921504.6 GB more; .* of .* are free"), fitting(CPU, ALONE):
+        torch.empty(2**58)
+    with pytest.raises(TooLargeError, match=r"it asked for 2.1 GB more"), fitting(CPU, ALONE):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
+        )
+
+
+def test_a_share_is_of_a_gpu_and_only_where_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: told.append(share))
+    gpu = torch.device("cuda")
+    for device, share in ((CPU, 0.25), (gpu, 1.0), (gpu, 0.25)):
+        limit_share(device, share)
+    assert told == [(0.25, gpu)]

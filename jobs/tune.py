@@ -174,6 +174,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
 def measure(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease, needed: dict[str, float]) -> list[str]:
     """Measures in full those runs for which that is asked and of which figures are missing; gives what went wrong. The
     grids that ended runs had kept, in case they would be leaders, go."""
+    from gen.on_ray.floors import measure_floors
     from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
@@ -196,6 +197,7 @@ def measure(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease, 
 
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
         errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most)
+    measure_floors(whole, lease, needed)
     if not errors:
         history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors

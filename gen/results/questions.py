@@ -15,7 +15,7 @@ from gen.results.schema import FULL_SHARE, LATER_SECONDS
 SCOPES, SPLITS = ("tick", "best"), ("validation", "test", "train")
 SUBJECTS = ("fakes", "images", "reconstructions", "translations")
 PICTURES = ("fakes", "reconstructions", "translations")  # the kinds that runs store
-EVENTS = ("cache", "collapse", "forget", "picture", "proposal", "resume", "rung")
+EVENTS = ("cache", "collapse", "floor", "forget", "picture", "proposal", "resume", "rung")
 COLUMNS = ("image", "a", "b", "unlabelled")
 LOGGED = (LATER_SECONDS, FULL_SHARE)  # names in `metrics` that many runs do not have
 KNOWN = {  # (table, column) -> words that are right even where no row has them

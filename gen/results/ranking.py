@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
+from gen.results.floor import KIND as FLOOR
+from gen.results.floor import floor_of
 from gen.results.forget import KIND as FORGET
 from gen.results.forget import why_forgotten
 from gen.results.queries import Place, evals, last, outcomes, read, read_arrow, runs, settings
@@ -57,7 +59,8 @@ def leaderboard(
     best weights may be good), then the settings that vary. Runs without a finite full figure
     (stopped early, failed, not among a search's leaders) and those whose best weights are below the floor of their
     config (a collapsed codebook) follow unranked, by `steering`.
-    `attrs["protocol"]` describes the figure. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN", and its name
+    `attrs["protocol"]` describes the figure, and `attrs["floor"]` is what real held-out images reach in it, as columns
+    of `evals`; None where that is not on record. `metric` may be "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN", and its name
     "frechet": the distance in whatever features the runs were measured in. None: what selected the runs' best weights.
     `mode`: whether small or large is good, which the metric says by itself.
     ValueError for a metric or a split that is not known, for a figure that is asked for and was measured of no run that
@@ -68,7 +71,7 @@ def leaderboard(
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     check_split(split)
     storage = place if isinstance(place, Storage) else Storage(place)
-    told = read(storage, experiment, "events", {"kind": {FORGET, COLLAPSE}}, ["run", "kind", "why", "detail"])
+    told = read(storage, experiment, "events", {"kind": {FORGET, COLLAPSE, FLOOR}}, ["run", "kind", "why", "detail"])
     gone = why_forgotten(told[told["kind"] == FORGET])
     ends = outcomes(storage, experiment, columns=ENDED)
     ends = ends[~ends["run"].isin(gone)].reset_index(drop=True)
@@ -102,6 +105,7 @@ def leaderboard(
     board.attrs = {
         "forgotten": gone,
         "protocol": {"mode": mode, **common},
+        "floor": floor_of(told[told["kind"] == FLOOR], common) if common else None,
         "code_versions": sorted(set(frame["code_version"].dropna())),
     }
     return board

@@ -18,6 +18,7 @@ from gen.judge import Judge
 from gen.record import names
 from gen.record.record import Home
 from gen.results import Lease, Slot, Storage
+from gen.results.floor import Asked, floor_rows
 from jobs import board, check, compact
 from tests.engine.test_fit import CPU, small
 
@@ -102,7 +103,8 @@ def test_proposals_of_runs_that_have_not_begun_are_whole_and_stay(place: Path) -
     for number, slot in enumerate(Slot(Storage(str(place)), SHORT, f"a-{one}", kind="proposed") for one in "bc"):
         runs = [begun if number == 0 else f"{9:016x}", f"{number:016x}", f"{number + 2:016x}"]
         slot.extend({"events": [{**row, "run": run, "why": f"configuration of {run}"} for run in runs]})
-    floor = {**row, "run": "", "kind": "floor", "decision": None, "why": "x"}
+    (floor,) = floor_rows(SHORT, Asked("h", "test", "image", "f", 9), [], 0.0, "too few images")
+    floor |= {"attempt": before_that, "time": datetime.now(UTC)}
     Slot(Storage(str(place)), SHORT, "a-floors", kind="evaluated").extend({"events": [floor]})
 
     def events() -> list[dict]:

@@ -94,12 +94,19 @@ def overlaps(board: pd.DataFrame) -> list[str]:
 
 
 def footing(board: pd.DataFrame, top: int, begun: int | None = None) -> list[str]:
-    """What the printed rows leave out, counted. `begun`: runs of the experiment; None: all have ended."""
+    """What real images reach, and what the printed rows leave out, counted. `begun`: runs of the experiment; None: all
+    have ended."""
     ended = len(board) if "runs" not in board else int(board["runs"].sum())
     confirmed = 0 if "runs" not in board else int(board["confirmed_runs"].sum())
     collapsed = int((board["collapsed"].notna() if "runs" not in board else board["collapsed"]).sum())
     hidden = max(len(board) - top, 0) if top else 0
+    floor = board.attrs.get("floor")
     return [
+        *(
+            [f"floor: {floor['value']:.6g}, of {floor['n_fake']} real held-out images in the place of fakes"]
+            if floor
+            else []
+        ),
         *([f"not printed: {hidden} of {len(board)} rows; jobs.board --top 0 prints all"] if hidden else []),
         *([f"collapsed: {collapsed} of {ended} runs"] if collapsed else []),
         *([f"not ended yet: {left} of {begun} runs"] if begun and (left := begun - ended - confirmed) > 0 else []),

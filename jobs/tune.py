@@ -212,6 +212,7 @@ def measure(
 ) -> list[str]:
     """Measures in full those runs for which that is asked, or all of a confirmation, and of which figures are missing;
     gives what went wrong. The grids that ended runs had kept, in case they would be leaders, go."""
+    from gen.on_ray.floors import measure_floors
     from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
@@ -236,6 +237,7 @@ def measure(
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
         files = "confirmed" if confirmed else "leaders"
         errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most, files)
+    measure_floors(whole, lease, needed)
     if not errors:
         history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors

@@ -48,7 +48,13 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 def test_the_tables_are_read_as_shown(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exec(block("pd.read_parquet"), {})
-    assert len(capsys.readouterr().out.splitlines()) == 3  # a heading, and a row a run
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[:3]] == ["run", rows[1][0], rows[2][0]]  # a heading, and a row a run
+    assert rows[3] == ["best", "model.beta", "model.codebook.codes", "seed"]
+    assert {rows[5][0], rows[6][0]} == {rows[1][0], rows[2][0]}
+    assert [row[0] for row in rows[9:11]] == ["1.0", "2.0"]  # epochs, with a column a run
+    assert rows[13][:3] == ["finished", "2", "4.0"]
+    assert [row[0] for row in rows[15:17]] == ["engine/evaluate_seconds", "engine/train_seconds"]
     exec(block("duckdb.sql"), {})
     assert capsys.readouterr().out.count("reconstructions") == 2
     exec(block("results.leaderboard"), {})

@@ -72,8 +72,9 @@ class Teller(tune.Callback):
         self.hear, self.source, self.lease, self.every = hear, source, lease, every
         self.sign = -1 if mode == "min" else 1
         self.ended: Counter[str] = Counter()
-        self.epochs = dict.fromkeys(source.runs, 0.0)  # run -> epoch that it has reached
-        self.over: set[str] = set()
+        self.going = dict[str, float]()  # run that trains, or waits for its siblings -> epoch that it has reached
+        self.over = dict[str, float]()  # run that ended -> its last epoch, ...
+        self.total = 0.0  # ... and their sum, for thousands are not added up each time that one ends
         self.expected, self.best, self.best_run = expected, math.nan, ""
         self.measuring, self.evaluated = measuring, 0.0
         self.ticks = self.completed = 0
@@ -93,7 +94,8 @@ class Teller(tune.Callback):
         self.lease.check()
         self.ticks += 1
         self.evaluated += float(result.get(EVALUATED, 0.0))
-        self.epochs[result[RUN]] = max(float(result[EPOCH]), self.epochs.get(result[RUN], 0.0))
+        if result[RUN] not in self.over:
+            self.going[result[RUN]] = max(float(result[EPOCH]), self.going.get(result[RUN], 0.0))
         self.better(result[RUN], result[VALUE])
         for line in result.get(REMARKS, ()):
             self.tell(trials, line)
@@ -115,7 +117,8 @@ class Teller(tune.Callback):
         """Tells of a run that an error of the program broke."""
         run = trial.last_result.get(RUN) if trial.last_result else None
         self.ended["broken"] += 1
-        self.over |= {run} if run else set()
+        if run:
+            self.leave(run, self.going.get(run, 0.0))
         self.tell(trials, f"run {run or 'of ' + str(trial)} broke")
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -128,9 +131,14 @@ class Teller(tune.Callback):
     def close(self, run: str, status: str, epoch: float) -> None:
         """Counts a run that ended; a run that ends again is counted once."""
         if run not in self.over:
-            self.over.add(run)
             self.ended[status] += 1
-        self.epochs[run] = epoch
+        self.leave(run, epoch)
+
+    def leave(self, run: str, epoch: float) -> None:
+        """Notes that a run goes on no more."""
+        self.going.pop(run, None)
+        self.total += epoch - self.over.get(run, 0.0)
+        self.over[run] = epoch
 
     def better(self, run: str, value: float | None) -> None:
         """Keeps the best value so far."""
@@ -143,10 +151,9 @@ class Teller(tune.Callback):
         if not self.ticks or sum(self.ended.values()) >= self.source.count:  # not `over`: a run may break unnamed
             return math.nan
         later = self.measuring * self.evaluated / self.ticks
-        over = [self.epochs[run] for run in self.over]
-        average = (self.expected + sum(over)) / (1 + len(over))  # what halving lets expect counts as one run
-        ahead = sum(max(average - at, self.every) for run, at in self.epochs.items() if run not in self.over)
-        ahead += max(self.source.count - len(self.epochs), 0) * average  # runs that nobody has proposed yet
+        average = (self.expected + self.total) / (1 + len(self.over))  # what halving lets expect counts as one run
+        ahead = sum(max(average - at, self.every) for at in self.going.values())
+        ahead += max(self.source.count - len(self.over) - len(self.going), 0) * max(average, self.every)
         return ahead * (time.monotonic() - self.began) / (self.ticks * self.every) + later
 
     def tell(self, trials: Sequence[Trial] = (), news: str = "") -> None:

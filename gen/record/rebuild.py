@@ -23,6 +23,7 @@ from gen.results.ledger import begin_of, new_attempt
 from gen.results.mend import put_rebuilt
 from gen.results.storage import Storage
 from gen.results.survey import Fault, Survey
+from gen.search.samplers import PROPOSAL
 from gen.zoo import restore
 
 CPU = torch.device("cpu")
@@ -113,8 +114,11 @@ def parameters(config: RunConfig, kept: dict[str, dict[str, Any]]) -> int:
 
 
 def attempt_of(found: Survey, run: str) -> str:
-    """The first attempt that wrote a row of the run; one of now if none is left."""
-    attempts = [frame.loc[frame["run"] == run, "attempt"] for frame in found.keys.values()]
+    """The first attempt that wrote a row of the run; one of now if none is left. An attempt that only proposed it, and
+    was killed before the run began, is none."""
+    attempts = [
+        frame.loc[(frame["run"] == run) & (frame.get("kind") != PROPOSAL), "attempt"] for frame in found.keys.values()
+    ]
     return min((str(one) for of_table in attempts for one in of_table), default=new_attempt())
 
 

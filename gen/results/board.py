@@ -32,7 +32,8 @@ def leaderboard(
     which, and why): one row for each run that ended, or `by` "config" for each configuration of the search.
 
     Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
-    `n_fake` and `protocol` (its hash) choose one. `attrs["protocol"]` describes the figure. `metric` may be
+    `n_fake` and `protocol` (its hash) choose one. `attrs["protocol"]` describes the figure, `attrs["floor"]` is
+    what real held-out images reach in it, as columns of `evals`; None where that is not on record. `metric` may be
     "NAME/SUBJECT" or "NAME/SUBJECT/COLUMN", and its name "frechet": the distance in whatever features the runs were
     measured in. None: what selected the runs' best weights. `mode`: whether small or large is good, which the metric
     says by itself.

@@ -15,7 +15,7 @@ from gen.results.schema import MEASURED_LATER
 SCOPES, SPLITS = ("tick", "best"), ("validation", "test", "train")
 SUBJECTS = ("fakes", "images", "reconstructions", "translations")
 PICTURES = ("fakes", "nearest", "reconstructions", "translations")  # the kinds that are stored
-EVENTS = ("cache", "collapse", "confirm", "exploit", "forget", "picture", "proposal", "resume", "rung")
+EVENTS = ("cache", "collapse", "confirm", "exploit", "floor", "forget", "picture", "proposal", "resume", "rung")
 COLUMNS = ("image", "a", "b", "unlabelled")
 KNOWN = {  # (table, column) -> words that are right even where no row has them
     ("evals", "column"): COLUMNS,

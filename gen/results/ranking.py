@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
+from gen.results.floor import KIND as FLOOR
+from gen.results.floor import floor_of
 from gen.results.forget import KIND as FORGET
 from gen.results.forget import why_forgotten
 from gen.results.queries import evals, last, outcomes, read, read_arrow, runs, settings
@@ -51,7 +53,7 @@ def leaderboard_of_runs(
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     check_split(split)
-    told = read(storage, experiment, "events", {"kind": {FORGET, COLLAPSE}}, ["run", "kind", "why", "detail"])
+    told = read(storage, experiment, "events", {"kind": {FORGET, COLLAPSE, FLOOR}}, ["run", "kind", "why", "detail"])
     gone = why_forgotten(told[told["kind"] == FORGET])
     ends = outcomes(storage, experiment, columns=ENDED)
     ends = ends[~ends["run"].isin(gone)].reset_index(drop=True)
@@ -85,6 +87,7 @@ def leaderboard_of_runs(
     board.attrs = {
         "forgotten": gone,
         "protocol": {"mode": mode, **common},
+        "floor": floor_of(told[told["kind"] == FLOOR], common) if common else None,
         "code_versions": sorted(set(frame["code_version"].dropna())),
     }
     return board

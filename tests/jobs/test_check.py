@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,8 @@ from gen.judge import Judge
 from gen.record import names
 from gen.record.record import Home
 from gen.results import Lease, Slot, Storage
-from jobs import board, check
+from gen.results.floor import Asked, floor_rows
+from jobs import board, check, compact
 from tests.engine.test_fit import CPU, small
 
 KEPT, SHORT = "kept", "short"  # a run of jobs.train with its last checkpoint, and one of a search without
@@ -86,6 +88,48 @@ def test_a_lost_end_is_rebuilt(place: Path, name: str) -> None:
     after = results.outcomes(str(place), name)
     assert after[same].equals(before[same])
     assert after["why"][0] == "2 epochs; rebuilt by jobs.check"
+
+
+def test_proposals_of_runs_that_have_not_begun_are_whole_and_stay(place: Path) -> None:
+    """A search that was killed leaves them; so does the floor, which is of no run."""
+    before_that, (own,) = results.new_attempt(), results.runs(str(place), SHORT).to_dict("records")
+    begun = own["run"]
+    row = {
+        "experiment": SHORT,
+        "attempt": before_that,
+        "tick": 0,
+        "kind": "proposal",
+        "decision": "random",
+        "detail": "{}",
+    }
+    row |= {"time": datetime.now(UTC), "epoch": None, "value": None}
+    for number, slot in enumerate(Slot(Storage(str(place)), SHORT, f"a-{one}", kind="proposed") for one in "bc"):
+        runs = [begun if number == 0 else f"{9:016x}", f"{number:016x}", f"{number + 2:016x}"]
+        slot.extend({"events": [{**row, "run": run, "why": f"configuration of {run}"} for run in runs]})
+    (floor,) = floor_rows(SHORT, Asked("h", "test", "image", "f", 9), [], 0.0, "too few images")
+    floor |= {"attempt": before_that, "time": datetime.now(UTC)}
+    Slot(Storage(str(place)), SHORT, "a-floors", kind="evaluated").extend({"events": [floor]})
+
+    def events() -> list[dict]:
+        found = pd.read_parquet(place / SHORT / "events", dtype_backend="pyarrow")
+        return found.sort_values(["kind", "run", "time"]).to_dict("records")
+
+    before = events()
+    assert run(place, SHORT).exit_code == 0
+    shutil.rmtree(place / SHORT / "runs")
+    done = run(place, SHORT, "--mend")
+    assert done.exit_code == 0, done.output
+    (after,) = results.runs(str(place), SHORT).to_dict("records")
+    assert (after["run"], after["attempt"]) == (
+        begun,
+        own["attempt"],
+    )  # not the proposal's, and no row for what never began
+    merged = CliRunner().invoke(compact.main, ["--storage", str(place), "--name", SHORT])
+    assert merged.exit_code == 0, merged.output
+    assert run(place, SHORT).exit_code == 0
+    assert events() == before
+    assert len(results.events(str(place), SHORT, kind="proposal")) == 6
+    assert len(results.leaderboard(str(place), SHORT)) == 1
 
 
 def test_what_cannot_come_back_is_said(place: Path) -> None:

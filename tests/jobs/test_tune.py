@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -75,6 +76,9 @@ def test_search(run_job: Callable, tmp_path: Path):
     assert last.endswith("(8 of 8)")
     assert [line.partition(":")[0] for line in lines if line.startswith("measured ")] == ["measured 1 of 1 leaders"]
     assert board["rank"].notna().sum() == 1
+    floors = results.events(str(tmp_path), "search", kind="floor")
+    assert sorted({json.loads(detail)["split"] for detail in floors["detail"]}) == ["test", "validation"]
+    assert floors["value"].notna().all()
     # submitted again, it measures what is asked for by now and missing, and nothing twice
     again = run_job("tune", *SMALL, *asked, "--set", "evaluate.full=all", "--storage", tmp_path)
     assert again.returncode == 0, again.stderr
@@ -84,6 +88,7 @@ def test_search(run_job: Callable, tmp_path: Path):
         f"measured {number} of {left} runs" for number in range(1, left + 1)
     ]
     check(tmp_path, 8)
+    pd.testing.assert_frame_equal(results.events(str(tmp_path), "search", kind="floor"), floors)  # not once more
     measured_in_full = results.evals(str(tmp_path), "search", scope="best")["run"]
     assert set(measured_in_full) == set(ends["run"][ends["status"] == "finished"])
 

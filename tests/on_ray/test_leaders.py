@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE
 from gen.engine.fit import SPLITS, fit
-from gen.judge import Judge
+from gen.judge import Judge, floor
+from gen.on_ray.floors import measure as measure_floor
 from gen.on_ray.leaders import best_weights, leaders
 from gen.on_ray.scoring import Wanted, score
 from gen.record import history
 from gen.record.later import of_attempt, on_record
 from gen.record.record import Home
+from gen.results.floor import lacking
 from gen.results.ledger import Slot
 from gen.results.schema import FULL_SHARE
 from gen.results.storage import Storage
+from gen.results.survey import survey
 from gen.zoo import ZOO, tiny
+from jobs.board import footing
 from jobs.stored import missing
 
 pytestmark = pytest.mark.slow
@@ -109,6 +114,41 @@ def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(
     assert {one.run: one.cost for one in again.stored} == board.set_index("run")["seconds"][taken.index].to_dict()
     known = on_record(storage, "search")
     assert all(score(asked, one, known, CPU, ALONE) == {} for one in asked.stored)  # and never again
+
+
+def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking(
+    digits_by_name: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    storage = Storage(str(tmp_path))
+    runs = searched(tmp_path, digits_by_name, judge, **{"evaluate.leaders": 1})
+    asked = wanted(tmp_path, runs)
+    assert lacking(storage, "search", runs) == {}  # nothing is measured in full yet
+    measure(asked, "a")
+    assert results.leaderboard(storage, "search", metric="frechet/fakes").attrs["floor"] is None
+    (one,) = asked.stored
+    first = lacking(storage, "search", runs)
+    assert {(of.split, of.column, of.n_fake, run) for of, run in first.items()} == {
+        (split, "image", 80, one.run) for split in SPLITS
+    }
+    slot = Slot(storage, "search", "a-floors", kind="evaluated")
+    for of in first:
+        rows = measure_floor(asked, one, of)
+        slot.extend({"events": [{**row, "attempt": "a", "time": datetime.now(UTC)} for row in rows]})
+    assert lacking(storage, "search", runs) == {}
+    for split in SPLITS:
+        figures = {figure.metric: figure for figure in floor(judge, split, 80)}
+        for metric in ("frechet_classifier", "kid", "precision"):
+            board = results.leaderboard(storage, "search", metric=f"{metric}/fakes", split=split)
+            found = board.attrs["floor"]
+            assert found["value"] == pytest.approx(figures[metric].value, rel=1e-6)
+            assert {name: found[name] for name in figures[metric].row()} == {
+                **figures[metric].row(),
+                "value": found["value"],
+            }
+            assert f"floor: {found['value']:.6g}, of 80 real held-out images in the place of fakes" in footing(board, 9)
+        assert results.leaderboard(storage, "search", split=split).attrs["floor"] is None  # a bound has none
+    assert set(results.events(storage, "search", kind="floor")["run"]) == {""}
+    assert survey(storage, "search").faults() == []
 
 
 @pytest.mark.parametrize("before", ["none", "leaders"])

@@ -1,0 +1,87 @@
+"""What real held-out images reach in the place of fakes, on record beside the figures that it is to be read with.
+
+It is of no run: each is a row of `events`, of the run "", with the figure as columns of `evals` in its `detail`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from gen.results.queries import evals, read, runs
+from gen.results.storage import Storage
+
+KIND = "floor"  # of the events
+NO_RUN = ""
+SAME = (
+    "metric",
+    "column",
+    "split",
+    "features_hash",
+    "resize",
+    "variant",
+)  # columns that a figure shares with its floor
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Figures of which the floor is wanted."""
+
+    held_out: str  # hash of the held-out images; of runs of earlier versions, of all
+    split: str
+    column: str
+    features_hash: str
+    n_fake: int  # of the figures; the floor is of as many, where there are so many real images
+
+
+def lacking(storage: Storage, experiment: str, names: Collection[str]) -> dict[Asked, str]:
+    """The floors that are not on record of the full figures of some runs, each with one of these runs."""
+    figures = evals(storage, experiment, scope="best")
+    figures = figures[figures["run"].isin(list(names)) & figures["features_hash"].notna()]
+    begun = runs(storage, experiment, ["run", "data_hash", "held_out"])
+    figures = figures.merge(begun.assign(held_out=begun["held_out"].fillna(begun["data_hash"])), on="run")
+    keys = ["held_out", "split", "column", "features_hash", "n_fake"]
+    rows = figures.drop_duplicates(keys)[[*keys, "run"]].to_dict("records")
+    found = {Asked(**{str(key): row[key] for key in keys}): str(row["run"]) for row in rows}
+    told = read(storage, experiment, "events", {"kind": KIND}, ["detail"])["detail"]
+    known = {Asked(**json.loads(text)["of"]) for text in told}
+    return {one: run for one, run in found.items() if one not in known}
+
+
+def floor_rows(
+    experiment: str, asked: Asked, figures: Collection[Mapping[str, Any]], seconds: float, failure: str = ""
+) -> list[dict[str, Any]]:
+    """The rows of `events`, without attempt and time, of a floor's figures, each as columns of `evals`, which took so
+    many `seconds`; or of the `failure` to measure it."""
+    about = {"experiment": experiment, "run": NO_RUN, "tick": 0, "epoch": None, "kind": KIND, "decision": None}
+    detail = {"of": asdict(asked), "seconds": seconds}
+    if failure:
+        return [{**about, "value": None, "why": f"not measured: {failure}", "detail": json.dumps(detail)}]
+    return [
+        {
+            **about,
+            "value": figure["value"],
+            "why": f"{figure['metric']} of {figure['n_fake']} real images against {figure['n_real']} of {asked.split}",
+            "detail": json.dumps({**detail, **figure}, sort_keys=True),
+        }
+        for figure in figures
+    ]
+
+
+def floor_of(events: pd.DataFrame, protocol: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The floor of figures of this `protocol` (of `leaderboard`), as columns of `evals`; None if none is on record."""
+    for text in events["detail"]:
+        detail = json.loads(text)
+        of = detail.pop("of")
+        same = all(detail.get(name, "") == protocol.get(name) for name in SAME)
+        if (
+            same
+            and of["n_fake"] == protocol["n_fake"]
+            and protocol["data_hash"] in (of["held_out"], detail["data_hash"])
+        ):
+            return dict(detail)
+    return None

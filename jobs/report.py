@@ -22,7 +22,8 @@ from jobs.program import Program, refusing
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", "names", required=True, multiple=True, help="Experiment; again for another to compare.")
 @click.option("--out", default="report.html", show_default=True, help="File for the page.")
-def main(storage: str, names: tuple[str, ...], out: str) -> None:
+@click.option("--pareto", metavar="FIGURE,FIGURE", help="Two figures: which configurations none beats in both.")
+def main(storage: str, names: tuple[str, ...], out: str, pareto: str | None) -> None:
     """Reads the tables, writes the page and says where it is."""
     start = time.monotonic()
     with refusing():
@@ -37,7 +38,8 @@ def main(storage: str, names: tuple[str, ...], out: str) -> None:
         from gen.report.facts import facts  # once all that they need is known to be installed
         from gen.report.page import page
 
-        content = page(facts(place, names)).encode()
+        objectives = [one.strip() for one in pareto.split(",")] if pareto is not None else []
+        content = page(facts(place, names, objectives=objectives)).encode()
     with writing(path.parent):
         put_local(path, content)
     print(f"{path}  {len(content) / 1e6:.1f} MB in {time.monotonic() - start:.1f} s; it opens in any browser")

@@ -12,7 +12,7 @@ from importlib import resources
 
 from markupsafe import Markup
 
-from gen.report import board, curves, environment, failures, first, importance, progress, several
+from gen.report import board, curves, environment, failures, first, importance, pareto, progress, several
 from gen.report.facts import Facts
 from gen.report.section import TEMPLATES, Section, render
 
@@ -23,6 +23,7 @@ SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
     several.section,
     curves.section,
     importance.section,
+    pareto.section,
     failures.section,
     environment.section,
 )

@@ -14,7 +14,7 @@ from gen.report.trials import Trials, is_numeric, is_wide, trials
 
 FEWEST = 8  # configurations below which nothing is told of importance
 RESAMPLES = 30  # of the configurations, with replacement: how far an importance moves among them is its uncertainty
-RESAMPLED = 500  # configurations at most that a resample is of
+RESAMPLED = 300  # configurations at most that a resample is of
 SLICES, CLOUD, LINES, CELLS = 8, 400, 400, 60  # settings with a plot of their own; points, lines and rows in plots
 YARDSTICK = "a random number"  # a setting that decides nothing, to compare with
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an axis of percentiles

@@ -67,7 +67,9 @@ def test_every_plot_is_drawn_without_errors_and_without_network(browser: Page, w
     assert browser.requests() == []
     assert browser.run("return document.title") == "whole · genfleet"
     assert browser.run("return document.querySelector('#winner-value').textContent").startswith("0.105")
-    assert browser.run("return document.querySelectorAll('#front tbody tr').length") == 10  # each trades one for the other
+    assert (
+        browser.run("return document.querySelectorAll('#front tbody tr').length") == 10
+    )  # each trades one for the other
 
 
 def test_whatever_an_experiment_is_the_page_opens(browser: Page, place: Path, tmp_path: Path) -> None:

@@ -146,6 +146,8 @@ def experiment(storage: Storage, name: str) -> Experiment:
         runs[column] = finite(runs[column])
     try:
         configurations, why = results.leaderboard(storage, name, by="config"), ""
+        known = configurations["run"].isin(runs["run"])  # a run may have ended since the others were read
+        configurations = configurations[known].reset_index(drop=True)
     except ValueError as unlike:
         configurations, why = pd.DataFrame(), str(unlike)
     told = collapses(storage, name, ends)  # by the runs, or when their best weights were measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,9 @@ def importance(found: Trials, resamples: int = RESAMPLES, seed: int = 0) -> pd.D
         rows[YARDSTICK] = random.random(len(rows))
         study = Trials(rows, varied, (), 0, found.mode).study(more=[YARDSTICK])
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-        told = get_param_importances(study, evaluator=evaluator)
+        with warnings.catch_warnings():  # where the best are as many as all, a resample tells nothing, and counts so
+            warnings.simplefilter("ignore", UserWarning)
+            told = get_param_importances(study, evaluator=evaluator)
         shares.append({name: float(told.get(name, 0.0)) for name in (*found.settings, YARDSTICK)})
     frame = pd.DataFrame(shares)
     summary = pd.DataFrame(

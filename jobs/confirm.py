@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 LEVEL, SEEDS = 0.05, 10  # unless the user says others
 FRESH = 1_000  # number of the first fresh seed, counted from --seed: a search uses lower ones
 SHOWN = ["run", "confirmed", "confirmed_low", "confirmed_high", "confirmed_n", "confirmed_runs", "mean", "n"]
-CALLED = {"mean": "searched", "n": "searched_n", "confirmed_low": "low", "confirmed_high": "high", "confirmed_n": "of"}
+CALLED = {"mean": "searched", "n": "searched_n", "confirmed_low": "low", "confirmed_high": "high"}
+CALLED |= {"confirmed_n": "n", "confirmed_runs": "runs"}
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ class Confirm:
         """One line on what that means. `searched`: seeds of a configuration in the search."""
         each = "1 seed a configuration" if searched == 1 else f"the {searched} seeds a configuration that are on record"
         first = fewest(self.level)
-        least = f"from the {first}th seed on" if first <= self.seeds else f"never, for a test needs {first} seeds"
+        drops = f"who is behind the leader drops out, by a test at level {self.level:g}, from seed {first} on"
+        if first > self.seeds:
+            drops = f"nobody drops out, for a test at level {self.level:g} needs {first} seeds"
         return (
             f"confirm: the search trains {each}; then its best {self.count} train again with up to {self.seeds} fresh "
-            f"seeds, and {least} who is behind the leader at level {self.level:g} drops out"
+            f"seeds; {drops}"
         )
 
 

@@ -221,7 +221,8 @@ def measure(
             say(measured(now, "confirmed runs" if confirmed else "leaders" if full == "leaders" else "runs"))
 
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
-        errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most)
+        files = "confirmed" if confirmed else "leaders"
+        errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most, files)
     if not errors:
         history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors

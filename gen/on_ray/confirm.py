@@ -210,7 +210,6 @@ class Confirmation:
 
     def end(self, run: str, value: float | None, status: str) -> None:
         """Hears the end of a run, and decides what follows from it."""
-        self.training.discard(run)
         self.note(run, value, status)
         self.decide()
 
@@ -269,9 +268,9 @@ class Racer(Searcher):
         """Tells the race how a run ended. One that an error of the program broke has no figure; one that was cut, by a
         limit of the search, has not ended."""
         run = self.trials.pop(trial_id)
+        self.source.training.discard(run)
         if error:
             self.source.broken.add(run)
-            self.source.training.discard(run)
         elif result and (status := result.get("ended") or lost(result)):
             self.source.end(run, result[VALUE], status)
 

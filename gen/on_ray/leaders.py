@@ -65,11 +65,17 @@ class Measuring:
 
 
 def measure_leaders(
-    wanted: Wanted, lease: Lease, needed: Mapping[str, float], hear: Callable[[Measuring], None], most: int = 0
+    wanted: Wanted,
+    lease: Lease,
+    needed: Mapping[str, float],
+    hear: Callable[[Measuring], None],
+    most: int = 0,
+    name: str = "leaders",
 ) -> list[str]:
     """Measures the stored weights of a search's runs in full, those figures that are missing, and draws their grids; as
     many runs at a time as fit, and at most `most` if that is not 0. `hear` hears what is measured next of each run, and
-    that a run is done. Gives a line for each run that could not be measured."""
+    that a run is done. `name` tells the files of one attempt apart. Gives a line for each run that could not be
+    measured."""
     if not wanted.stored:
         return []
     task = ray.remote(num_cpus=needed["CPU"], num_gpus=needed.get("GPU", 0.0), max_retries=RETRIES)(measure)
@@ -77,7 +83,7 @@ def measure_leaders(
     sent = ray.put(wanted)
     waiting, running = list(wanted.stored), dict[Any, str]()
     numbers = {one.run: number for number, one in enumerate(waiting, 1)}
-    slot = Slot(wanted.storage, wanted.experiment, f"{lease.attempt}-leaders", kind="evaluated")
+    slot = Slot(wanted.storage, wanted.experiment, f"{lease.attempt}-{name}", kind="evaluated")
     errors, count, began = list[str](), len(waiting), time.monotonic()
 
     def tell(run: str, text: str = "") -> None:

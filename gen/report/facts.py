@@ -106,6 +106,7 @@ class Facts:
 
     experiments: Sequence[Experiment]
     made: datetime
+    objectives: Sequence[str] = ()  # two figures, where the reader asks for a Pareto set
 
     @property
     def first(self) -> Experiment:
@@ -113,9 +114,16 @@ class Facts:
         return self.experiments[0]
 
 
-def facts(storage: Storage, names: Sequence[str], made: datetime | None = None) -> Facts:
-    """The facts of one or several experiments. ValueError if one is not there, or has no runs yet."""
-    return Facts(tuple(experiment(storage, name) for name in names), made or datetime.now(UTC))
+def facts(
+    storage: Storage, names: Sequence[str], made: datetime | None = None, objectives: Sequence[str] = ()
+) -> Facts:
+    """The facts of one or several experiments. ValueError if one is not there, or has no runs yet, and for `objectives`
+    that are not two."""
+    if objectives and len(objectives) != 2:
+        raise ValueError(
+            f"pareto={','.join(objectives)} names {len(objectives)}; name two figures, NAME/SUBJECT,NAME/SUBJECT"
+        )
+    return Facts(tuple(experiment(storage, name) for name in names), made or datetime.now(UTC), tuple(objectives))
 
 
 def experiment(storage: Storage, name: str) -> Experiment:

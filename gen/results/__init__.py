@@ -5,6 +5,7 @@ from gen.results.budget import best_of_k
 from gen.results.comparison import compare
 from gen.results.lease import Lease
 from gen.results.ledger import Ledger, Slot, last_ticks, new_attempt
+from gen.results.pareto import pareto
 from gen.results.queries import curves, evals, events, find_run, metrics, outcomes, runs, samples, settings
 from gen.results.questions import FigureName
 from gen.results.schema import SCHEMAS, TABLES, VERSION
@@ -30,6 +31,7 @@ __all__ = [
     "metrics",
     "new_attempt",
     "outcomes",
+    "pareto",
     "runs",
     "samples",
     "settings",

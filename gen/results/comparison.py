@@ -90,8 +90,9 @@ def compare(
         numbers = frame[column].to_numpy(dtype=float, na_value=np.nan)
         frame[column] = np.where(np.isfinite(numbers), numbers, np.nan)
     frame["configuration"] = frame["run"].map(configuration_of(told, by))
-    fresh = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
-    frame = frame[fresh | ~fresh.groupby(frame["configuration"]).transform("any")]
+    frame["fresh"] = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
+    confirmed = frame.groupby([*by, "configuration"], dropna=False)["fresh"].transform("any")
+    frame = frame[frame["fresh"] | ~confirmed]
     rows = []
     for values, group in frame.groupby(list(by), dropna=False):
         best = best_configuration(group, direction(str(steering)))

@@ -44,7 +44,8 @@ def leaderboard_of_configurations(
         rows.append(row | {"apart": None, "configuration": which})
     table = pd.DataFrame(rows, columns=[*SEARCHED, "configuration"])
     whole, mean = (table["n"] == table["runs"]).to_numpy(dtype=bool), table["mean"].to_numpy(dtype=float)
-    order = np.lexsort([mean if small else -mean, -table["n"].to_numpy(dtype=int), ~whole])
+    fewer = np.where(whole, 0, -table["n"].to_numpy(dtype=int))  # which have a rank are ranked by the mean alone
+    order = np.lexsort([mean if small else -mean, fewer, ~whole])
     table, whole = table.iloc[order].reset_index(drop=True), whole[order]
     places = [number if good else None for number, good in enumerate(whole, start=1)]
     table.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))

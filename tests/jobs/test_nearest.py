@@ -46,7 +46,7 @@ def cache(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(place: Path, *arguments: str) -> Result:
-    out = ["--out", str(place / "page.html"), "--device", "cpu"]
+    out = ["--out", str(place / "page.html"), *(["--device", "cpu"] if "--nearest" in arguments else [])]
     return CliRunner().invoke(report.main, ["--storage", str(place / "results"), *out, *arguments])
 
 
@@ -83,6 +83,9 @@ def test_refusals_are_one_line_and_leave_no_page(place: Path) -> None:
     done = run(place, "--name", "codes", "--nearest")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
     assert "vqvae, which makes no fakes from noise" in done.stderr
+    done = run(place, "--name", "game", "--download")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "belongs to --nearest" in done.stderr
     with results.Lease(Storage(str(place / "results")), "game"):
         for path in (place / "results" / "game" / "samples").glob("evaluated-*nearest*"):
             path.unlink()

@@ -1,5 +1,7 @@
 """Runs of several seeds compared by one figure."""
 
+import json
+
 import numpy as np
 import pytest
 from example_rows import TIME, begin, eval_row, outcome_row, when
@@ -130,6 +132,50 @@ def test_a_leaderboard_by_configuration_before_the_first_end(storage, place):
     begin(ledger)
     ledger.flush(0)
     assert results.leaderboard(place, "e", by="config").empty
+
+
+@local
+def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place):
+    for rate, values in {0.1: [0.9, 0.5, 0.6, 0.55], 0.2: [0.7]}.items():
+        for seed, value in enumerate(values):
+            run(storage, f"r{rate}-{seed}", "sgan", 20, value, best=value, seed=seed, rate=rate, held_out="h1")
+    row = {"experiment": "e", "attempt": "a1", "tick": 0, "kind": "confirm", "decision": "run", "why": "", "time": TIME}
+    detail = json.dumps({"race": 1, "configuration": "r0.1-0"})
+    rows = [row | {"run": f"r0.1-{seed}", "detail": detail} for seed in (1, 2, 3)]
+    rows.append(row | {"run": "r0.1-9", "detail": detail})  # begun, and not ended
+    results.Slot(storage, "e", "a1-race", kind="confirmed").extend({"events": rows})
+    table = results.leaderboard(place, "e", split="test", by="config").set_index("run")
+    assert list(table.index) == ["r0.1-0", "r0.2-0"]
+    assert table["mean"].to_list() == [0.9, 0.7]
+    assert table["n"].to_list() == table["runs"].to_list() == [1, 1]
+    assert table["confirmed"].iloc[0] == pytest.approx(0.55)
+    reach = 4.302653 * 0.05 / 3**0.5  # t of 97.5 % with two degrees of freedom, from a printed table
+    assert (table["confirmed_low"].iloc[0], table["confirmed_high"].iloc[0]) == pytest.approx(
+        (0.55 - reach, 0.55 + reach)
+    )
+    assert table["confirmed_n"].to_list() == table["confirmed_runs"].to_list() == [3, 0]
+    assert table["confirmed"].isna().to_list() == [False, True]
+    assert table["confirmed_apart"].isna().all()
+    (row,) = results.compare(place, "e", ["entry"]).to_dict("records")
+    assert (row["n"], row["configurations"], row["mean"]) == (3, 2, pytest.approx(0.55))
+    by_rate = results.compare(place, "e", ["model.rate"])  # of what was not confirmed the search's
+    assert by_rate["n"].to_list() == [3, 1]
+    assert by_rate["mean"].to_list() == pytest.approx([0.55, 0.7])
+    assert results.best_of_k(place, "e", "accuracy/images")["n"].iloc[0] == 2
+    with pytest.raises(ValueError, match="by='seed' is not known; allowed: run, config"):
+        results.leaderboard(place, "e", by="seed")
+
+
+@local
+def test_intervals_that_do_not_overlap_are_told_apart(storage, place):
+    for rate, values in {0.1: [0.9, 0.91], 0.2: [0.1, 0.11], 0.3: [0.8, 0.9]}.items():
+        for seed, value in enumerate(values):
+            run(storage, f"r{rate}-{seed}", "sgan", 20, value, seed=seed, rate=rate, held_out="h1")
+    table = results.leaderboard(place, "e", split="test", by="config")
+    assert table["rate"].to_list() == [0.1, 0.3, 0.2]
+    assert table["apart"].isna().to_list() == [True, False, False]
+    assert table["apart"].to_list()[1:] == [False, True]
+    assert results.leaderboard(place, "e", split="test", by="config", confidence=0.1)["apart"][1]
 
 
 @local

@@ -1,0 +1,175 @@
+"""jobs.tune --confirm: the best of a search train again with fresh seeds, on a real Ray; killed, out of budget and
+submitted again it is one race."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from gen import results
+from gen.config import override
+from gen.results.confirmation import fresh_runs, last_race
+from gen.zoo import restore
+from jobs import tune
+from jobs.plan import Plan, plan
+from tests.conftest import GIVE_UP
+
+RATES = ["--only", "--search", "model.optimizer.rate=2e-3,1e-6", "--sampler", "grid"]
+SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "--name", "search", *RATES]
+QUICK = [
+    "--epochs",
+    2,
+    "--grace",
+    2,
+    "--max-concurrent",
+    2,
+    "--set",
+    "evaluate.full_images=50",
+    "--set",
+    "evaluate.images=50",
+]
+ASKED = [*SMALL, *QUICK, "--confirm", 2, "--seeds", 6, "--seed", 3]
+
+
+def test_a_race_that_is_killed_and_out_of_budget_is_one_race(
+    run_job: Callable, start_job: Callable, tmp_path: Path
+) -> None:
+    """A rate of 1e-6 learns nothing, and drops out at the fifth seed, the first at which a test can tell."""
+    place = str(tmp_path)
+    process = start_job("tune", *ASKED, "--storage", tmp_path)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "(3 of " in line and " run " in line and any("confirming" in one for one in lines):
+            process.send_signal(signal.SIGKILL)
+            break
+    _, errors = process.communicate(timeout=GIVE_UP)
+    assert any("the search trains 1 seed a configuration; then its best 2" in line for line in lines), errors
+    entered = results.events(place, "search", kind="confirm").query("decision == 'enter'")
+    assert len(entered) == 2
+    ended = len(results.outcomes(place, "search"))
+    assert 2 + 3 <= ended < 2 + 10
+    some = run_job("tune", *ASKED, "--storage", tmp_path, "--epoch-budget", 2 * ended + 1)
+    assert some.returncode == 0, some.stderr
+    assert f"the budget of {2 * ended + 1} epochs is spent" in some.stdout
+    assert "runs to go: submit the same again with more to go on" in some.stdout
+    done = run_job("tune", *ASKED, "--storage", tmp_path)
+    assert done.returncode == 0, done.stderr
+    check(place, done.stdout)
+    events = results.events(place, "search", kind="confirm")
+    again = run_job("tune", *ASKED, "--storage", tmp_path)  # nothing is left to do
+    assert again.returncode == 0, again.stderr
+    assert "measured" not in again.stdout
+    assert len(results.events(place, "search", kind="confirm")) == len(events)
+    assert again.stdout.partition("confirmed with fresh seeds")[2] == done.stdout.partition("confirmed with fresh")[
+        2
+    ].removeprefix(" seeds")
+
+
+def check(place: str, printed: str) -> None:
+    """The tables and what was printed of them."""
+    race, fresh = last_race(place, "search"), fresh_runs(place, "search")
+    assert race is not None
+    assert (race.number, race.won, len(race.entrants), [drop["of"] for drop in race.drops]) == (1, 5, 2, [5])
+    (loser,) = (drop["configuration"] for drop in race.drops)
+    (winner,) = {*race.entrants} - {loser}
+    decided = results.events(place, "search", kind="confirm").sort_values(["attempt", "time"], kind="stable")
+    assert list(decided["decision"][decided["decision"] != "run"]) == ["enter", "enter", "drop", "win"]
+    assert not results.outcomes(place, "search", all_ends=True).duplicated("run").any()
+    configs = results.runs(place, "search").set_index("run")["config"].map(restore)
+    assert {configs[run].seed for run in race.entrants} == {3}
+    for run, own in fresh.items():
+        if run in configs:  # a run ahead of the test may never start
+            assert 1003 <= configs[run].seed <= 1008
+            assert override(configs[run], {"seed": 3}) == configs[own]
+    ends = results.outcomes(place, "search").set_index("run")
+    assert set(ends["status"]) == {"finished"}
+    assert set(ends["epochs"]) == {2.0}
+    assert 12 <= len(ends) <= 14  # two of the search, five seeds of each, and at most one more of each ahead
+    full = results.evals(place, "search", scope="best")
+    assert set(full["run"]) == set(ends.index)
+    assert set(full["split"][full["run"].isin(fresh)]) == {"validation", "test"}
+    assert not full.duplicated(["run", "protocol"]).any()
+    board = results.leaderboard(place, "search", by="config").set_index("run")
+    assert list(board.index) == [winner, loser]
+    assert set(board["runs"]) == {1}  # of the search alone
+    figures = full[(full["metric"] == "mse") & (full["subject"] == "reconstructions")].set_index(["run", "split"])[
+        "value"
+    ]
+    for own in (winner, loser):
+        row, mine = board.loc[own], [run for run, of in fresh.items() if of == own and run in ends.index]
+        assert row["mean"] == figures[own, "validation"]
+        values = np.array([figures[run, "test"] for run in mine])
+        low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+        assert (row["confirmed_n"], row["confirmed_runs"]) == (len(mine), len(mine))
+        assert [row["confirmed"], row["confirmed_low"], row["confirmed_high"]] == pytest.approx(
+            [values.mean(), low, high]
+        )
+    assert board["confirmed_apart"][loser]
+    assert f"dropped: the configuration of run {loser}: behind {winner} over 5 seeds" in printed
+    table = printed.partition("confirmed with fresh seeds, on test images, with 95% intervals:\n")[2].splitlines()
+    assert [line.split()[0] for line in table[:3]] == ["run", winner, loser]
+    assert not any("cannot be told apart" in line for line in table)
+    assert results.compare(place, "search", ["model.optimizer.rate"])["n"].to_list() == [
+        board["confirmed_n"][own] for own in (loser, winner)
+    ]
+
+
+def planned(*arguments: object) -> Plan:
+    return plan(tune.main.make_context("tune", ["--entry", "vqvae", *map(str, arguments)]).params)
+
+
+def test_the_seeds_are_the_confirmation_s(tmp_path: Path) -> None:
+    wanted = planned("--confirm", 12, "--samples", 3, "--storage", tmp_path)
+    assert (wanted.seeds, len(wanted.configs)) == (1, 3)
+    assert wanted.space.config.evaluate.leaders == 12  # who takes part is chosen by full figures
+    assert wanted.confirm is not None
+    assert (wanted.confirm.count, wanted.confirm.seeds, wanted.confirm.level) == (12, 10, 0.05)
+    few = planned("--confirm", 2, "--seeds", 3, "--confirm-level", 0.1, "--storage", tmp_path, "--sampler", "tpe")
+    assert few.confirm is not None
+    assert few.confirm.words(1).endswith("fresh seeds; nobody drops out, for a test at level 0.1 needs 4 seeds")
+    assert few.confirm.words(3).startswith("confirm: the search trains the 3 seeds a configuration that are on record")
+    assert planned("--seeds", 3, "--storage", tmp_path).confirm is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--confirm", "0"], "confirm=0 is out of range; allowed: at least 1"),
+        (["--confirm", "2", "--seeds", "1"], "seeds=1 with confirm=2: they are the fresh seeds; allowed: at least 2"),
+        (["--confirm", "2", "--confirm-level", "1"], "level=1.0 is out of range"),
+        (["--confirm-level", "0.1"], "confirm-level=0.1 goes with confirm"),
+        (
+            ["--confirm", "2", "--samples", "0", "--epoch-budget", "9"],
+            "confirm=2 with samples=0: a search without an end",
+        ),
+        (["--confirm", "2", "--set", "evaluate.full=none"], "confirm=2 measures in full, and evaluate.full=none"),
+    ],
+)
+def test_what_cannot_be_confirmed_is_refused(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    asked = ["--entry", "vqvae", "--storage", str(tmp_path / "storage"), *arguments]
+    result = CliRunner().invoke(tune.main, asked)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert expected in result.stderr
+    assert not (tmp_path / "storage").exists()
+
+
+def test_conditions_are_no_rivals(tmp_path: Path) -> None:
+    asked = [
+        "--entry",
+        "sgan",
+        "--search",
+        "data.labels=20,50",
+        "--confirm",
+        "2",
+        "--storage",
+        str(tmp_path / "storage"),
+    ]
+    result = CliRunner().invoke(tune.main, asked)
+    assert result.exit_code == 2
+    assert "confirm=2: runs under different data.labels are no rivals" in result.stderr

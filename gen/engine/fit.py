@@ -145,9 +145,8 @@ class Run:
             return True
         if self.progress.tick:
             self.progress.status = self.progress.why = ""
-            self.record.event(
-                self.progress, "resume", f"from the checkpoint of tick {self.progress.tick}", self.progress.tick + 1
-            )
+            tick, hosts = self.progress.tick, self.record.hosts
+            self.record.event(self.progress, "resume", f"from the checkpoint of tick {tick}", tick + 1, hosts=hosts)
         return False
 
     def tick(self) -> Tick:

@@ -46,12 +46,13 @@ def beside(parts: Sequence[Tensor], gap: int = 4) -> Tensor:
     return torch.cat(apart[:-1], dim=2)
 
 
-def png(picture: Tensor, caption: str = "") -> bytes:
-    """A PNG file of a picture (C, H, W) in [-1, 1], enlarged by whole pixels to at least `SIDE`, below its caption."""
+def png(picture: Tensor, caption: str = "", written: bool = True) -> bytes:
+    """A PNG file of a picture (C, H, W) in [-1, 1], enlarged by whole pixels to at least `SIDE`, below its caption, or
+    with the caption as text in the file alone, if it is not to be `written` above."""
     buffer, about = io.BytesIO(), PngInfo()
     image = enlarge(picture)
     if caption:
-        image = with_caption(image, caption)
+        image = with_caption(image, caption) if written else image
         about.add_itxt(DESCRIPTION, caption)
     image.save(buffer, "PNG", pnginfo=about)
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from gen.results.confirmation import fresh_runs
 from gen.results.parquet import read_files
 from gen.results.questions import FigureName, figure_name
 from gen.results.ranking import only
-from gen.results.schema import FULL_SHARE, LATER_SECONDS, SCHEMAS, WORST
+from gen.results.schema import MEASURED_LATER, SCHEMAS, WORST
 from gen.results.storage import Storage
 from gen.search.replay import Curve
 
@@ -82,7 +82,7 @@ def of_figure(figures: pd.DataFrame, name: FigureName, column: str) -> pd.DataFr
 def ticks(storage: Storage, experiment: str) -> pd.DataFrame:
     """Epoch of each tick of each run, and the seconds that the run had cost by then, without measuring it in full."""
     table = read_files(storage, f"{experiment}/metrics", SCHEMAS["metrics"], columns=[*TICKS, "name"])
-    later = pc.is_in(table["name"], value_set=pa.array([LATER_SECONDS, FULL_SHARE]))  # with its seconds alone
+    later = pc.is_in(table["name"], value_set=pa.array(MEASURED_LATER))  # with its seconds alone
     table = table.filter(pc.invert(later))
     first = table.group_by(["run", "tick"]).aggregate([("epoch", "min"), ("seconds", "min")])
     frame: pd.DataFrame = first.to_pandas().rename(columns={"epoch_min": "epoch", "seconds_min": "seconds"})

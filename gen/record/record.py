@@ -254,6 +254,11 @@ class Record:
                 self.home.storage.delete_folder(self._folder)
 
     @property
+    def hosts(self) -> list[str]:
+        """The hosts on which this attempt trains the run; none if nobody said."""
+        return list(self.home.facts.get("hosts", ())) if self.home else []
+
+    @property
     def _folder(self) -> str:
         assert self.home is not None
         return checkpoint.folder(self.home.experiment, self.run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,12 @@ from gen.metrics.table import is_known, metric
 from gen.report import words
 from gen.report.again import again
 from gen.report.facts import STATES, Experiment, Facts
+from gen.report.images import Album
 from gen.report.section import Section, render
 from gen.report.spending import spent
 from gen.report.winner import doubts, winner
+
+PICTURE = 400_000  # bytes of the winner's picture at most, else its upper rows
 
 
 def section(facts: Facts) -> Section:
@@ -29,7 +31,7 @@ def section(facts: Facts) -> Section:
         winner=found,
         doubts=doubts(experiment, found) if found else [],
         again=again(experiment, [found.run]).of(found.run) if found else "",
-        picture=base64.b64encode(found.png).decode() if found else "",
+        picture=Album().take(found.png, PICTURE) if found and found.png else None,
         floor=floor(experiment),
         spent=spent(experiment),
     )

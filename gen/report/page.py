@@ -12,7 +12,20 @@ from importlib import resources
 
 from markupsafe import Markup
 
-from gen.report import board, curves, environment, failures, first, importance, pareto, progress, several
+from gen.report import (
+    board,
+    curves,
+    environment,
+    failures,
+    first,
+    importance,
+    pareto,
+    pictures,
+    population,
+    progress,
+    several,
+    slots,
+)
 from gen.report.facts import Facts
 from gen.report.section import TEMPLATES, Section, render
 
@@ -24,29 +37,42 @@ SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
     curves.section,
     importance.section,
     pareto.section,
+    population.section,
+    slots.section,
+    pictures.section,
     failures.section,
     environment.section,
 )
 """The sections in their order; a section that has nothing to tell is None."""
 
-DANGEROUS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}  # in JSON inside a page, where "</script>" would end it
+STYLES, SCRIPTS = ("page.css", "pictures.css"), ("page.js", "pictures.js", "live.js")
+DANGEROUS = {"<": "\u003c", ">": "\u003e", "&": "\u0026"}  # in JSON inside a page, where "</script>" would end it
 
 
-def page(facts: Facts) -> str:
-    """The whole page as HTML. `check_installed` tells before whether it can be made here."""
+def page(facts: Facts, version: str = "") -> str:
+    """The whole page as HTML. `version`: of a page that asks its server for later ones; "": it asks nobody.
+    `check_installed` tells before whether it can be made here."""
     sections = [made for section in SECTIONS if (made := section(facts)) is not None]
-    script = (TEMPLATES / "page.js").read_text()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return render(
         "page.html",
         facts=facts,
         sections=sections,
-        style=Markup((TEMPLATES / "page.css").read_text()),
-        script=Markup(script),
-        digest=digest,
         embedded=list(embedded(sections)),
         plotly=plotly(),
+        **frame(version),
     )
+
+
+def waiting_page(name: str, version: str) -> str:
+    """The page of an experiment in which no run has begun, which asks its server for later versions."""
+    return render("waiting.html", name=name, **frame(version))
+
+
+def frame(version: str) -> dict[str, str]:
+    """What every page has: its style, its script, and the script's digest, by which alone the browser runs it."""
+    style, script = ("".join((TEMPLATES / name).read_text() for name in names) for names in (STYLES, SCRIPTS))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"version": version, "style": Markup(style), "script": Markup(script), "digest": digest}
 
 
 def embedded(sections: Sequence[Section]) -> Iterator[tuple[str, Markup]]:

@@ -169,7 +169,8 @@ def test_figures(experiment: Experiment, runs: Sequence[str]) -> list[float]:
     )
     figures = figures[(figures["subject"] == about["subject"]) & (figures["column"] == about["column"])]
     ends = experiment.runs.set_index("run")["best_epoch"].to_dict()
-    figures = figures[[epoch == ends.get(run) for run, epoch in zip(figures["run"], figures["epoch"], strict=True)]]
+    own = [epoch == ends.get(run) for run, epoch in zip(figures["run"], figures["epoch"], strict=True)]
+    figures = figures[np.array(own, dtype=bool)]  # an empty list would choose no columns
     figures = results.queries.last(figures, ["run"], ["attempt"])
     return [float(value) for value in figures["value"].dropna() if math.isfinite(value)]
 

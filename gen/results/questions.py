@@ -10,14 +10,13 @@ import pandas as pd
 
 from gen.checks import nearest
 from gen.metrics.table import FRECHET, METRICS
-from gen.results.schema import FULL_SHARE, LATER_SECONDS
+from gen.results.schema import MEASURED_LATER
 
 SCOPES, SPLITS = ("tick", "best"), ("validation", "test", "train")
 SUBJECTS = ("fakes", "images", "reconstructions", "translations")
-PICTURES = ("fakes", "reconstructions", "translations")  # the kinds that runs store
+PICTURES = ("fakes", "nearest", "reconstructions", "translations")  # the kinds that are stored
 EVENTS = ("cache", "collapse", "confirm", "forget", "picture", "proposal", "resume", "rung")
 COLUMNS = ("image", "a", "b", "unlabelled")
-LOGGED = (LATER_SECONDS, FULL_SHARE)  # names in `metrics` that many runs do not have
 KNOWN = {  # (table, column) -> words that are right even where no row has them
     ("evals", "column"): COLUMNS,
     ("evals", "metric"): (*METRICS, *(f"{FRECHET}_{features}" for features in ("classifier", "rotation"))),
@@ -25,7 +24,7 @@ KNOWN = {  # (table, column) -> words that are right even where no row has them
     ("evals", "split"): SPLITS,
     ("evals", "subject"): SUBJECTS,
     ("events", "kind"): EVENTS,
-    ("metrics", "name"): LOGGED,
+    ("metrics", "name"): MEASURED_LATER,
     ("samples", "kind"): PICTURES,
 }
 

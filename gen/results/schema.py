@@ -15,6 +15,12 @@ WORST = 1e30  # size of the steering value of weights below the floor: finite, s
 SLOTS = "slot-"  # begins the names of files with rows that runs write; what is measured later is in others
 LATER_SECONDS = "evaluate/seconds"  # name in `metrics`: seconds of measuring a run after its end, beside its own
 FULL_SHARE = "engine/full_share"  # name in `metrics`: share of a run's seconds so far that measuring it in full took
+NEARER = "nearest/nearer"  # name in `metrics`: the chance that a fake is nearer to training images than new ones are
+MEASURED_LATER = (
+    LATER_SECONDS,
+    FULL_SHARE,
+    NEARER,
+)  # rows with the seconds of a measurement, of which there may be more
 TEXT, INT64, INT32, FLOAT = pa.string(), pa.int64(), pa.int32(), pa.float64()
 TRUTH = pa.bool_()
 TIME, PNG, TEXTS = pa.timestamp("us", tz="UTC"), pa.binary(), pa.list_(pa.string())

@@ -21,7 +21,7 @@ from gen.results.manifest import (
     parts_of,
     writer_of,
 )
-from gen.results.schema import FULL_SHARE, LATER_SECONDS, SCHEMAS, TABLES
+from gen.results.schema import MEASURED_LATER, SCHEMAS, TABLES
 from gen.results.storage import Storage, one_line
 
 KEYS = {  # table -> columns by which no two rows are equal
@@ -33,7 +33,6 @@ KEYS = {  # table -> columns by which no two rows are equal
     "events": ["run", "attempt", "tick", "kind", "time", "why"],
     "outcomes": ["run", "tick"],
 }
-OFTEN = (LATER_SECONDS, FULL_SHARE)  # metrics of a measurement, of which a run may have several at one tick
 KINDS = ("damaged", "missing", "unfinished", "doubled")
 
 
@@ -132,7 +131,7 @@ class Survey:
         frame = self.keys[table].sort_values(["attempt", "file", "place"], kind="stable")
         twice = frame.duplicated(KEYS[table], keep="last")
         if table == "metrics":
-            twice &= ~frame["name"].isin(OFTEN)
+            twice &= ~frame["name"].isin(MEASURED_LATER)
         return twice.reindex(self.keys[table].index)
 
 

@@ -5,11 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from gen.metrics import neighbours
-from gen.metrics.neighbours import manifolds
+from gen.metrics.neighbours import Nearest, manifolds, nearer
 
 
 def normal(count: int, width: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -88,3 +91,50 @@ def test_too_few_images_and_features_that_are_not_finite() -> None:
     with pytest.raises(ValueError, match="at least 6 images a side, got 10 and 5"):
         manifolds(normal(10, 3, 0), normal(5, 3, 1))
     assert all(math.isnan(value) for value in manifolds(normal(10, 3, 0), normal(10, 3, 1) * math.inf).values())
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 5), st.integers(0, 99))
+def test_the_nearest_are_scikit_learn_s_however_they_come(parts: list[int], count: int, seed: int) -> None:
+    others, features = normal(sum(parts), 3, seed, 100.0), normal(7, 3, seed + 1000, 100.0)
+    found, start = Nearest(features, count), 0
+    for part in torch.split(others, parts):
+        found.add(start, part)
+        start += len(part)
+    there = min(count, len(others))
+    distances, places = NearestNeighbors(n_neighbors=there).fit(others.numpy()).kneighbors(features.numpy())
+    np.testing.assert_allclose(found.distances[:, :there], distances, rtol=1e-9)
+    assert torch.equal(found.places[:, :there], torch.from_numpy(places))
+    assert found.distances[:, there:].isinf().all()
+
+
+def test_the_nearest_hold_no_matrix_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, others = normal(40, 3, 0), normal(30, 3, 1)
+    whole, cut = Nearest(features, 4), Nearest(features, 4)
+    whole.add(0, others)
+    monkeypatch.setattr(neighbours, "AT_ONCE", 100)
+    cut.add(0, others)
+    assert torch.equal(whole.places, cut.places)
+    torch.testing.assert_close(whole.distances, cut.distances)
+
+
+def test_of_equally_near_ones_the_first_comes_first() -> None:
+    found = Nearest(torch.zeros(1, 2), 2)
+    for start in (0, 2):
+        found.add(start, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert found.places.tolist() == [[0, 1]]
+
+
+few = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=12)
+
+
+@given(few, few)
+def test_who_is_nearer_is_mann_and_whitney_s_question(fakes: list[float], held_out: list[float]) -> None:
+    chance = nearer(torch.tensor(fakes), torch.tensor(held_out))
+    pairs = len(fakes) * len(held_out)
+    assert chance == pytest.approx(mannwhitneyu(held_out, fakes).statistic / pairs)
+    assert nearer(torch.tensor(held_out), torch.tensor(fakes)) == pytest.approx(1 - chance)
+
+
+def test_nothing_is_nearer_where_a_distance_is_missing() -> None:
+    assert math.isnan(nearer(torch.tensor([1.0, math.inf]), torch.tensor([1.0])))
+    assert math.isnan(nearer(torch.tensor([]), torch.tensor([1.0])))

@@ -90,7 +90,11 @@ def chromium() -> Iterator[Page]:
     options = webdriver.ChromeOptions()
     for argument in (
         *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1440,1000"),
-        *("--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking", "--no-first-run"),
+        *(
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--disable-background-networking",
+            "--no-first-run",
+        ),
         *("--disable-component-update", "--enable-unsafe-swiftshader"),
     ):
         options.add_argument(argument)

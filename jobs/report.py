@@ -29,13 +29,16 @@ from jobs.program import Program, refusing
 @click.option("--data-root", type=click.Path(), help="Of --nearest: folder of the originals, if not in the cache.")
 @click.option("--download", is_flag=True, help="Of --nearest: fetch the originals if they are missing.")
 @click.option("--device", default="auto", show_default=True, help="Of --nearest: auto, cpu or cuda.")
-def main(storage: str, names: tuple[str, ...], out: str, asked: bool, **options: Any) -> None:
+@click.option("--pareto", metavar="FIGURE,FIGURE", help="Two figures: which configurations none beats in both.")
+def main(storage: str, names: tuple[str, ...], out: str, pareto: str | None, asked: bool, **options: Any) -> None:
     """Reads the tables, writes the page and says where it is."""
     start = time.monotonic()
     with refusing():
         check_installed()
         path, place = Path(absolute("out", out) or out), storage_at(storage)
         names = tuple(dict.fromkeys(names))
+        if not asked and (idle := [name for name, value in options.items() if value not in (None, False, "auto")]):
+            raise ValueError(f"{idle[0]}={options[idle[0]]} belongs to --nearest; say that too, or leave it out")
         if path.is_dir():
             raise ValueError(f"out={out} is a folder; name a file, such as {path / 'report.html'}")
         for name in names:
@@ -44,13 +47,14 @@ def main(storage: str, names: tuple[str, ...], out: str, asked: bool, **options:
         from gen.report.facts import facts  # once all that they need is known to be installed
         from gen.report.page import page
 
-        found = facts(place, names)
+        objectives = [one.strip() for one in pareto.split(",")] if pareto is not None else []
+        found = facts(place, names, objectives=objectives)
         if asked:
             from jobs.nearest import nearest  # which imports torch, and a page needs none
 
             options["data_root"] = absolute("data-root", options["data_root"])
             nearest(found.first, **options)
-            found = facts(place, names)
+            found = facts(place, names, objectives=objectives)
         content = page(found).encode()
     with writing(path.parent):
         put_local(path, content)

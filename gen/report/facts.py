@@ -106,6 +106,7 @@ class Facts:
 
     experiments: Sequence[Experiment]
     made: datetime
+    objectives: Sequence[str] = ()  # two figures, where the reader asks for a Pareto set
 
     @property
     def first(self) -> Experiment:
@@ -113,9 +114,16 @@ class Facts:
         return self.experiments[0]
 
 
-def facts(storage: Storage, names: Sequence[str], made: datetime | None = None) -> Facts:
-    """The facts of one or several experiments. ValueError if one is not there, or has no runs yet."""
-    return Facts(tuple(experiment(storage, name) for name in names), made or datetime.now(UTC))
+def facts(
+    storage: Storage, names: Sequence[str], made: datetime | None = None, objectives: Sequence[str] = ()
+) -> Facts:
+    """The facts of one or several experiments. ValueError if one is not there, or has no runs yet, and for `objectives`
+    that are not two."""
+    if objectives and len(objectives) != 2:
+        raise ValueError(
+            f"pareto={','.join(objectives)} names {len(objectives)}; name two figures, NAME/SUBJECT,NAME/SUBJECT"
+        )
+    return Facts(tuple(experiment(storage, name) for name in names), made or datetime.now(UTC), tuple(objectives))
 
 
 def experiment(storage: Storage, name: str) -> Experiment:
@@ -138,6 +146,8 @@ def experiment(storage: Storage, name: str) -> Experiment:
         runs[column] = finite(runs[column])
     try:
         configurations, why = results.leaderboard(storage, name, by="config"), ""
+        known = configurations["run"].isin(runs["run"])  # a run may have ended since the others were read
+        configurations = configurations[known].reset_index(drop=True)
     except ValueError as unlike:
         configurations, why = pd.DataFrame(), str(unlike)
     events = results.events(storage, name)

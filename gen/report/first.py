@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gen.metrics.table import is_known, metric
 from gen.report import words
 from gen.report.again import again
 from gen.report.facts import STATES, Experiment, Facts
@@ -37,7 +38,12 @@ def section(facts: Facts) -> Section:
     return Section("Answer", "answer", html)
 
 
-def floor(experiment: Experiment) -> list[Mapping[str, Any]]:
-    """What real images reach in the place of fakes, where that is on record: `name` of the figure and `value`."""
+def floor(experiment: Experiment) -> Mapping[str, Any]:
+    """What real held-out images reach in the place of fakes, by the figure that is ranked: `value` and `n_fake`, how
+    many images that is of, where it is on record; else `why` there is none."""
     told = experiment.configurations.attrs.get("floor")
-    return [] if told is None else [{"name": experiment.figure, "value": told}]
+    if told is not None:
+        return {"value": told["value"], "n_fake": told["n_fake"]}
+    name = experiment.figure or experiment.metric
+    compares = bool(name) and is_known(name) and metric(name).cost == "features"
+    return {"why": "not measured" if compares or not name else f"{name} has none: it compares no features"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from gen.report.trials import Trials, is_numeric, is_wide, trials
 
 FEWEST = 8  # configurations below which nothing is told of importance
 RESAMPLES = 30  # of the configurations, with replacement: how far an importance moves among them is its uncertainty
-RESAMPLED = 500  # configurations at most that a resample is of
+RESAMPLED = 300  # configurations at most that a resample is of
 SLICES, CLOUD, LINES, CELLS = 8, 400, 400, 60  # settings with a plot of their own; points, lines and rows in plots
 YARDSTICK = "a random number"  # a setting that decides nothing, to compare with
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an axis of percentiles
@@ -67,7 +68,9 @@ def importance(found: Trials, resamples: int = RESAMPLES, seed: int = 0) -> pd.D
         rows[YARDSTICK] = random.random(len(rows))
         study = Trials(rows, varied, (), 0, found.mode).study(more=[YARDSTICK])
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-        told = get_param_importances(study, evaluator=evaluator)
+        with warnings.catch_warnings():  # where the best are as many as all, a resample tells nothing, and counts so
+            warnings.simplefilter("ignore", UserWarning)
+            told = get_param_importances(study, evaluator=evaluator)
         shares.append({name: float(told.get(name, 0.0)) for name in (*found.settings, YARDSTICK)})
     frame = pd.DataFrame(shares)
     summary = pd.DataFrame(

@@ -19,6 +19,7 @@ from gen.report import (
     failures,
     first,
     importance,
+    pareto,
     pictures,
     population,
     progress,
@@ -35,6 +36,7 @@ SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
     several.section,
     curves.section,
     importance.section,
+    pareto.section,
     population.section,
     slots.section,
     pictures.section,
@@ -44,7 +46,7 @@ SECTIONS: Sequence[Callable[[Facts], Section | None]] = (
 """The sections in their order; a section that has nothing to tell is None."""
 
 STYLES, SCRIPTS = ("page.css", "pictures.css"), ("page.js", "pictures.js", "live.js")
-DANGEROUS = {"<": "\u003c", ">": "\u003e", "&": "\u0026"}  # in JSON inside a page, where "</script>" would end it
+DANGEROUS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}  # in JSON inside a page, where "</script>" would end it
 
 
 def page(facts: Facts, version: str = "") -> str:

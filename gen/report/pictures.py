@@ -61,11 +61,12 @@ def section(facts: Facts) -> Section | None:
     stored = on_record(experiment)
     if stored.empty:
         return None
-    chosen = choose(experiment.runs, best_of(experiment), experiment.mode, stored)
+    best = best_of(experiment)
+    chosen = choose(experiment.runs, best, experiment.mode, stored)
     frames = {one.run: plan(one, stored, experiment.runs) for one in chosen}
     mains = [main_of(of_run) for of_run in frames.values()]
     found = load(experiment, album, mains, SHARE)
-    nearest = find_nearest(experiment, album, stored, chosen[0])
+    nearest = find_nearest(experiment, album, stored, best)
     found |= load(experiment, album, list(in_turns(frames.values(), mains)), SHARE)
     shown = [found[one.choice.run, one.tick, one.kind] for one in mains]
     collapsed = experiment.runs["collapsed"].notna()
@@ -83,7 +84,7 @@ def section(facts: Facts) -> Section | None:
         album=album,
         collapsed=int(collapsed.sum()),
         unseen=bool(collapsed.any()) and not any(one.role == "collapsed" for one in chosen),
-        pictured=stored["run"].nunique(),
+        pictured=stored["run"][stored["kind"] != NEAREST].nunique(),
         runs=len(experiment.runs),
     )
     return Section("Pictures", "pictures", html)
@@ -131,7 +132,7 @@ def choose(runs: pd.DataFrame, best: str, mode: str, stored: pd.DataFrame) -> li
     if fallen:
         last = max(fallen, key=lambda run: (counts[run], places.get(run, len(order))))
         found.append(Choice("collapsed", last, f"collapsed at {told[last]}"))
-    if not found:  # no run has a value yet
+    if not found and len(counts):  # no run has a value yet
         found.append(Choice("best", str(counts.index[0]), "no run has a value yet"))
     return found
 
@@ -169,6 +170,8 @@ def in_turns(frames: Collection[Sequence[Frame]], without: Sequence[Frame]) -> I
 
 def load(experiment: Experiment, album: Album, frames: Sequence[Frame], most: int) -> dict[tuple[str, int, str], Frame]:
     """The frames with their images, as far as the album has room."""
+    if not frames:
+        return {}
     wanted = {"run": {one.choice.run for one in frames}, "tick": {one.tick for one in frames}}
     rows = queries.read(
         experiment.storage, experiment.name, "samples", wanted, ["run", "tick", "kind", "attempt", "png"]
@@ -183,11 +186,11 @@ def load(experiment: Experiment, album: Album, frames: Sequence[Frame], most: in
     return found
 
 
-def find_nearest(experiment: Experiment, album: Album, stored: pd.DataFrame, best: Choice) -> Embedded | None:
+def find_nearest(experiment: Experiment, album: Album, stored: pd.DataFrame, best: str) -> Embedded | None:
     """The last picture of the best run's fakes beside the training images nearest to them, with its caption; None if
     nobody had it measured (`jobs.report --nearest`), or if it found no room."""
-    own = stored[(stored["run"] == best.run) & (stored["kind"] == NEAREST)]
+    own = stored[(stored["run"] == best) & (stored["kind"] == NEAREST)]
     if own.empty:
         return None
-    frame = Frame(best, NEAREST, float("nan"), int(own["tick"].max()), True)
+    frame = Frame(Choice("best", best, ""), NEAREST, float("nan"), int(own["tick"].max()), True)
     return next(iter(load(experiment, album, [frame], SHARE).values())).image

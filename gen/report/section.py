@@ -15,6 +15,9 @@ from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 DASH = "\N{EN DASH}"  # stands for no value
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+"""Colours that colour-blind readers tell apart (Okabe and Ito 2008), in the order in which page.js takes them."""
+
 INK, SOFT, PAPER = "#010101", "#020202", "#030303"
 """Colours of a figure for which page.js puts those of the text, of what stands back and of the page, light or dark."""
 

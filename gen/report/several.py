@@ -6,7 +6,7 @@ import pandas as pd
 
 from gen import results
 from gen.report.facts import Facts
-from gen.report.section import Plot, Section, number, plain, render
+from gen.report.section import COLORS, Plot, Section, number, plain, render
 from gen.report.thin import thin
 from gen.report.trials import is_wide
 
@@ -42,6 +42,8 @@ def best_of_k(facts: Facts) -> tuple[pd.DataFrame, str]:
         return pd.DataFrame(), ""
     try:
         found = results.best_of_k(facts.first.storage, names)
+        if found["split"].nunique() > 1:  # figures of different images are not to be compared
+            found = results.best_of_k(facts.first.storage, names, split="validation")
         return (found if found["mean"].notna().any() else pd.DataFrame()), ""
     except ValueError as unlike:
         return pd.DataFrame(), str(unlike)
@@ -64,14 +66,13 @@ def plot(curves: pd.DataFrame, facts: Facts) -> Plot:
     """The expected best against device-seconds, with the band in which it lies."""
     import plotly.graph_objects as go
 
-    colors = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
     figure, told = go.Figure(), []
-    for place, (name, part) in enumerate(curves.groupby("experiment", sort=False)):
-        part = part.dropna(subset="mean")
+    for place, name in enumerate(one.name for one in facts.experiments):
+        part = curves[curves["experiment"] == name].dropna(subset="mean")
         part = part.iloc[thin(len(part), MOST)]
         if part.empty:
             continue
-        color = colors[place % len(colors)]
+        color = COLORS[place % len(COLORS)]
         x, low, high = part["device_seconds"], part["low"], part["high"]
         around = {"x": [*x, *x[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "line": {"width": 0}}
         figure.add_scatter(

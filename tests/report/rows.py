@@ -51,6 +51,7 @@ def write(place: Path, name: str, runs: Mapping[str, RunConfig], statuses: Mappi
             now = value * (1 + (EPOCHS - tick) / 4)
             ledger.add("metrics", tick, **when(tick), seconds=1.0 * tick, name="autoencoder/loss", value=2 * now)
             ledger.add("evals", tick, **figure(tick, now, "tick"))
+            ledger.add("evals", tick, **figure(tick, 100 * now, "tick") | {"metric": "psnr", "protocol": "tick-psnr"})
         if status == "":
             ledger.flush(epochs)
             continue

@@ -119,7 +119,7 @@ def test_the_command_gives_the_same_run(place: Path, tmp_path: Path) -> None:
 def test_curves_are_of_the_best_and_of_others_and_few(place: Path) -> None:
     experiment = read(place, "whole")
     whole = curves.curves(experiment)
-    assert set(whole.names) == {rows.METRIC, "autoencoder/loss"}
+    assert set(whole.names) == {rows.METRIC, "psnr/reconstructions", "autoencoder/loss"}
     assert [len(x) for _, x, _ in whole.names[rows.METRIC]].count(rows.EPOCHS) == 17
     assert whole.rungs == [2.0]
     few = curves.curves(experiment, runs=12, points=1)

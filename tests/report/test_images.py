@@ -77,7 +77,9 @@ def test_an_album_counts_what_it_has_no_room_for() -> None:
     assert (album.left, album.take(other), album.refused) == (100, None, 1)
 
 
-@pytest.mark.parametrize("png", [b"", b"\x89PNG" * 50, png(tiles(64))[:-200], b"GIF89a"])
+@pytest.mark.parametrize(
+    "png", [b"", b"\x89PNG" * 50, png(tiles(64))[:-200], b"GIF89a"], ids=["empty", "no", "cut", "gif"]
+)
 def test_what_is_no_picture_is_counted(png: bytes) -> None:
     album = Album()
     assert album.take(png) is None

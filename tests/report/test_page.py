@@ -19,12 +19,14 @@ from tests.report.browser import Page
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+PARETO = f"{rows.METRIC},psnr/reconstructions"
 BAD = "<script>document.title='broken'<" + "/script>"
 WORSE = "<img src=x onerror=\"document.title='broken'\">"
 
 
 def write(place: Path, out: Path, *names: str) -> Path:
-    options = [text for name in names for text in ("--name", name)]
+    options = ["--pareto", PARETO] if names[0] == "whole" else []
+    options += [text for name in names for text in ("--name", name)]
     done = CliRunner().invoke(report.main, ["--storage", str(place), *options, "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{out}  ")
@@ -65,6 +67,9 @@ def test_every_plot_is_drawn_without_errors_and_without_network(browser: Page, w
     assert browser.requests() == []
     assert browser.run("return document.title") == "whole · genfleet"
     assert browser.run("return document.querySelector('#winner-value').textContent").startswith("0.105")
+    assert (
+        browser.run("return document.querySelectorAll('#front tbody tr').length") == 10
+    )  # each trades one for the other
 
 
 def test_whatever_an_experiment_is_the_page_opens(browser: Page, place: Path, tmp_path: Path) -> None:
@@ -148,7 +153,7 @@ def test_is_dark_where_the_reader_wants_it_plots_too(browser: Page, whole: Path)
 
 def test_what_is_seen_is_told_in_words(browser: Page, whole: Path) -> None:
     browser.open(whole)
-    assert browser.run("return [...document.images].every((one) => one.alt.length > 10)")
+    assert browser.run("return [...document.images].filter((one) => one.src).every((one) => one.alt.length > 10)")
     assert browser.run("return [...document.querySelectorAll('.plot')].every((one) => one.ariaLabel.length > 10)")
     assert browser.run("return document.images.length") >= 1
     assert browser.run("return document.images[0].naturalWidth") == 32
@@ -202,6 +207,8 @@ def test_bad_input_is_one_line(place: Path, tmp_path: Path) -> None:
     for arguments, words in (
         (["--name", "wholly", "--out", str(tmp_path / "a.html")], "no experiment 'wholly'"),
         (["--name", "one", "--out", str(tmp_path)], "is a folder; name a file"),
+        (["--name", "one", "--pareto", "mse"], "pareto=mse names 1; name two figures"),
+        (["--name", "one", "--pareto", "mse,mze"], "nearest valid: mse"),
     ):
         done = CliRunner().invoke(report.main, ["--storage", str(place), *arguments])
         assert done.exit_code == 2

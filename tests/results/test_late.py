@@ -338,6 +338,20 @@ def test_a_process_that_stops_itself(place, runs):
     assert list(writers["late"]) == [lease.attempt]
 
 
+@pytest.mark.slow
+def test_keys_of_a_profile(s3, tmp_path, monkeypatch):
+    """Which pyarrow finds by itself, and obstore by boto3."""
+    profiles = tmp_path / "credentials"
+    profiles.write_text("[mine]\naws_access_key_id = of-profile\naws_secret_access_key = secret\n")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profiles))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    with Lease(Storage(f"s3://bucket/profile?endpoint_override={s3}&scheme=http"), "e") as lease:
+        lease.storage.put("e/file", b"one")
+        assert lease.storage.is_conditional
+        assert lease.storage.conditional.store.credential_provider()["access_key_id"] == "of-profile"
+
+
 def missing(patch):
     patch.setitem(sys.modules, "obstore.store", None)
 

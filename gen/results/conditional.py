@@ -1,12 +1,13 @@
 """Puts on an object store that happen only while a file is what its writer last saw there (If-Match, If-None-Match).
 
-pyarrow has no such put, so these go through obstore, which finds the same store, with the same keys: those of the URI,
-or those that boto3 finds where it is installed (the environment, profiles, an instance's), or else obstore itself (all
-of these but profiles).
+pyarrow has no such put, so these go through obstore, which finds the same store, with the same keys: those of the URI
+or of the environment, or those that boto3 finds where it is installed (a profile's, an instance's), or else obstore
+itself (an instance's).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -171,7 +172,7 @@ def open_store(place: str, region: str, root: str) -> Any:
         config["virtual_hosted_style_request"] = asked.get("force_virtual_addressing") == "true"
     if parts.username:
         config |= {"access_key_id": unquote(parts.username), "secret_access_key": unquote(parts.password or "")}
-    else:
+    elif "AWS_ACCESS_KEY_ID" not in os.environ:
         with suppress(ImportError, ValueError):  # not installed, or without keys
             from obstore.auth.boto3 import Boto3CredentialProvider
 

@@ -179,7 +179,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 if first.also:
                     show_front(storage, name, [config.evaluate.metric, *first.also])
                 if raced:
-                    confirm.show_confirmed(storage, name, raced.order)
+                    confirm.show_confirmed(storage, name, raced)
             except ValueError as unlike:
                 print(f"no leaderboard: {unlike}", flush=True)
         for error in found.errors:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from gen import results
 from gen.checks import at_least
@@ -15,7 +17,6 @@ from gen.metrics.table import direction
 from gen.record.names import Names
 from gen.results.confirmation import Begun, last_race
 from gen.search.race import check_level, fewest
-from jobs.board import overlaps
 from jobs.cluster import facts
 from jobs.draws import ENDLESS, with_seed
 from jobs.known import note_of
@@ -99,7 +100,8 @@ class Raced:
 
     result: Result
     runs: Mapping[str, RunConfig]  # of the race, all that there may be
-    order: Sequence[str]  # who took part: those that are in by their means, then the others, the last to drop out first
+    order: Sequence[str]  # who took part and is in, by their means
+    dropped: Sequence[str]  # ... and who dropped out, the last one first
 
 
 def race(
@@ -124,7 +126,7 @@ def race(
     begun = begin(wanted, runs, lease)
     if begun is None:
         print("confirm: no configuration of the search has finished; there is nothing to confirm", flush=True)
-        return Raced(Result([], 0), {}, [])
+        return Raced(Result([], 0), {}, [], [])
     whole = dict(hashes)
     table = fresh(wanted, begun, runs, named, whole)
     slot = results.Slot(storage, asked.name, f"{lease.attempt}-race", kind="confirmed")
@@ -151,7 +153,7 @@ def race(
             budget=first.budget,
         )
     now = source.state
-    return Raced(result, source.runs, [*now.order, *(drop.configuration for drop in reversed(now.drops))])
+    return Raced(result, source.runs, now.order, [drop.configuration for drop in reversed(now.drops)])
 
 
 def begin(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease) -> Begun | None:
@@ -210,15 +212,29 @@ def measurable(storage: results.Storage, name: str, runs: Mapping[str, RunConfig
     return list(ends["run"][ends["run"].isin(runs) & (ends["status"] != "failed") & ends["checkpoint"].notna()])
 
 
-def show_confirmed(storage: results.Storage, name: str, order: Sequence[str]) -> None:
+def show_confirmed(storage: results.Storage, name: str, raced: Raced) -> None:
     """Prints what the confirmation found, apart from what the search had found."""
-    board = results.leaderboard(storage, name, by="config")
-    board = board[board["run"].isin(order)].set_index("run").reindex([one for one in order if one in set(board["run"])])
-    board = board.reset_index()
+    board, order = results.leaderboard(storage, name, by="config").set_index("run"), [*raced.order, *raced.dropped]
+    confidence = board.attrs["confidence"]
+    board = board.loc[[one for one in order if one in board.index]].reset_index()
     if board.empty:
         return
     varied = list(board.columns)[list(board.columns).index("confirmed_apart") + 1 :]
-    print(f"confirmed with fresh seeds, on test images, with {board.attrs.get('confidence', 0.95):.0%} intervals:")
+    print(f"confirmed with fresh seeds, on test images, with {confidence:.0%} intervals:")
     print(board[[*SHOWN, *varied]].rename(columns=CALLED).to_string(index=False))
-    for line in overlaps(board.assign(apart=None)):
+    for line in overlaps(board, raced.dropped):
         print(line)
+
+
+def overlaps(board: pd.DataFrame, dropped: Collection[str]) -> list[str]:
+    """Lines on the configurations whose intervals overlap that of the best confirmed mean."""
+    close = list(board["run"][board["confirmed_apart"].eq(False).fillna(False)])
+    best = list(board["run"][board["confirmed_apart"].isna() & board["confirmed_low"].notna()])
+    alike, told = ([one for one in close if (one in dropped) == out] for out in (False, True))
+    lines = (
+        [f"cannot be told apart from run {best[0]}, for their intervals overlap: {', '.join(alike)}"] if alike else []
+    )
+    if told:
+        more = f"the intervals of {', '.join(told)} overlap that of run {best[0]}"
+        lines.append(f"{more}; the race, which compares seed by seed, on validation images, dropped them")
+    return lines

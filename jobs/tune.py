@@ -188,7 +188,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 if first.also:
                     show_front(storage, name, [config.evaluate.metric, *first.also])
                 if raced:
-                    confirm.show_confirmed(storage, name, raced.order)
+                    confirm.show_confirmed(storage, name, raced)
             except ValueError as unlike:
                 print(f"no leaderboard: {unlike}", flush=True)
             print(page_line(storage, name), flush=True)

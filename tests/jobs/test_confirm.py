@@ -1,11 +1,13 @@
 """jobs.tune --confirm: the best of a search train again with fresh seeds, on a real Ray; killed, out of budget and
 submitted again it is one race."""
 
+import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy import stats
@@ -93,11 +95,12 @@ def check(place: str, printed: str) -> None:
         assert [row["confirmed"], row["confirmed_low"], row["confirmed_high"]] == pytest.approx(
             [values.mean(), low, high]
         )
-    assert board["confirmed_apart"][loser]
+    line = f"the intervals of {loser} overlap that of run {winner}; the race, which compares seed by seed"
+    assert (line in printed) != board["confirmed_apart"][loser]
+    assert "cannot be told apart" not in printed
     assert f"dropped: the configuration of run {loser}: behind {winner} over 5 seeds" in printed
     table = printed.partition("confirmed with fresh seeds, on test images, with 95% intervals:\n")[2].splitlines()
     assert [line.split()[0] for line in table[:3]] == ["run", winner, loser]
-    assert not any("cannot be told apart" in line for line in table)
     assert results.compare(place, "search", ["model.optimizer.rate"])["n"].to_list() == [
         board["confirmed_n"][own] for own in (loser, winner)
     ]
@@ -204,3 +207,12 @@ def test_nobody_takes_part_where_nothing_finished(tmp_path: Path) -> None:
     with results.Lease(storage, "search") as lease:
         assert confirm.begin(wanted, {"r0": wanted.configs[0]}, lease) is None
     assert last_race(storage, "search") is None
+
+
+def test_what_cannot_be_told_apart_is_said() -> None:
+    rows = {"run": ["a", "b", "c", "d", "e"], "confirmed_low": [1.0, 0.9, 1.1, 4.0, math.nan]}
+    board = pd.DataFrame({**rows, "confirmed_apart": [None, False, False, True, None]})
+    alike, told = confirm.overlaps(board, ["c", "d"])
+    assert alike == "cannot be told apart from run a, for their intervals overlap: b"
+    assert told.startswith("the intervals of c overlap that of run a; the race, which compares seed by seed")
+    assert confirm.overlaps(board[board["run"].isin(["a", "d"])], ["d"]) == []

@@ -21,13 +21,14 @@ def test_a_search_by_two_figures(run_job: Callable, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "by mse/reconstructions, used/images, which are not one order: no run is stopped early" in done.stdout
     ends = results.outcomes(str(tmp_path), "search")
-    assert (set(ends["status"]), set(ends["epochs"]), len(ends)) == ({"finished"}, {2.0}, 4)
+    assert (set(ends["status"]), set(ends["epochs"])) == ({"finished"}, {2.0})
+    assert 2 <= len(ends) <= 4  # a configuration that is proposed twice is one run
     table = results.pareto(str(tmp_path), "search", TWO[1::2])
-    assert len(table) == 4
-    assert 1 <= table["front"].sum() <= 4
+    assert len(table) == len(ends)
+    assert table["front"].any()
     assert table[TWO[1::2]].notna().all(axis=None)
     front = list(table["run"][table["front"]])
-    heading = f"Pareto set by mse/reconstructions, used/images: {len(front)} of 4 configurations\n"
+    heading = f"Pareto set by mse/reconstructions, used/images: {len(front)} of {len(ends)} configurations\n"
     printed = done.stdout.partition(heading)[2].splitlines()[1:]
     assert [line.split()[0] for line in printed[: len(front)]] == front
 

@@ -87,7 +87,8 @@ class Watcher:
         while not ended.wait(max(LOOK, PATIENCE * self.took)):
             try:
                 self.look()
-            except (ValueError, OSError, DamageError) as error:  # a file that is replaced meanwhile, a storage away
+            except (ValueError, OSError, DamageError, LookupError) as error:  # a storage that is away, a file that is
+                # replaced meanwhile, a run whose rows came to one table after it was read and before the next one was
                 if (why := one_line(error)) != self.problem:
                     self.problem = why
                     tell(why)

@@ -150,11 +150,8 @@ def chart(slots: Slots) -> Plot:
         of_kind = slots.spans[slots.spans["how"] == how]
         if of_kind.empty:
             continue
-        look = {
-            "color": color,
-            "line": {"color": "gray", "width": 1},
-            "pattern": {"shape": pattern, "fgcolor": "black"},
-        }
+        hatch = {"shape": pattern, "fillmode": "overlay", "fgcolor": "black", "solidity": 0.15}
+        look = {"color": color, "line": {"color": "gray", "width": 1}, "pattern": hatch}
         figure.add_bar(
             orientation="h", name=told, base=of_kind["left"] / each, x=(of_kind["right"] - of_kind["left"]) / each,
             y=[row[lane] for lane in zip(of_kind["host"], of_kind["lane"], strict=True)], width=0.8, marker=look,
@@ -182,7 +179,7 @@ def chart(slots: Slots) -> Plot:
         "A bar is a run in its slot, coloured by how it left it; a mark is a decision at a rung. Point at it for more.",
         f"{len(names)} slots over {duration(slots.seconds)}; {in_words(slots)}",
         figure,
-        height=150 + 26 * len(names),
+        height=150 + 26 * len(names) + 20 * len(figure.data),  # on a phone the legend has a line for each
     )
 
 
@@ -220,11 +217,11 @@ def busy(slots: Slots) -> Plot:
         figure.add_scatter(
             x=edges[:-1] / each, y=at_once.round(3), name=told, stackgroup="busy", mode="lines",
             line={"shape": "hv", "width": 0},
-            fillcolor=color, fillpattern={"shape": pattern, "fgcolor": "black", "bgcolor": color},
+            fillcolor=color, fillpattern={"shape": pattern, "fgcolor": "black", "bgcolor": color, "solidity": 0.15},
             hovertemplate="%{y:.3g} slots<extra>" + told + "</extra>",
         )  # fmt: skip
     upright = {"title": "slots that hold a run", "rangemode": "tozero"}
-    figure.update_layout(hovermode="x unified", xaxis={"title": f"{unit} of work"}, yaxis=upright)
+    figure.update_layout(showlegend=True, hovermode="x unified", xaxis={"title": f"{unit} of work"}, yaxis=upright)
     mark_pauses(figure, slots, each)
     caption = (
         f"How many slots held a run, on average over each {duration(slots.seconds / BINS)}, by how the run left its "

@@ -45,7 +45,8 @@ def members(spans: pd.DataFrame, mode: str) -> list[str]:
 
 def ancestry(spans: pd.DataFrame, run: str) -> list[dict[str, Any]]:
     """The spans that led to the last state of a run, the first one first: of each the run, from which epoch to which
-    its state was passed on, settings, those that changed where it began, and value (of the span's end)."""
+    its state was passed on, settings, those that changed where it began, and the value there (None where the run went
+    on beyond it: its lineage tells the value of a span's end)."""
     rows = spans.sort_values("from_epoch", kind="stable").to_dict("records")
     own = [row for row in rows if row["run"] == run]
     found = [own[-1]] if own else []
@@ -54,7 +55,8 @@ def ancestry(spans: pd.DataFrame, run: str) -> list[dict[str, Any]]:
         before = [row for row in rows if row["run"] == source and row["from_epoch"] < at]
         if not before:
             break
-        found.insert(0, {**before[-1], "to_epoch": at})
+        whole = before[-1]["to_epoch"] == at
+        found.insert(0, {**before[-1], "to_epoch": at, "value": before[-1]["value"] if whole else None})
     return [{str(key): value for key, value in row.items()} for row in found]
 
 
@@ -94,7 +96,8 @@ def plot(spans: pd.DataFrame, order: list[str], path: list[dict[str, Any]], metr
         x=[row["to_epoch"] for row in ends], y=[place[row["run"]] for row in ends], customdata=list(map(hover, ends)),
         marker={
             "color": [None if pd.isna(row["value"]) else float(row["value"]) for row in ends], "colorscale": "Cividis",
-            "size": 11, "line": {"color": "white", "width": 1}, "showscale": True, "colorbar": {"title": plain(metric)},
+            "size": 11, "line": {"color": "white", "width": 1}, "showscale": True,
+            "colorbar": {"title": {"text": plain(metric), "side": "right"}},
         },
     )  # fmt: skip
     names = [f"{plain(run[:8])}" for run in order]

@@ -80,5 +80,5 @@ def figure(tick: int, value: float, scope: str, split: str = "validation") -> di
 
 def png() -> bytes:
     target = io.BytesIO()
-    Image.new("L", (32, 16), 128).save(target, "PNG")
+    Image.effect_noise((32, 16), 64).save(target, "PNG")
     return target.getvalue()

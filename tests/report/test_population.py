@@ -50,6 +50,7 @@ def test_the_way_of_the_best_one_leads_back_to_where_it_began(tmp_path: Path) ->
     assert members(spans, "max") == ["c", "a", "b"]
     path = ancestry(spans, "b")
     assert [(row["run"], row["from_epoch"], row["to_epoch"]) for row in path] == [("a", 0, 2), ("c", 2, 4), ("b", 4, 6)]
+    assert [row["value"] for row in path] == [None, None, 1.0], "a and c went on beyond what b took over"
     assert [changes(row) for row in path] == ["rate 0.1", "rate 0.12", "rate 0.15"]
     assert [row["run"] for row in ancestry(spans, "a")] == ["a"]
     assert ancestry(spans, "nobody") == []

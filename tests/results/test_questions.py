@@ -8,9 +8,11 @@ from example_rows import begin, end, eval_row, go, outcome_row, when
 
 import gen
 from gen import results
+from gen.engine import nearest
 from gen.on_ray import replay
 from gen.pictures import KINDS
 from gen.results import Ledger, confirmation, floor, forget
+from gen.results.lineage import EXPLOIT
 from gen.results.questions import EVENTS, PICTURES
 from gen.search.samplers import PROPOSAL
 
@@ -140,8 +142,8 @@ def test_what_has_not_begun_is_not_refused(storage, place):
 
 
 def test_the_known_words_are_those_that_are_written():
-    assert set(PICTURES) == {kind.name for kind in KINDS if kind.cheap}
-    found = {replay.KIND, forget.KIND, floor.KIND, confirmation.KIND, PROPOSAL}
+    assert set(PICTURES) == {kind.name for kind in KINDS if kind.cheap} | {nearest.KIND}
+    found = {replay.KIND, forget.KIND, floor.KIND, confirmation.KIND, EXPLOIT, PROPOSAL}
     for path in Path(gen.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "event":

@@ -39,11 +39,11 @@ def section(facts: Facts) -> Section:
 
 
 def floor(experiment: Experiment) -> Mapping[str, Any]:
-    """What real held-out images reach in the place of fakes, by the figure that is ranked: `value` and `n_fake`, how
-    many images that is of, where it is on record; else `why` there is none."""
+    """What real images reach in the place of fakes, by the figure that is ranked: `value`, `n_fake`, how many images
+    that is of, and the `split` of those that they are compared with, where it is on record; else `why` it is not."""
     told = experiment.configurations.attrs.get("floor")
     if told is not None:
-        return {"value": told["value"], "n_fake": told["n_fake"]}
+        return {"value": told["value"], "n_fake": told["n_fake"], "split": told["split"]}
     name = experiment.figure or experiment.metric
     compares = bool(name) and is_known(name) and metric(name).cost == "features"
     return {"why": "not measured" if compares or not name else f"{name} has none: it compares no features"}

@@ -67,9 +67,8 @@ def test_every_plot_is_drawn_without_errors_and_without_network(browser: Page, w
     assert browser.requests() == []
     assert browser.run("return document.title") == "whole · genfleet"
     assert browser.run("return document.querySelector('#winner-value').textContent").startswith("0.105")
-    assert (
-        browser.run("return document.querySelectorAll('#front tbody tr').length") == 10
-    )  # each trades one for the other
+    front = browser.run("return document.querySelectorAll('#front tbody tr').length")
+    assert front == 9  # each trades one for the other; of the tenth a run failed
 
 
 def test_whatever_an_experiment_is_the_page_opens(browser: Page, place: Path, tmp_path: Path) -> None:
@@ -77,7 +76,8 @@ def test_whatever_an_experiment_is_the_page_opens(browser: Page, place: Path, tm
         browser.open(write(place, tmp_path / "page.html", *names))
         browser.draw(plots)
         assert browser.errors() == [], names
-        assert browser.run("return document.querySelector('h1').textContent") == ", ".join(names)
+        assert browser.run("return document.querySelector('h1').textContent") == names[0]
+        assert browser.run("return document.title") == f"{', '.join(names)} · genfleet"
 
 
 def test_sorts_by_a_click_and_by_the_keyboard(browser: Page, whole: Path) -> None:

@@ -179,7 +179,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         if len(results.outcomes(storage, name)):
             try:
                 board = results.leaderboard(storage, name)
-                board = board[~board["run"].isin(fresh_runs(storage, name))]
+                board = board[~board["run"].isin(fresh_runs(storage, name))].reset_index(drop=True)
+                board["rank"] = board["rank"].rank().astype("int64[pyarrow]")  # among the search's own
                 print(board.head(TOP).to_string())
                 for line in footing(board, TOP):
                     print(line)

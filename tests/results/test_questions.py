@@ -8,6 +8,7 @@ from example_rows import begin, end, eval_row, go, outcome_row, when
 
 import gen
 from gen import results
+from gen.engine import nearest
 from gen.on_ray import replay
 from gen.pictures import KINDS
 from gen.results import Ledger, confirmation, forget
@@ -140,7 +141,7 @@ def test_what_has_not_begun_is_not_refused(storage, place):
 
 
 def test_the_known_words_are_those_that_are_written():
-    assert set(PICTURES) == {kind.name for kind in KINDS if kind.cheap}
+    assert set(PICTURES) == {nearest.KIND, *(kind.name for kind in KINDS if kind.cheap)}
     found = {replay.KIND, forget.KIND, confirmation.KIND, PROPOSAL}
     for path in Path(gen.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import torch
 
+from gen import results
+from gen.config import override
+from gen.data.dataset import Dataset
+from gen.engine import Home, fit
+from gen.judge import Judge
 from gen.report import slots
 from gen.report.facts import facts
 from gen.report.slots import at_rungs, find_slots, in_words, section
 from gen.results import Ledger, Slot, Storage
+from gen.zoo import ZOO, tiny
 from jobs.bench.fleet import Fleet
 from tests.results.example_rows import outcome_row, run_row, when
 
@@ -106,6 +114,25 @@ def test_the_section_draws_each_run_and_lists_what_was_killed(storage: Storage) 
     told = [text for bar in bars for text in bar.customdata]
     assert any("y&lt;b&gt;" in text for text in told)
     assert not any("y<b>" in text for text in told), "Plotly reads markup"
+
+
+@pytest.mark.slow
+def test_a_real_run_that_goes_on_elsewhere(tmp_path: Path, digits: Dataset, judge: Judge) -> None:
+    storage = Storage(str(tmp_path))
+    config = override(tiny(ZOO["vae_mlp"]), {"budget.epochs": 4, "evaluate.full": "none", "train.batch": 256})
+    for attempt, host, ticks in (("r000001-a", "x", 2), ("r000002-b", "y", 9)):
+        home = Home(storage, "e", attempt, facts={"hosts": [host]})
+        running = fit(config, digits, device=torch.device("cpu"), home=home, judge=judge)
+        list(itertools.islice(running, ticks))
+        running.close()  # as an interrupted search leaves it
+    found = find_slots(facts(storage, ["e"]).first)
+    assert found is not None
+    told = found.spans[["attempt", "host", "how", "first", "last"]].to_numpy().tolist()
+    assert told == [["r000001-a", "x", "later", 1, 2], ["r000002-b", "y", "finished", 3, 4]]
+    seconds = results.metrics(storage, "e", name="engine/train_seconds").set_index("tick")["seconds"]
+    first, second = (found.spans["right"] - found.spans["left"]).tolist()
+    assert first == pytest.approx(seconds[2], abs=1e-6)  # seconds since 1970 are floats of a quarter of a microsecond
+    assert second > seconds[4] - seconds[2], "from its resumption to its outcome"
 
 
 def test_an_experiment_of_which_nothing_has_ended(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def leaderboard_of_configurations(
 ) -> pd.DataFrame:
     """As `leaderboard` with by="config", which says what it gives. `choice`: its other arguments."""
     board = leaderboard_of_runs(storage, experiment, split=split, **choice)
-    attributes, fresh = board.attrs, fresh_runs(storage, experiment)
+    attributes, board.attrs = board.attrs, {}  # pandas would copy them deeply for each configuration
+    fresh = fresh_runs(storage, experiment)
     board = board[~board["run"].isin(fresh)]
     told = settings(storage, experiment)
     told = told[told["run"].isin({*board["run"], *fresh})]

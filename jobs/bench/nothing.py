@@ -72,7 +72,8 @@ def idle(config: RunConfig, dataset: Dataset, home: Home) -> Generator[Tick, str
         try:
             why = yield tick_of(progress)
         except GeneratorExit:
-            kept.save(progress, training)
+            if not progress.status:
+                kept.save(progress, training)
             raise
         if why and not progress.status:
             progress.status, progress.why = "stopped", why
@@ -91,6 +92,6 @@ def tick_of(progress: Progress) -> Tick:
 def note(home: Home, run: str, tick: int, status: str = "") -> None:
     """Adds a line to the side ledger, in a file of this process: it is in the system's hands when this returns."""
     folder = Path(home.storage.place, home.experiment, SIDE)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with Path(folder, str(os.getpid())).open("a") as file:
         file.write(f"{time.time()} {run} {tick} {status}\n")

@@ -1,5 +1,6 @@
 """A slot serves trial after trial, and none leaves anything to the next."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,13 +17,14 @@ from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import fit
 from gen.judge import shared_classifier
-from gen.on_ray.replay import ends
+from gen.on_ray.replay import begun, ends
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import Resident
 from gen.record import checkpoint
 from gen.record.record import Home
 from gen.results import Storage
 from gen.zoo import ZOO, restore
+from jobs.bench.nothing import Idle
 
 OWN = ["experiment", "attempt", "seconds", "started", "ended", "hosts"]  # columns in which two attempts may differ
 
@@ -237,3 +239,33 @@ def test_slots_of_a_search(run_job: Callable, tmp_path: Path):
     for _ in fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home):
         pass
     same(home.storage, "search", "alone", run)
+
+
+def test_a_run_whose_rows_were_cut_off_writes_none_twice(tmp_path: Path, data: Dataset):
+    """It left no checkpoint, for no value of it was finite, and its process was killed between two tables."""
+    storage = Storage(str(tmp_path))
+    search = Slot(storage, "search", configs("vqvae"), data.hash).search
+    run = next(iter(search.runs))
+    assert begun(storage, "search") == frozenset()
+
+    def train(known: frozenset[str]) -> None:
+        resident = Idle.__new__(Idle)
+        resident.setup({"trial": 1}, search=dataclasses.replace(search, begun=known))
+        while not resident.step()["done"]:
+            pass
+        assert resident.reset_config({"trial": 0})  # not the first of its process, which looks by itself
+        while not resident.step()["done"]:
+            pass
+
+    train(frozenset())
+    assert begun(storage, "search") == frozenset()
+    for path in (tmp_path / "search" / "outcomes").iterdir():
+        path.unlink()
+    cut = begun(storage, "search")
+    assert run in cut
+    search = dataclasses.replace(search, attempt=results.new_attempt())
+    train(cut)
+    for table, keys in {"runs": ["run"], "settings": ["run", "key"], "metrics": ["run", "tick", "name"]}.items():
+        frame = results.queries.read(storage, "search", table)
+        assert not frame.duplicated(keys).any(), table
+    assert len(results.outcomes(storage, "search")) == 2

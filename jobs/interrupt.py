@@ -76,6 +76,12 @@ def note(why: str) -> None:
     _end = (1, f"error: {why}")
 
 
+def say_at_end(text: str) -> None:
+    """Has Ctrl-C end this job by another line."""
+    global _end
+    _end = (STATUS, text)
+
+
 def end(why: str = "") -> NoReturn:
     """Ends a job that was interrupted, or that gave up, and `why` ("": as noted before), without what Python and native
     libraries do at a usual end: that may hang or crash half-way through an import or a start of Ray. The processes that

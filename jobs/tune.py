@@ -8,7 +8,6 @@ With few labels, seed number k draws which images keep theirs by data.label_seed
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,34 +15,28 @@ from typing import Any
 import click
 
 from gen import results
-from gen.config import DataConfig, RunConfig
+from gen.config import DataConfig
 from gen.data.dataset import Dataset
 from gen.data.notices import notices
 from gen.distributed.machine import resolve_device, set_threads
-from gen.engine.fit import SPLITS
 from gen.metrics.table import direction
-from gen.record import checkpoint, history, names
-from gen.results.confirmation import fresh_runs
+from gen.record import checkpoint, names
 from jobs import confirm, interrupt
-from jobs.board import footing
+from jobs.at_end import measure, show_found
 from jobs.cluster import connection, facts, say
 from jobs.draws import RANDOM, SAMPLERS
 from jobs.forecast import check_replay, forecast
-from jobs.objectives import show_front
 from jobs.options import Job, refusing, shared_options, show
-from jobs.output import page_line
-from jobs.progress import interject, measured, show_progress
+from jobs.progress import interject, show_progress
 from jobs.runs import tell_lost
 from jobs.sampling import runs_on_record, sample
 from jobs.schedulers import ASHA, QUANTILE, SCHEDULERS, SIZE, population
 from jobs.several import Plans, plans
-from jobs.stored import missing
 
 CONFIRM = """Train the best K configurations again, with --seeds fresh seeds each (default: 10; the search itself then
 has one a configuration), in a race: who falls behind drops out."""
 METRIC = """Held-out figure to search by, NAME/SUBJECT; default: what suits the family. Said several times the search is
 for the Pareto set, and the first one chooses each run's best weights."""
-TOP = 10  # rows of the leaderboard that are printed
 
 
 @click.command(cls=Job, help=__doc__)
@@ -176,23 +169,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 raced = confirm.race(wanted, sampled.runs, hashes, named, lease, needed, left, watched.heard)
             found = search.Result([*found.errors, *raced.result.errors], raced.result.left, raced.result.why)
             found.errors.extend(measure(wanted, raced.runs, lease, needed, confirmed=True))
-        if len(results.outcomes(storage, name)):
-            try:
-                board = results.leaderboard(storage, name)
-                board = board[~board["run"].isin(fresh_runs(storage, name))].reset_index(drop=True)
-                board["rank"] = board["rank"].rank().astype("int64[pyarrow]")  # among the search's own
-                print(board.head(TOP).to_string())
-                for line in footing(board, TOP):
-                    print(line)
-                if wanted.by:
-                    print(results.compare(storage, name, wanted.by).to_string())
-                if first.also:
-                    show_front(storage, name, [config.evaluate.metric, *first.also])
-                if raced:
-                    confirm.show_confirmed(storage, name, raced)
-            except ValueError as unlike:
-                print(f"no leaderboard: {unlike}", flush=True)
-            print(page_line(storage, name), flush=True)
+        show_found(wanted, storage, raced)
         for error in found.errors:
             print(f"a run broke: {error}", flush=True)
         if found.left:
@@ -202,46 +179,6 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
         return int(bool(found.errors))
     finally:
         lease.release()
-
-
-def measure(
-    wanted: Plans,
-    runs: Mapping[str, RunConfig],
-    lease: results.Lease,
-    needed: dict[str, float],
-    confirmed: bool = False,
-) -> list[str]:
-    """Measures in full those runs for which that is asked, or all of a confirmation, and of which figures are missing;
-    gives what went wrong. The grids that ended runs had kept, in case they would be leaders, go."""
-    from gen.on_ray.floors import measure_floors
-    from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
-    from gen.on_ray.replay import ends
-    from gen.on_ray.scoring import Wanted
-    from gen.on_ray.waiting import watch
-
-    asked, full = wanted.first.asked, wanted.first.space.config.evaluate.full
-    if full == "none":
-        return []
-    try:
-        choose = confirm.measurable if confirmed else leaders
-        best = best_weights(asked.storage, asked.name, choose(asked.storage, asked.name, runs), runs)
-    except ValueError as lost:
-        return [f"leaders were not measured: {lost}"]
-    whole = Wanted(lease.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
-    short = {run for run, _ in missing(whole)}
-    with watch(needed, 1, say) as watched:
-
-        def hear(now: Measuring) -> None:
-            watched.heard()
-            say(measured(now, "confirmed runs" if confirmed else "leaders" if full == "leaders" else "runs"))
-
-        short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
-        files = "confirmed" if confirmed else "leaders"
-        errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most, files)
-    measure_floors(whole, lease, needed)
-    if not errors:
-        history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
-    return errors
 
 
 if __name__ == "__main__":

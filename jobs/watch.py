@@ -12,6 +12,7 @@ import click
 
 from gen.report.installed import check_installed
 from gen.results.manifest import shortfall
+from jobs import interrupt
 from jobs.output import outlive_readers
 from jobs.places import storage_at
 from jobs.program import Program, refusing
@@ -39,6 +40,7 @@ def main(storage: str, names: tuple[str, ...], port: int) -> None:
         except OSError as error:
             raise ValueError(f"port={port} of {LOOPBACK} cannot be had ({error.strerror}); leave it out") from error
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
+    interrupt.say_at_end("ended: the page is served no more")
     print(f"{', '.join(names)}: {server.address}  Ctrl-C ends it", flush=True)
     watcher.watch(threading.Event(), tell)
 

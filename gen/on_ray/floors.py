@@ -22,13 +22,14 @@ from gen.results.ledger import Slot
 RETRIES = 2  # of a task whose process died
 
 
-def measure_floors(wanted: Wanted, lease: Lease, needed: Mapping[str, float]) -> None:
+def measure_floors(wanted: Wanted, lease: Lease, needed: Mapping[str, float], files: str) -> None:
     """Measures the figures of real held-out images for those protocols of the `wanted` runs that have none on record,
-    and records them, or why that cannot be: a report ends no search."""
+    and records them, or why that cannot be: a report ends no search. `files`: a word in the names of the files that it
+    writes, another one for each time in an attempt."""
     by_run = {one.run: one for one in wanted.stored}
     lacking = on_record.lacking(wanted.storage, wanted.experiment, by_run.keys()) if by_run else {}
     task = ray.remote(num_cpus=needed["CPU"], num_gpus=needed.get("GPU", 0.0), max_retries=RETRIES)(measure)
-    slot = Slot(wanted.storage, wanted.experiment, f"{lease.attempt}-floors", kind="evaluated")
+    slot = Slot(wanted.storage, wanted.experiment, f"{lease.attempt}-{files}-floors", kind="evaluated")
     for one, run in lacking.items():
         try:
             rows = ray.get(task.remote(wanted, by_run[run], one))

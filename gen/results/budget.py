@@ -11,6 +11,7 @@ import pandas as pd
 from gen.metrics.table import direction
 from gen.results.comparison import check_settings
 from gen.results.confirmation import fresh_runs
+from gen.results.floor import find_floor
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
@@ -43,7 +44,7 @@ def best_of_k(
     All draws are counted exactly, so no seed matters. The runs of a confirmation are none that a search drew. Selection
     is by the cheap validation figure that steered the runs. What is reported: "test", the full figure `metric` of the
     same weights on test images, if each run that can be chosen has it; else "validation", the figure that chose, which
-    flatters the larger k. `split` asks for one of them.
+    flatters the larger k. `split` asks for one of them. `attrs["floor"]`: what real images reach, as of `leaderboard`.
     mean is null where the money pays for no run, or for more than are on record: nothing is known of those. ValueError
     as in `compare`, and for a split that is asked for and lacks runs."""
     storage = place if isinstance(place, Storage) else Storage(place)
@@ -75,7 +76,8 @@ def best_of_k(
             dict(zip(by, values, strict=True)) | row for row in curve(group, split, sign, device_seconds, confidence)
         ]
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
-    table.attrs = {"protocol": {"confidence": confidence, "chosen_by": steering, **protocol}}
+    about = {"confidence": confidence, "chosen_by": steering, **protocol}
+    table.attrs = {"protocol": about, "floor": find_floor(storage, names, protocol)}
     return table
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from gen.checks import nearest
 from gen.metrics.table import direction
 from gen.results.confirmation import fresh_runs
+from gen.results.floor import find_floor
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
@@ -46,7 +47,8 @@ def compare(
     chose it. `validation_images` is how many validation images, with their labels where the steering figure needs
     them, chose each run's best weights; they count beside the training images.
 
-    `metric` is a figure as in `leaderboard`; None: what selected the best weights. `protocol` (its hash) chooses one of
+    `attrs["floor"]` is what real images reach, as of `leaderboard`.
+    `metric` is a figure as there; None: what selected the best weights. `protocol` (its hash) chooses one of
     several. A run that several of the `experiments` have counts once. ValueError for a key that is no setting
     (names the nearest), for a figure that no run has, and where figures do not compare: those of several protocols or,
     but for metrics of held-out images alone, of several data sets.
@@ -102,7 +104,7 @@ def compare(
         row |= {"mean": best["value"].mean(), "low": low, "high": high}
         rows.append(row | {"validation_images": best["chosen_on"].max()})
     table = pd.DataFrame(rows)
-    table.attrs = {"protocol": {"confidence": confidence, **common}}
+    table.attrs = {"protocol": {"confidence": confidence, **common}, "floor": find_floor(storage, names, common)}
     return table
 
 

@@ -72,6 +72,12 @@ def floor_rows(
     ]
 
 
+def find_floor(storage: Storage, experiments: Collection[str], protocol: Mapping[str, Any]) -> dict[str, Any] | None:
+    """As `floor_of`, from the first of several experiments that has it on record."""
+    found = (floor_of(read(storage, name, "events", {"kind": KIND}, ["detail"]), protocol) for name in experiments)
+    return next((one for one in found if one), None)
+
+
 def floor_of(events: pd.DataFrame, protocol: Mapping[str, Any]) -> dict[str, Any] | None:
     """The floor of figures of this `protocol` (of `leaderboard`), as columns of `evals`; None if none is on record."""
     for text in events["detail"]:

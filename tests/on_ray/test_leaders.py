@@ -145,6 +145,8 @@ def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking
                 **figures[metric].row(),
                 "value": found["value"],
             }
+            table = results.compare(storage, "search", by="entry", metric=f"{metric}/fakes", split=split)
+            assert table.attrs["floor"] == found
             assert f"floor: {found['value']:.6g}, of 80 real held-out images in the place of fakes" in footing(board, 9)
         assert results.leaderboard(storage, "search", split=split).attrs["floor"] is None  # a bound has none
     assert set(results.events(storage, "search", kind="floor")["run"]) == {""}

@@ -1,0 +1,85 @@
+"""What a search does once its runs have ended: it measures those that may be reported, and prints what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from gen import results
+from gen.config import RunConfig
+from gen.engine.fit import SPLITS
+from gen.record import history
+from gen.results.confirmation import fresh_runs
+from jobs import confirm
+from jobs.board import footing
+from jobs.cluster import say
+from jobs.objectives import show_front
+from jobs.output import page_line
+from jobs.progress import measured
+from jobs.several import Plans
+from jobs.stored import missing
+
+TOP = 10  # rows of the leaderboard that are printed
+
+
+def measure(
+    wanted: Plans,
+    runs: Mapping[str, RunConfig],
+    lease: results.Lease,
+    needed: dict[str, float],
+    confirmed: bool = False,
+) -> list[str]:
+    """Measures in full those runs for which that is asked, or all of a confirmation, and of which figures are missing;
+    gives what went wrong. The grids that ended runs had kept, in case they would be leaders, go."""
+    from gen.on_ray.floors import measure_floors
+    from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
+    from gen.on_ray.replay import ends
+    from gen.on_ray.scoring import Wanted
+    from gen.on_ray.waiting import watch
+
+    asked, full = wanted.first.asked, wanted.first.space.config.evaluate.full
+    if full == "none":
+        return []
+    try:
+        choose = confirm.measurable if confirmed else leaders
+        best = best_weights(asked.storage, asked.name, choose(asked.storage, asked.name, runs), runs)
+    except ValueError as lost:
+        return [f"leaders were not measured: {lost}"]
+    whole = Wanted(lease.storage, asked.name, best, SPLITS, 0, (), asked.data_root, asked.download)
+    short, files = {run for run, _ in missing(whole)}, "confirmed" if confirmed else "leaders"
+    with watch(needed, 1, say) as watched:
+
+        def hear(now: Measuring) -> None:
+            watched.heard()
+            say(measured(now, "confirmed runs" if confirmed else "leaders" if full == "leaders" else "runs"))
+
+        short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
+        errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most, files)
+    measure_floors(whole, lease, needed, files)
+    if not errors:
+        history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
+    return errors
+
+
+def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | None) -> None:
+    """Prints the leaderboard, and whatever else was asked for; nothing before a run has ended."""
+    first = wanted.first
+    name, metric = first.asked.name, first.space.config.evaluate.metric
+    if results.outcomes(storage, name).empty:
+        return
+    try:
+        board = results.leaderboard(storage, name)
+        board = board[~board["run"].isin(fresh_runs(storage, name))].reset_index(drop=True)
+        board["rank"] = board["rank"].rank().astype("int64[pyarrow]")  # among the search's own
+        print(board.head(TOP).to_string())
+        for line in footing(board, TOP):
+            print(line)
+        if wanted.by:
+            print(results.compare(storage, name, wanted.by).to_string())
+        if first.also:
+            show_front(storage, name, [metric, *first.also])
+        if raced:
+            confirm.show_confirmed(storage, name, raced)
+    except ValueError as unlike:
+        print(f"no leaderboard: {unlike}", flush=True)
+    print(page_line(storage, name), flush=True)

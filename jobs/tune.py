@@ -45,7 +45,7 @@ for the Pareto set, and the first one chooses each run's best weights."""
 @click.option("--samples", type=int, help="Configurations; default: what suits the family; 0: no end but a budget's.")
 @click.option("--seeds", type=int, help="Runs of each configuration, from --seed up; default: 1. See --confirm.")
 @click.option("--confirm", type=int, metavar="K", help=CONFIRM)
-@click.option("--confirm-level", "level", type=float, help="Of the test in that race; default: 0.05.")
+@click.option("--confirm-level", "level", type=float, help="Of the test in that race; default: 0.13.")
 @click.option("--max-concurrent", "most", type=int, default=0, help="Runs at a time; default: as many as fit.")
 @click.option("--workers-per-trial", type=int, help="Processes that train one run together; default: 1.")
 @click.option("--gpus-per-trial", type=float, help="GPUs of a run, or a part of one, as 0.25; default: one a worker.")

@@ -115,7 +115,7 @@ def test_the_seeds_are_the_confirmation_s(tmp_path: Path) -> None:
     assert (wanted.seeds, len(wanted.configs)) == (1, 3)
     assert wanted.space.config.evaluate.leaders == 12  # who takes part is chosen by full figures
     assert wanted.confirm is not None
-    assert (wanted.confirm.count, wanted.confirm.seeds, wanted.confirm.level) == (12, 10, 0.05)
+    assert (wanted.confirm.count, wanted.confirm.seeds, wanted.confirm.level) == (12, 10, 0.13)
     few = planned("--confirm", 2, "--seeds", 3, "--confirm-level", 0.1, "--storage", tmp_path, "--sampler", "tpe")
     assert few.confirm is not None
     assert few.confirm.words(1).endswith("fresh seeds; nobody drops out, for a test at level 0.1 needs 4 seeds")
@@ -181,7 +181,7 @@ def test_a_race_goes_on_under_the_same_terms_and_begins_anew_under_others(tmp_pa
         first = confirm.begin(wanted, configs, lease)
         assert first is not None
         assert (first.number, first.entrants, first.first) == (1, ["r1", "r0"], 1000)
-        assert first.terms == {"confirm": 2, "level": 0.05, "epochs": wanted.configs[0].budget.epochs, "runs": 3}
+        assert first.terms == {"confirm": 2, "level": 0.13, "epochs": wanted.configs[0].budget.epochs, "runs": 3}
         assert confirm.begin(wanted, configs, lease) == first
         assert last_race(storage, "search") == first
     end("r3", 1.0)  # the search has grown

@@ -44,7 +44,11 @@ def test_those_that_are_clearly_behind_drop_out_as_soon_as_a_test_can_tell():
     assert end.drops[0].why == "behind a over 5 seeds: a chance of 0.0312 if it were no worse, below 0.05"
     assert next_runs(NAMES, SEEDS, figures, "min") == []
     quick = race(NAMES, SEEDS, figures, "min", 0.13)
-    assert (quick.leader, sum(quick.of.values()), 3 * sum(quick.of.values()) < len(NAMES) * len(SEEDS)) == ("a", 15, True)
+    assert (quick.leader, sum(quick.of.values()), 3 * sum(quick.of.values()) < len(NAMES) * len(SEEDS)) == (
+        "a",
+        15,
+        True,
+    )
     assert race(NAMES, SEEDS, run_race(whole(0, spread=100.0), "max"), "max").order == ["e"]
 
 

@@ -36,7 +36,7 @@ def about(experiment: Experiment) -> str:
     if proposed := set(events["decision"][events["kind"] == PROPOSAL].dropna()) - {QUEUE}:
         what += f", proposed by {listed(proposed)}"
     stops = events[events["kind"] == "rung"]
-    if search.get("grace") and len(stops):
+    if 0 < search.get("grace", 0) < runs["budget"].max() and len(stops):  # else no run is ever stopped
         what += f"; successive halving from epoch {search['grace']} on, one in {search.get('reduction', '?')} goes on"
     return f"{what}; up to {listed(runs['budget'].dropna().map(number))} epochs each."
 

@@ -22,6 +22,7 @@ def on_record(place: Path) -> list[Proposal]:
     return proposals(Storage(str(place)), "search")
 
 
+@pytest.mark.long  # tests/on_ray/test_proposals.py cuts a search anywhere, without Ray
 def test_killed_and_submitted_again_it_proposes_the_same(run_job: Callable, start_job: Callable, tmp_path: Path):
     """One run at a time: also the proposals that come after the kill are those of a search that nobody killed."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -21,18 +21,22 @@ def test_serves_until_ctrl_c_without_torch(tmp_path: Path) -> None:
     add_run(tmp_path, "first")
     program = "import sys, jobs.watch\nassert not {'torch', 'ray'} & set(sys.modules)\njobs.watch.main()"
     whole = f"from jobs import interrupt\ninterrupt.guard()\n{program}"  # as `python -m` does
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # that of urlopen knows what others had set
     with subprocess.Popen(
         [sys.executable, "-c", whole, "--storage", str(tmp_path), "--name", "e"],
         cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.fullmatch(r"e: (http://127\.0\.0\.1:\d+/)  Ctrl-C ends it\n", line)
-        assert found, line + process.communicate()[1]
-        with urllib.request.urlopen(found[1], timeout=60) as answer:
-            assert b"first" in answer.read()
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=GIVE_UP)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.fullmatch(r"e: (http://127\.0\.0\.1:\d+/)  Ctrl-C ends it\n", line)
+            assert found, line + process.communicate()[1]
+            with direct.open(found[1], timeout=60) as answer:
+                assert b"first" in answer.read()
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=GIVE_UP)
+        finally:
+            process.kill()  # else the block would wait for it
         assert (process.returncode, output, errors) == (130, "", "ended: the page is served no more\n")
 
 

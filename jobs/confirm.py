@@ -88,7 +88,7 @@ def check_confirm(part: Plan) -> None:
     if part.space.samples == ENDLESS:
         raise ValueError(
             f"{wrong} with samples=0: a search without an end is never over; search first, and confirm by the same "
-            "with --samples N, the configurations that it has then"
+            "with --samples N, the configurations that it has begun then"
         )
     if part.space.config.evaluate.full == "none":
         raise ValueError(f"{wrong} measures in full, and evaluate.full=none measures nothing; leave one of them out")

@@ -13,7 +13,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gen.config import Machine, RunConfig, to_dotted
+from gen.on_ray.proposals import proposals
 from gen.record.names import read_note
+from gen.results.queries import runs
 from gen.results.storage import Storage, one_line
 
 SCALE_TO = "GENFLEET_SCALE_TO"  # environment variable: what the cluster may grow to, such as CPU=32,GPU=8
@@ -147,7 +149,8 @@ def check_shared(storage: Storage) -> None:
 
 
 def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any], entry: str = "") -> None:
-    """ValueError if `experiment` is in use for something else. A larger budget is nothing else. `entry`: of several."""
+    """ValueError if `experiment` is in use for something else. A larger budget is nothing else, nor are fewer samples
+    than were asked for, if no configuration that is on record is left out. `entry`: of several."""
     found = read_note(storage, experiment, entry)
     if found is None:
         return
@@ -161,11 +164,20 @@ def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any], ent
         more = f" and {len(other) - 5} more" if len(other) > 5 else ""
         raise ValueError(f"name {experiment} is in use with other settings: {shown}{more}; use another --name")
     for key in changed:
-        if asked[key] < recorded.get(key, 1):
+        begun = configurations(storage, experiment, asked.get("entry")) if key == "samples" else 0
+        if asked[key] < recorded.get(key, 1) and not 0 < begun <= asked[key]:
+            least = f"it may only grow, or fall to the {begun} that were begun" if begun else "it may only grow"
             raise ValueError(
-                f"name {experiment} is in use with {key}={recorded[key]}, now {asked[key]}: it may only grow; "
-                f"use another --name"
+                f"name {experiment} is in use with {key}={recorded[key]}, now {asked[key]}: {least}; use another --name"
             )
+
+
+def configurations(storage: Storage, experiment: str, entry: str | None) -> int:
+    """How many configurations of an entry a search has begun, of those that it has proposed; 0 if that is not known."""
+    if not (proposed := [one for one in proposals(storage, experiment) if one.entry == entry]):
+        return 0
+    begun = set(runs(storage, experiment, ["run"])["run"])
+    return 1 + max((one.number for one in proposed if one.runs & begun), default=-1)
 
 
 def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import pytest
 
 from gen.config import override
 from gen.on_ray import preflight
+from gen.on_ray.proposals import Proposal, record
 from gen.on_ray.version import code_version, sources_hash
 from gen.record.names import note, write_note
-from gen.results import Storage
+from gen.results import Ledger, Slot, Storage
 from gen.zoo import ZOO
+from tests.results.example_rows import begin
 
 
 @pytest.fixture
@@ -41,6 +43,19 @@ def test_a_name_in_use(storage: Storage):
     assert "epochs=20, now 5: it may only grow" in refused(override(entry, {"budget.epochs": 5}))
     assert "samples=4, now 3: it may only grow" in refused(entry, samples=3)
     assert 'entry was "vqvae", now "vae_mlp"' in refused(dataclasses.replace(entry, entry="vae_mlp"))
+
+
+def test_samples_may_fall_to_the_configurations_that_were_begun(storage: Storage):
+    """A search without an end, which a budget ended, becomes one of so many: then its best can be confirmed."""
+    entry, place = ZOO["vqvae"], Slot(storage, "name", "a-proposals", kind="proposed")
+    record(place, "a", [Proposal("vqvae", number, {}, "random", frozenset({f"r{number}"})) for number in range(4)])
+    ledger = Ledger(storage, "name", "r1", "a")
+    begin(ledger)
+    ledger.flush(0)  # r2 and r3 never began
+
+    preflight.check_name(storage, "name", note(entry, "hash", job="tune", samples=2))
+    with pytest.raises(ValueError, match="samples=4, now 1: it may only grow, or fall to the 2 that were begun"):
+        preflight.check_name(storage, "name", note(entry, "hash", job="tune", samples=1))
 
 
 def test_batchnorm_over_all_workers_takes_gpus():

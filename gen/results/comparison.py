@@ -10,6 +10,7 @@ import pandas as pd
 
 from gen.checks import nearest
 from gen.metrics.table import direction
+from gen.results.added import complete
 from gen.results.confirmation import fresh_runs
 from gen.results.floor import find_floor
 from gen.results.forget import forgotten
@@ -117,6 +118,7 @@ def without_forgotten(storage: Storage, name: str, frame: pd.DataFrame) -> pd.Da
 def configuration_of(told: pd.DataFrame, by: Sequence[str] = ()) -> dict[str, int]:
     """Run -> number of its configuration, from the wide settings `told`: runs of one differ by their seeds alone, by
     what may change while a run goes on, and by the settings `by`."""
+    told = complete(told)
     fixed = [key for key in told.columns[2:] if key not in (*LUCK, *by) and not key.startswith(NO_COLUMN)]
     numbers = told.groupby(fixed, dropna=False).ngroup() if fixed else pd.Series(0, index=told.index)
     return dict(zip(told["run"], map(int, numbers), strict=True))

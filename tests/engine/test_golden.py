@@ -21,6 +21,7 @@ from gen.config.variants import uncommon
 from gen.data.dataset import Dataset
 from gen.engine.fit import fit
 from gen.judge import Judge
+from gen.results.added import ADDED
 from gen.zoo import ZOO, tiny
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[1] / "fixtures" / "golden.json").read_text())
@@ -37,6 +38,13 @@ def test_settings_mean_what_they_meant(entry: str) -> None:
     settings, golden = flat(ZOO[entry]), GOLDEN[entry]["settings"]
     assert {key: settings[key] for key in golden} == golden
     assert not (settings.keys() - golden.keys()) & uncommon(ZOO[entry]).keys()
+
+
+@pytest.mark.parametrize("entry", GOLDEN)
+def test_what_came_later_is_told_by_the_tables(entry: str) -> None:
+    """Runs that an earlier version began are of one configuration with those that this one trains."""
+    later = {key: value for key, value in flat(ZOO[entry]).items() if key not in GOLDEN[entry]["settings"]}
+    assert later == {key: ADDED.get(key) for key in later}
 
 
 @pytest.mark.parametrize("entry", GOLDEN)

@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from example_rows import TIME, begin, eval_row, outcome_row, when
 
 from gen import results
 from gen.results import Ledger
+from gen.results.comparison import configuration_of
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
 
@@ -208,3 +210,12 @@ def test_wrong_questions(storage, place):
     ledger.close(0)
     with pytest.raises(ValueError, match=r"more than one metric that selected them: accuracy/images, mse/recons"):
         results.compare(place, ["e", "other"], ["entry"])
+
+
+def test_a_run_of_an_earlier_version_is_of_the_configuration_that_the_present_one_goes_on_with():
+    told = pd.DataFrame({"experiment": "e", "run": ["old", "new", "other"], "model.beta": [1.0, 1.0, 1.0]})
+    told["evaluate.also"] = pd.Series([None, "", "psnr"], dtype="string[pyarrow]")
+    told["data.stratified"] = pd.Series([None, False, False], dtype="bool[pyarrow]")
+    told["watch.ticks"] = pd.Series([None, 3, 3], dtype="int64[pyarrow]")
+    number = configuration_of(told)
+    assert number["old"] == number["new"] != number["other"]

@@ -27,13 +27,13 @@ RATES = ["--only", "--search", "model.optimizer.rate=2e-3,1e-6", "--sampler", "g
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "--name", "search", *RATES]
 SIZES = ["--set", "evaluate.full_images=50", "--set", "evaluate.images=50"]
 QUICK = ["--epochs", 1, "--max-concurrent", 2, *SIZES]
-ASKED = [*SMALL, *QUICK, "--confirm", 2, "--seeds", 5, "--seed", 3]
+ASKED = [*SMALL, *QUICK, "--confirm", 2, "--seeds", 5, "--seed", 3, "--confirm-level", 0.05]
 
 
 def test_a_race_that_is_killed_and_out_of_budget_is_one_race(
     run_job: Callable, start_job: Callable, tmp_path: Path
 ) -> None:
-    """A rate of 1e-6 learns nothing, and drops out at the fifth seed, the first at which a test can tell."""
+    """A rate of 1e-6 learns nothing, and drops out at the fifth seed, the first at which a test at 0.05 can tell."""
     place = str(tmp_path)
     process = start_job("tune", *ASKED, "--storage", tmp_path)
     lines = []

@@ -44,14 +44,16 @@ def test_kills_in_the_middle_of_an_epoch(head: Head, tmp_path: Path):
     head.slots()[0].kill()
     wait_for(lambda: resumed() or search.poll() is not None)
     assert resumed(), search.communicate()[0]
-    wait_for(lambda: going_on() or search.poll() is not None)  # else the next kill cuts off none that could go on
-    assert search.poll() is None
-    head.kill()
-    assert search.poll() == -signal.SIGKILL
-    ended, once = len(results.outcomes(str(tmp_path), "search")), resumed()
-    assert ended < RUNS
-    head.start()
-    search = head.submit(arguments)
+    cut = 0  # runs that the kill cut off and that could go on; the one that was waited for may have ended by then
+    while not cut:
+        wait_for(lambda job=search: going_on() or job.poll() is not None)
+        assert search.poll() is None
+        head.kill()
+        assert search.poll() == -signal.SIGKILL
+        cut, once = going_on(), resumed()
+        assert len(results.outcomes(str(tmp_path), "search")) < RUNS
+        head.start()
+        search = head.submit(arguments)
     output, _ = search.communicate(timeout=GIVE_UP)
     assert search.returncode == 0, output
     assert faults(str(tmp_path), "search", RUNS) == ([], [])

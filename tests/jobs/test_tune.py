@@ -20,6 +20,7 @@ from tests.jobs.test_tensorboard import check_files
 
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--name", "search", "--max-concurrent", 2]
 GAME = ["--entry", "gan_mlp_small", "--set", "model.latent=8", "--name", "search", "--max-concurrent", 2]
+IN_ORDER = ["--max-concurrent", 1]  # who comes to a rung first, and so who is stopped there, is no matter of speed
 LEADER = ["--set", "evaluate.leaders=1"]  # each may be measured in a process of its own
 KEYS = {
     "metrics": ["run", "tick", "name"],
@@ -56,7 +57,8 @@ def check(place: Path | str, runs: int) -> None:
 
 
 def test_search(run_job: Callable, tmp_path: Path):
-    asked = ["--max-epochs", 4, "--samples", 4, "--seeds", 2, "--seed", 2, "--reduction", 2, "--tensorboard", *LEADER]
+    asked = [*IN_ORDER, "--max-epochs", 4, "--samples", 4, "--seeds", 2, "--seed", 2, "--reduction", 2, "--tensorboard"]
+    asked += LEADER
     done = run_job("tune", *SMALL, *asked, "--storage", tmp_path)
     assert done.returncode == 0, done.stderr
     check(tmp_path, 8)

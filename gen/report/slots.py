@@ -15,6 +15,7 @@ from gen.report import lanes
 from gen.report.facts import Experiment, Facts
 from gen.report.section import Plot, Section, count, duration, plain, render
 from gen.results import queries
+from gen.results.lineage import EXPLOIT
 from gen.results.schema import MEASURED_LATER
 
 MOST_SPANS, MOST_LANES = 600, 64  # that are drawn one by one; of more, how many were busy at once
@@ -24,7 +25,7 @@ HOW = {  # how a span ended -> in words, colour (Okabe and Ito's), pattern
     "finished": ("finished", "#009e73", ""),
     "stopped": ("stopped", "#e69f00", ""),
     "failed": ("failed", "#d55e00", "x"),
-    lanes.WAITED: ("gave its slot away at a rung", "#56b4e9", "."),
+    lanes.WAITED: ("gave its slot away, to be compared", "#56b4e9", "."),
     lanes.LOST: ("lost its process, went on", "#cc79a7", "/"),
     lanes.LATER: ("went on in a later submission", "#cc79a7", "\\"),
     lanes.OPEN: ("no end on record", "#0072b2", "-"),
@@ -75,7 +76,8 @@ def find_slots(experiment: Experiment) -> Slots | None:
         )
         found = found[~found["name"].isin(MEASURED_LATER)].astype({"seconds": float})
         ticks = queries.last(found, ["run", "tick"], ["attempt"])
-    spans = lanes.find_spans(begun, resumed, ends, ticks, rungs)
+    compared = experiment.events[experiment.events["kind"].isin(["rung", EXPLOIT])]  # there a run gives its slot away
+    spans = lanes.find_spans(begun, resumed, ends, ticks, compared)
     spans["lane"] = lanes.pack(spans)
     working = lanes.windows(spans)
     spans["left"], spans["right"] = (lanes.without_pauses(spans[column], working) for column in ("start", "end"))

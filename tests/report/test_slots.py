@@ -44,8 +44,8 @@ def add(storage: Storage, run: str, begun: float, ended: float | None, ticks: in
         ledger.close(ticks)
 
 
-def rung(storage: Storage, run: str, tick: int, seconds: float, decision: str) -> None:
-    row = {"experiment": "e", "run": run, "attempt": "r000001-a", "tick": tick, "epoch": float(tick), "kind": "rung"}
+def rung(storage: Storage, run: str, tick: int, seconds: float, decision: str, kind: str = "rung") -> None:
+    row = {"experiment": "e", "run": run, "attempt": "r000001-a", "tick": tick, "epoch": float(tick), "kind": kind}
     told = {"decision": decision, "value": 1.0, "why": "", "detail": json.dumps({"rung": tick}), "time": at(seconds)}
     Slot(storage, "e", f"r000001-a-scheduler-{run}-{tick}").extend({"events": [row | told]})
 
@@ -94,6 +94,23 @@ def test_what_a_killed_search_leaves(storage: Storage) -> None:
         ["b", "x", 1, 21.0],
     ]
     assert in_words(found) == "2 finished; 1 stopped; 1 failed; 1 went on in a later submission; 25 % idle"
+
+
+@pytest.mark.parametrize("kind", ["rung", "exploit"])
+def test_a_run_that_waits_for_others_was_not_killed(tmp_path: Path, kind: str) -> None:
+    """At a rung for its seeds, in a population for its generation."""
+    storage = Storage(str(tmp_path))
+    add(storage, "c", 0, None, 2)
+    rung(storage, "c", 2, 25, "stay" if kind == "exploit" else "continue", kind)
+    later = Ledger(storage, "e", "c", "r000001-a", first=3)
+    told = {"epoch": 2.0, "decision": None, "value": None, "why": "from the checkpoint of tick 2", "detail": "{}"}
+    later.add("events", 3, kind="resume", time=at(30), **told)
+    later.add("outcomes", 3, **outcome_row(3, ended=at(40)))
+    later.close(3)
+    found = find_slots(facts(storage, ["e"]).first)
+    assert found is not None
+    assert found.spans["how"].tolist() == ["waited", "finished"]
+    assert found.broken().empty
 
 
 def test_the_section_draws_each_run_and_lists_what_was_killed(storage: Storage) -> None:

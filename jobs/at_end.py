@@ -29,8 +29,9 @@ def measure(
     needed: dict[str, float],
     confirmed: bool = False,
 ) -> list[str]:
-    """Measures in full those runs for which that is asked, or all of a confirmation, and of which figures are missing;
-    gives what went wrong. The grids that ended runs had kept, in case they would be leaders, go."""
+    """Measures in full, where full figures are missing, the leaders of a search or the runs that `evaluate.full` says,
+    or all runs of a confirmation (`confirmed`), and the floor of these figures; gives a line for each error. The grids
+    that ended runs had kept, in case they would be leaders, go."""
     from gen.on_ray.floors import measure_floors
     from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends

@@ -48,15 +48,15 @@ def race(
     seeds: Sequence[int],
     figures: Figures,
     mode: str,
-    level: float = 0.05,
+    level: float,
     history: Sequence[Drop] = (),
 ) -> Race:
-    """Where a race of `entrants`, the best of the search first, over `seeds` in their order stands. It is over when one
-    of several is left, or all seeds were given: one that enters alone gets them all. ValueError for a level that is no
-    chance.
+    """How a race of the configurations `entrants`, the best of the search first, stands over `seeds` in their order. It
+    is over when one configuration of several is left, or all seeds were given: a configuration that enters alone gets
+    all seeds. ValueError for a level that is no chance.
 
-    `level` is of each test, of one configuration after one seed: the more tests, the more often one that is as good as
-    the leader drops out. Of n seeds no chance is below 2 ** -n, so that at 0.05 nobody drops out before five.
+    `level` is of each test, of one configuration after one seed: the more tests, the more often a configuration that is
+    as good as the leader drops out. Of n seeds no chance is below 2 ** -n: at 0.05 nobody drops out before the fifth.
     `history`: the drops that are on record, which stand whatever became of the figures since (a run that had failed was
     trained again).
     """
@@ -95,14 +95,14 @@ def next_runs(
     seeds: Sequence[int],
     figures: Figures,
     mode: str,
-    level: float = 0.05,
+    level: float,
     history: Sequence[Drop] = (),
     ahead: int = 0,
 ) -> list[tuple[str, int]]:
-    """The runs to train next, the most urgent first, as configuration and seed: those that the present seed lacks, the
-    leader's first; those of further seeds before which no test can drop anybody; then, for slots that would idle, those
-    of up to `ahead` seeds more, which a test may prove needless. None when the race is over. Runs that are in training
-    have no figure yet, and are named again."""
+    """The runs to train next, the most urgent first, as configuration and seed: the runs of the present seed that have
+    no figure, the leader's first; the runs of further seeds before which no test can drop anybody; then, for slots that
+    would idle, the runs of up to `ahead` seeds more, which a test may prove needless. Empty when the race is over. Runs
+    that are in training have no figure yet, and are named again."""
     now = race(entrants, seeds, figures, mode, level, history)
     if now.over:
         return []

@@ -11,6 +11,7 @@ from gen.search.race import behind, fewest, next_runs, race
 from tests.fixtures.examples import examples
 
 NAMES, SEEDS = ("a", "b", "c", "d", "e"), tuple(range(100, 110))
+LEVEL = 0.05  # the fifth seed is the first at which a test can tell
 
 
 def whole(seed: int, spread: float, noise: float = 1.0) -> dict[str, dict[int, float]]:
@@ -25,7 +26,7 @@ def run_race(truth: dict[str, dict[int, float]], mode: str = "min", slots: int =
     """Trains what is asked for, in any order, until nothing is; gives the figures."""
     order = np.random.default_rng(seed)
     figures: dict[str, dict[int, float]] = {}
-    while wanted := next_runs(NAMES, SEEDS, figures, mode, ahead=ahead)[:slots]:
+    while wanted := next_runs(NAMES, SEEDS, figures, mode, LEVEL, ahead=ahead)[:slots]:
         assert len(set(wanted)) == len(wanted)
         assert all(seed not in figures.get(one, {}) for one, seed in wanted)
         one, seed = wanted[order.integers(len(wanted))]
@@ -35,33 +36,33 @@ def run_race(truth: dict[str, dict[int, float]], mode: str = "min", slots: int =
 
 def test_those_that_are_clearly_behind_drop_out_as_soon_as_a_test_can_tell():
     figures = run_race(whole(0, spread=100.0))
-    end = race(NAMES, SEEDS, figures, "min")
+    end = race(NAMES, SEEDS, figures, "min", LEVEL)
     assert (end.over, end.order, len(end.seeds)) == (True, ["a"], 5)
     assert [(drop.configuration, drop.rival, drop.of, drop.chance) for drop in end.drops] == [
         (name, "a", 5, 1 / 32) for name in "bcde"
     ]
     assert sum(map(len, figures.values())) == 25  # of fifty
     assert end.drops[0].why == "behind a over 5 seeds: a chance of 0.0312 if it were no worse, below 0.05"
-    assert next_runs(NAMES, SEEDS, figures, "min") == []
+    assert next_runs(NAMES, SEEDS, figures, "min", LEVEL) == []
     quick = race(NAMES, SEEDS, figures, "min", 0.13)
     assert (quick.leader, sum(quick.of.values()), 3 * sum(quick.of.values()) < len(NAMES) * len(SEEDS)) == (
         "a",
         15,
         True,
     )
-    assert race(NAMES, SEEDS, run_race(whole(0, spread=100.0), "max"), "max").order == ["e"]
+    assert race(NAMES, SEEDS, run_race(whole(0, spread=100.0), "max"), "max", LEVEL).order == ["e"]
 
 
 def test_equals_all_get_every_seed():
     figures = run_race({name: dict.fromkeys(SEEDS, 1.0) for name in NAMES})
-    end = race(NAMES, SEEDS, figures, "min")
+    end = race(NAMES, SEEDS, figures, "min", LEVEL)
     assert (end.over, end.order, list(end.seeds), end.drops) == (True, list(NAMES), list(SEEDS), [])
     assert (set(end.of.values()), set(end.means.values())) == ({10}, {1.0})
 
 
 def test_the_first_runs_are_the_first_seed_of_the_best():
     sure = [(name, seed) for seed in SEEDS[:5] for name in NAMES]  # before the fifth seed no test can tell
-    assert next_runs(NAMES, SEEDS, {}, "min") == next_runs(NAMES, SEEDS, {}, "min", ahead=4) == sure
+    assert next_runs(NAMES, SEEDS, {}, "min", LEVEL) == next_runs(NAMES, SEEDS, {}, "min", LEVEL, ahead=4) == sure
     assert next_runs(NAMES, SEEDS, {}, "min", level=0.6) == [(name, 100) for name in NAMES]
     assert next_runs(NAMES, SEEDS, {"a": {100: 1.0}}, "min", level=0.6)[:2] == [("b", 100), ("c", 100)]
     wide = next_runs(NAMES, SEEDS, {"a": {100: 1.0}}, "min", level=0.6, ahead=1)
@@ -70,26 +71,26 @@ def test_the_first_runs_are_the_first_seed_of_the_best():
 
 
 def test_one_that_enters_alone_gets_every_seed():
-    assert next_runs(["a"], SEEDS, {}, "min") == [("a", seed) for seed in SEEDS]
+    assert next_runs(["a"], SEEDS, {}, "min", LEVEL) == [("a", seed) for seed in SEEDS]
     figures = {"a": dict.fromkeys(SEEDS[:9], 1.0)}
-    assert not race(["a"], SEEDS, figures, "min").over
-    end = race(["a"], SEEDS, {"a": dict.fromkeys(SEEDS, 1.0)}, "min")
+    assert not race(["a"], SEEDS, figures, "min", LEVEL).over
+    end = race(["a"], SEEDS, {"a": dict.fromkeys(SEEDS, 1.0)}, "min", LEVEL)
     assert (end.over, end.order, end.of) == (True, ["a"], {"a": 10})
 
 
 def test_a_drop_on_record_stands_whatever_its_runs_come_to_later():
     failed = {name: dict.fromkeys(SEEDS[:5], 1.0 if name != "b" else math.nan) for name in NAMES}
-    (drop,) = race(NAMES, SEEDS, failed, "min").drops
+    (drop,) = race(NAMES, SEEDS, failed, "min", LEVEL).drops
     repaired = failed | {"b": dict.fromkeys(SEEDS[:5], 0.0)}  # trained again, it would lead
-    assert race(NAMES, SEEDS, repaired, "min").leader == "b"
-    again = race(NAMES, SEEDS, repaired, "min", history=[drop])
+    assert race(NAMES, SEEDS, repaired, "min", LEVEL).leader == "b"
+    again = race(NAMES, SEEDS, repaired, "min", LEVEL, history=[drop])
     assert (again.drops, again.order) == ([drop], ["a", "c", "d", "e"])
-    assert "b" not in dict(next_runs(NAMES, SEEDS, repaired, "min", history=[drop], ahead=9))
+    assert "b" not in dict(next_runs(NAMES, SEEDS, repaired, "min", LEVEL, history=[drop], ahead=9))
 
 
 def test_a_run_that_failed_is_farther_behind_than_all_others():
     failed = {name: dict.fromkeys(SEEDS, 1.0 if name != "b" else math.nan) for name in NAMES}
-    end = race(NAMES, SEEDS, failed, "max")
+    end = race(NAMES, SEEDS, failed, "max", LEVEL)
     assert [(drop.configuration, drop.of) for drop in end.drops] == [("b", 5)]
     assert math.isnan(end.means["b"])
     assert (end.of["b"], end.of["a"]) == (5, 10)
@@ -114,7 +115,7 @@ def test_a_level_that_is_no_chance_is_refused(level: float):
 def test_the_order_in_which_runs_end_changes_nothing(seed: int, spread: float, mode: str, slots: int, ahead: int):
     truth = whole(seed, spread)
     figures = run_race(truth, mode, slots, ahead, seed)
-    end, plain = race(NAMES, SEEDS, figures, mode), race(NAMES, SEEDS, truth, mode)
+    end, plain = race(NAMES, SEEDS, figures, mode, LEVEL), race(NAMES, SEEDS, truth, mode, LEVEL)
     assert end == plain  # what one slot after another gives, or all runs at once
     assert end.over
     assert {*end.order} | {drop.configuration for drop in end.drops} == {*NAMES}
@@ -127,5 +128,7 @@ def test_the_order_in_which_runs_end_changes_nothing(seed: int, spread: float, m
         assert 2.0**-drop.of <= drop.chance < 0.05
     for one in NAMES:  # nobody is trained after a drop, but ahead of the test
         assert len(figures[one]) <= min(max(end.of[one] + ahead, 5), len(SEEDS))
-    halfway = race(NAMES, SEEDS, truth, mode, history=end.drops[:1])  # what is on record is decided again as it was
+    halfway = race(
+        NAMES, SEEDS, truth, mode, LEVEL, history=end.drops[:1]
+    )  # what is on record is decided again as it was
     assert halfway == plain

@@ -18,6 +18,7 @@ from tests.report.browser import Page
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
 
+PAPER = {"width": 794, "height": 1123, "deviceScaleFactor": 1, "mobile": False}  # A4
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 PARETO = f"{rows.METRIC},psnr/reconstructions"
 BAD = "<script>document.title='broken'<" + "/script>"
@@ -42,6 +43,15 @@ def whole(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def phone(browser: Page) -> Iterator[None]:
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     yield
+    browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture
+def paper(browser: Page) -> Iterator[None]:
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PAPER)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    yield
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
@@ -139,6 +149,14 @@ def test_fits_a_phone(browser: Page, whole: Path) -> None:
     browser.draw(2)
     assert browser.run("return document.documentElement.scrollWidth") <= PHONE["width"]
     assert browser.errors() == []
+
+
+@pytest.mark.usefixtures("paper")
+def test_tables_fit_on_paper(browser: Page, whole: Path) -> None:
+    browser.open(whole)
+    widths = browser.run("return [...document.querySelectorAll('.scroll table')].map((one) => one.scrollWidth)")
+    assert len(widths) >= 3
+    assert max(widths) <= browser.run("return document.querySelector('main').clientWidth") <= PAPER["width"]
 
 
 @pytest.mark.usefixtures("dark")

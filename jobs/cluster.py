@@ -24,7 +24,7 @@ from gen.results.lease import Lease
 from gen.results.storage import NO_HOME
 from jobs import handover, upload
 from jobs.address import LOCAL, choose, prepare_token
-from jobs.interrupt import break_off
+from jobs.interrupt import break_off, terminate
 from jobs.output import outlive_readers
 from jobs.places import INSIDE
 
@@ -99,7 +99,7 @@ def connection() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back as values, and are printed
     for number in (signal.SIGTERM, signal.SIGHUP):  # `ray job stop` and a closed terminal: as Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` sets it
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(number, terminate)
     from gen.on_ray.alive import watch_ray
 
     try:

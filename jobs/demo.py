@@ -22,6 +22,7 @@ from pathlib import Path
 import click
 
 from gen.on_ray.version import ROOT, VARIABLE, code_version
+from jobs import interrupt
 from jobs.address import token
 from jobs.program import Program
 
@@ -40,7 +41,7 @@ print(evals.sort_values("value")[["run", "subject", "split", "value", "epoch", "
 @click.option("--storage", default=str(ROOT / "results"), show_default="results", help="Folder for the tables.")
 def main(storage: str) -> None:
     """Submits the search, follows it, and shows what it left."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, interrupt.terminate)
     place = str(Path(storage).absolute())
     with ray_head() as (address, own):
         ident = f"demo-{secrets.token_hex(4)}"

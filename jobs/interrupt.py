@@ -49,8 +49,24 @@ def wait_for_end(heard: int) -> None:
     """Ends this process some seconds after a Ctrl-C, if it is still there."""
     while os.read(heard, 1)[0] != signal.SIGINT:
         pass
+    end_later()
+
+
+def end_later() -> None:
+    """Ends this process some seconds from now."""
     select.select([], [], [], SECONDS)
     end()
+
+
+def terminate(*_: object) -> None:
+    """As Ctrl-C, for other signals: also where Ctrl-C is ignored, as it is in the background of a script."""
+    global _guarded
+    if not _guarded:
+        _guarded = True
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # Ray's handlers stay
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=end_later, name="the end", daemon=True).start()
+    signal.raise_signal(signal.SIGINT)
 
 
 def tell() -> None:

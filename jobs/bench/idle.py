@@ -20,6 +20,7 @@ from gen.data.dataset import open_dataset
 from gen.results.queries import read
 from gen.results.storage import Storage
 from gen.zoo import entry
+from jobs import interrupt
 from jobs.bench.kills import KEYS, Head, running
 from jobs.bench.trials import TINY, Series, residents
 from jobs.cluster import connection
@@ -53,7 +54,7 @@ def idle_trials(trials: int, at_once: int, share: float, drive: str | None) -> N
     if drive:
         drive_search(Storage(drive), trials, at_once)
         return
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # its Ray ends with it
+    signal.signal(signal.SIGTERM, interrupt.terminate)  # its Ray ends with it
     with tempfile.TemporaryDirectory() as folder, running(at_once) as head:
         arguments = f"--trials {trials} --at-once {at_once} --drive {folder}"
         search = head.submit(arguments, job="jobs.bench idle")

@@ -1,5 +1,5 @@
-"""Kills and pauses small searches at random moments, submits them again until they end, and counts rows lost and
-doubled."""
+"""Kills and pauses small searches at random moments, submits them again until they end, and counts rows: lost, doubled,
+and others than those of a search that nobody disturbed. Plain pyarrow reads the tables."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import click
+import pandas as pd
 import psutil
+import pyarrow.dataset as ds
 
 from gen.config import flat
 from gen.on_ray.version import ROOT
-from gen.results.queries import outcomes, read
 from gen.results.schema import LATER_SECONDS
 from gen.zoo import restore
+from jobs import interrupt
 from jobs.demo import GIVE_UP, free_port
 
 SLOTS = ("ray::Resident", "ray::Grouped", "ray::ResourceTrainable")  # how Ray calls processes that train, idle and busy
@@ -33,7 +36,8 @@ KINDS = ("driver", "slot", "ray", "pause")
 SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
 ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # metrics that a run has at its end only
 CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between checkpoints: each tick has one, some have, none has in so short a run
-SUBMISSIONS = 4  # of one search, at most
+TIMES = "engine/"  # how names of metrics begin that tell of time
+TIMES_EACH = 4  # kills or pauses of one search, at most
 KEYS = {  # table -> columns by which no two rows are equal
     "runs": ["run"],
     "settings": ["run", "key"],
@@ -126,42 +130,56 @@ def running(cpus: int = 2) -> Iterator[Head]:
             head.kill()
 
 
-def kill_search(head: Head, kind: str, arguments: str, wait: Callable[[], object]) -> bool:
-    """Runs a search to its end, with a kill or a pause after its slots have begun and `wait` returned; False if it had
-    ended by then. While it pauses another one takes its name over. RuntimeError if it cannot be brought to its end."""
-    search = head.submit(arguments)
-    while not head.slots() and search.poll() is None:
-        time.sleep(0.05)
-    wait()
-    slots = head.slots()
-    in_time = bool(slots) and search.poll() is None
-    if in_time and kind == "slot":
-        random.choice(slots).kill()
-    elif in_time and kind == "pause":
-        search.send_signal(signal.SIGSTOP)
-        other = head.submit(f"{arguments} --take-over")
-        search.send_signal(signal.SIGCONT)
-        output, _ = search.communicate()
-        if search.returncode not in (0, 1):  # 0: it was at its very end
-            raise RuntimeError(f"the search that was paused ended by {search.returncode}: {output}")
-        search = other
-    elif in_time:
-        search.kill()
-        if kind == "ray":
-            head.kill()
-            head.start()
-    for _ in range(SUBMISSIONS):
+def disturb(head: Head, kind: str, arguments: str, most: int, moment: Callable[[], float]) -> list[float]:
+    """Runs a search to its end, with a kill or a pause some seconds after its slots have begun, and again when it was
+    submitted again, `most` times if it does not end before; gives these seconds. While it pauses another one takes its
+    name over. RuntimeError if it ends by more failures than that."""
+    search, moments, failures = head.submit(arguments), list[float](), 0
+    while True:
+        while not head.slots() and search.poll() is None:
+            time.sleep(0.05)
+        seconds = moment()
+        if len(moments) < most:
+            with suppress(psutil.TimeoutExpired):
+                search.wait(seconds)
+        slots = head.slots()
+        if len(moments) < most and slots and search.poll() is None:
+            moments.append(seconds)
+            if kind == "slot":
+                random.choice(slots).kill()
+                continue
+            if kind == "pause":
+                search = overtaken(head, search, arguments)
+                continue
+            search.kill()
+            if kind == "ray":
+                head.kill()
+                head.start()
         output, _ = search.communicate()
         if search.returncode == 0:
-            return in_time
+            return moments
+        failures += 1
+        if failures > len(moments) + 1:
+            raise RuntimeError(f"after {len(moments)} times ({kind}) the search did not end: {output}")
         search = head.submit(arguments)
-    raise RuntimeError(f"after the kill of a {kind} the search did not end: {output}")
+
+
+def overtaken(head: Head, paused: psutil.Popen, arguments: str) -> psutil.Popen:
+    """The search that takes the name of one over which is paused, and goes on before that one is continued and ends.
+    RuntimeError if the paused one ends otherwise than by one line."""
+    paused.send_signal(signal.SIGSTOP)
+    other = head.submit(f"{arguments} --take-over")
+    paused.send_signal(signal.SIGCONT)
+    output, _ = paused.communicate()
+    if paused.returncode not in (0, 1):  # 0: it was at its very end
+        raise RuntimeError(f"the search that was paused ended by {paused.returncode}: {output}")
+    return other
 
 
 def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[str]]:
     """What was lost and what was doubled, in words. Each run should have one outcome and each name at each tick."""
     lost, doubled = list[str](), list[str]()
-    tables = {table: read(storage, experiment, table) for table in KEYS}
+    tables = tables_of(storage, experiment)
     for table, keys in KEYS.items():
         rows = tables[table]
         doubled += [f"{table}: {list(row)}" for row in rows[rows.duplicated(keys)][keys].to_numpy()]
@@ -187,6 +205,29 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
     return lost, doubled
 
 
+def tables_of(storage: str, experiment: str) -> dict[str, pd.DataFrame]:
+    """The tables as pyarrow alone reads them."""
+    folders = {table: Path(storage, experiment, table) for table in KEYS}
+    return {table: ds.dataset(folder).to_table().to_pandas() for table, folder in folders.items()}
+
+
+def changed(storage: str, experiment: str, whole: str) -> list[str]:
+    """Losses and figures of ticks that are others than in the search `whole`, in words: of runs that both have, as far
+    as they went in both."""
+    found, told = tables_of(storage, experiment), list[str]()
+    for table, rows in tables_of(storage, whole).items():
+        if table not in ("metrics", "evals"):
+            continue
+        both = rows.merge(found[table], on=KEYS[table], suffixes=("", "_found"))
+        both = both[~both["name"].str.startswith(TIMES)] if table == "metrics" else both[both["scope"] == "tick"]
+        if both.empty:
+            raise RuntimeError(f"no row of {table} is in {whole} and in {experiment}")
+        same = (both["value"] == both["value_found"]) | (both["value"].isna() & both["value_found"].isna())
+        for row in both[~same].to_dict("records"):
+            told.append(f"{table}: {[row[key] for key in KEYS[table]]} is {row['value_found']}, was {row['value']}")
+    return told
+
+
 @click.command(short_help="Kills and pauses searches at random, submits them again, counts rows.")
 @click.option("--times", default=3, type=click.IntRange(1), show_default=True, help="Kills of each kind, and pauses.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
@@ -194,7 +235,7 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
 def kills(times: int, seed: int, kinds: Sequence[str]) -> None:
     """The driver, a slot, and the whole local Ray, killed in the midst of small searches on digits; and the driver
     paused, until another one has taken over."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # its Ray ends with it
+    signal.signal(signal.SIGTERM, interrupt.terminate)  # its Ray ends with it
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory() as storage, running() as head:
 
@@ -207,26 +248,26 @@ def kills(times: int, seed: int, kinds: Sequence[str]) -> None:
             time.sleep(0.05)
         began = time.monotonic()
         whole.communicate()
-        span, runs = time.monotonic() - began, len(outcomes(storage, "whole"))
+        span, runs = time.monotonic() - began, len(tables_of(storage, "whole")["outcomes"])
         if any(faults(storage, "whole", runs)):
             raise RuntimeError(f"a search that nobody killed has faults: {faults(storage, 'whole', runs)}")
         found = {kind: Counter[str]() for kind in kinds}
-        for number in range(times):
-            for kind in kinds:
-                missed = 0
-                while True:
-                    moment, checkpoints = moments.uniform(0, span), moments.choice(CHECKPOINTS)
-                    name = f"{kind}-{number}-{missed}"
-                    if kill_search(head, kind, arguments(name, checkpoints), lambda moment=moment: time.sleep(moment)):  # type: ignore[misc]
-                        break
-                    missed += 1
+        done, searches = Counter[str](), count()
+        while left := [kind for kind in kinds if done[kind] < times]:
+            for kind in left:
+                name, checkpoints = f"{kind}-{next(searches)}", moments.choice(CHECKPOINTS)
+                most = min(TIMES_EACH, times - done[kind])
+                at = disturb(head, kind, arguments(name, checkpoints), most, lambda: moments.uniform(0, span))
+                done[kind] += len(at)
                 lost, doubled = faults(storage, name, runs)
-                found[kind].update(lost=len(lost), doubled=len(doubled))
-                counts = f"{len(lost)} lost, {len(doubled)} doubled"
-                print(f"{name}: killed after {moment:.1f} s of {span:.1f}, {counts}", flush=True)
-                for fault in [*lost, *doubled]:
+                other = changed(storage, name, "whole")
+                found[kind].update(lost=len(lost), doubled=len(doubled), changed=len(other))
+                counts = f"{len(lost)} lost, {len(doubled)} doubled, {len(other)} changed"
+                seconds = ", ".join(f"{one:.1f}" for one in at) or "-"
+                print(f"{name}: after {seconds} s (undisturbed {span:.1f}), {counts}", flush=True)
+                for fault in [*lost, *doubled, *other]:
                     print(f"  {fault}", flush=True)
-    print(f"{'kind':10}{'times':>8}{'lost':>8}{'doubled':>10}")
+    print(f"{'kind':10}{'times':>8}{'lost':>8}{'doubled':>10}{'changed':>10}")
     for kind, rows in found.items():
-        print(f"{kind:10}{times:8}{rows['lost']:8}{rows['doubled']:10}")
+        print(f"{kind:10}{done[kind]:8}{rows['lost']:8}{rows['doubled']:10}{rows['changed']:10}")
     sys.exit(int(any(rows.total() for rows in found.values())))

@@ -36,6 +36,23 @@ try:
 except KeyboardInterrupt:
     interrupt.end()
 """
+IN_THE_BACKGROUND = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script does for what it starts by &
+from jobs import interrupt
+interrupt.guard()
+interrupt.imports_are_done()
+interrupt.SECONDS = 0.2
+signal.signal(signal.SIGTERM, interrupt.terminate)
+if sys.argv[1] == "deaf":
+    signal.signal(signal.SIGINT, lambda *_: None)  # as Ray puts its own in place
+try:
+    print("ready", flush=True)
+    time.sleep(1000)
+except KeyboardInterrupt:
+    interrupt.end()
+time.sleep(1000)
+"""
 PRINTS = """
 import sys
 from jobs.output import outlive_readers
@@ -79,6 +96,18 @@ def test_a_job_gives_up_by_a_line(interrupts: str):
     process = start("-c", GIVES_UP, interrupts)
     _, errors = process.communicate(timeout=GIVE_UP)
     assert (process.returncode, errors) == (1, "error: another has the lease\n")
+
+
+@pytest.mark.parametrize("ray", ["", "deaf"])
+def test_a_job_in_the_background_is_terminated(ray: str):
+    """Ctrl-C is ignored there; SIGTERM is not, and is bounded as Ctrl-C is."""
+    process = start("-c", IN_THE_BACKGROUND, ray)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=GIVE_UP)
+    assert (process.returncode, errors) == (130, f"{TEXT}\n")
 
 
 def test_output_may_end_first():

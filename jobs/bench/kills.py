@@ -36,7 +36,7 @@ KINDS = ("driver", "slot", "ray", "pause")
 SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
 ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # metrics that a run has at its end only
 CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between checkpoints: each tick has one, some have, none has in so short a run
-TIMES = "engine/"  # how names of metrics begin that tell of time
+TIMES = "engine/"  # beginning of the names of metrics that tell of time
 TIMES_EACH = 4  # kills or pauses of one search, at most
 KEYS = {  # table -> columns by which no two rows are equal
     "runs": ["run"],
@@ -219,7 +219,10 @@ def changed(storage: str, experiment: str, whole: str) -> list[str]:
         if table not in ("metrics", "evals"):
             continue
         both = rows.merge(found[table], on=KEYS[table], suffixes=("", "_found"))
-        both = both[~both["name"].str.startswith(TIMES)] if table == "metrics" else both[both["scope"] == "tick"]
+        if table == "metrics":
+            both = both[~both["name"].str.startswith(TIMES) & ~both["name"].isin(ONCE)]
+        else:
+            both = both[both["scope"] == "tick"]
         if both.empty:
             raise RuntimeError(f"no row of {table} is in {whole} and in {experiment}")
         same = (both["value"] == both["value_found"]) | (both["value"].isna() & both["value_found"].isna())

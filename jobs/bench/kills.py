@@ -31,9 +31,15 @@ from gen.zoo import restore
 from jobs import interrupt
 from jobs.demo import GIVE_UP, free_port
 
-SLOTS = ("ray::Resident", "ray::Grouped", "ray::ResourceTrainable")  # how Ray calls processes that train, idle and busy
+SLOTS = (  # how Ray calls processes that train, idle and busy, and those that measure leaders
+    *("ray::Resident", "ray::Grouped", "ray::ResourceTrainable"),
+    "ray::measure",
+)
 KINDS = ("driver", "slot", "ray", "pause")
-SEARCH = "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16"
+SEARCH = (
+    "--entry vqvae --epochs 6 --samples 6 --grace 1 --reduction 2 --set model.networks.hidden=16 "
+    "--set evaluate.full_images=200"
+)
 ONCE = (LATER_SECONDS, "engine/full_seconds", "engine/full_share")  # metrics that a run has at its end only
 CHECKPOINTS = (0.0, 1.0, 30.0)  # seconds between checkpoints: each tick has one, some have, none has in so short a run
 TIMES = "engine/"  # beginning of the names of metrics that tell of time
@@ -81,7 +87,7 @@ class Head:
             time.sleep(0.2)
 
     def slots(self) -> list[psutil.Process]:
-        """The processes that train."""
+        """The processes that train or measure."""
         return [one for one in self.process.children(recursive=True) if process_name(one).startswith(SLOTS)]
 
     def submit(self, arguments: str, job: str = "jobs.tune") -> psutil.Popen:
@@ -260,7 +266,7 @@ def kills(times: int, seed: int, kinds: Sequence[str]) -> None:
             for kind in left:
                 name, checkpoints = f"{kind}-{next(searches)}", moments.choice(CHECKPOINTS)
                 most = min(TIMES_EACH, times - done[kind])
-                at = disturb(head, kind, arguments(name, checkpoints), most, lambda: moments.uniform(0, span))
+                at = disturb(head, kind, arguments(name, checkpoints), most, lambda: moments.uniform(0, span / 2))
                 done[kind] += len(at)
                 lost, doubled = faults(storage, name, runs)
                 other = changed(storage, name, "whole")

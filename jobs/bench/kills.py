@@ -149,7 +149,10 @@ def disturb(head: Head, kind: str, arguments: str, most: int, moment: Callable[[
             with suppress(psutil.TimeoutExpired):
                 search.wait(seconds)
         slots = head.slots()
-        if len(moments) < most and slots and search.poll() is None:
+        while kind == "slot" and not slots and search.poll() is None:  # between training and the leaders' measuring
+            time.sleep(0.05)
+            slots = head.slots()
+        if len(moments) < most and search.poll() is None:
             moments.append(seconds)
             if kind == "slot":
                 random.choice(slots).kill()

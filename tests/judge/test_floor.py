@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from gen.judge import Judge, floor
+from gen.metrics.table import FRECHET, METRICS, metric
 
 
 @pytest.mark.slow
 def test_held_out_images_against_the_reference(judge: Judge) -> None:
     figures = {one.metric: one for one in floor(judge, "test")}
     count = {split: judge.dataset.count(split, "image") for split in ("validation", "test")}
+    named = {one for one in METRICS if metric(one).floor} - {"fid", FRECHET}
+    assert set(figures) == {"frechet_classifier", *named}  # in features of a classifier
     distance = figures["frechet_classifier"]
     assert (distance.n_real, distance.n_fake) == (count["test"], count["validation"])
     assert (distance.subject, distance.weights, distance.split) == ("images", "real", "test")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE
 from gen.engine.fit import SPLITS, fit
 from gen.judge import Judge, floor
-from gen.on_ray.floors import measure as measure_floor
 from gen.on_ray.leaders import best_weights, leaders
 from gen.on_ray.scoring import Wanted, score
+from gen.on_ray.spending import account_of
 from gen.record import history
+from gen.record.floors import measure_floors
 from gen.record.later import of_attempt, on_record
 from gen.record.record import Home
+from gen.report.facts import experiment
+from gen.report.spending import spent
 from gen.results.floor import lacking
 from gen.results.ledger import Slot
+from gen.results.ranking import device_seconds
 from gen.results.schema import FULL_SHARE
 from gen.results.storage import Storage
 from gen.results.survey import survey
@@ -122,19 +126,36 @@ def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking
     storage = Storage(str(tmp_path))
     runs = searched(tmp_path, digits_by_name, judge, **{"evaluate.leaders": 1})
     asked = wanted(tmp_path, runs)
-    assert lacking(storage, "search", runs) == {}  # nothing is measured in full yet
+    full = results.evals(storage, "search", scope="best")
+    assert lacking(storage, "search", full) == {}  # nothing is measured in full yet
     measure(asked, "a")
+    full = results.evals(storage, "search", scope="best")
     assert results.leaderboard(storage, "search", metric="frechet/fakes").attrs["floor"] is None
     (one,) = asked.stored
-    first = lacking(storage, "search", runs)
+    first = lacking(storage, "search", full)
     assert {(of.split, of.column, of.n_fake, run) for of, run in first.items()} == {
         (split, "image", 80, one.run) for split in SPLITS
     }
-    slot = Slot(storage, "search", "a-floors", kind="evaluated")
-    for of in first:
-        rows = measure_floor(asked, one, of)
-        slot.extend({"events": [{**row, "attempt": "a", "time": datetime.now(UTC)} for row in rows]})
-    assert lacking(storage, "search", runs) == {}
+    slot, said = Slot(storage, "search", "a-floors", kind="evaluated"), list[str]()
+    others = [replace(of, features_hash="of other features") for of in first]
+    measure_floors(slot, "a", others, judge, 2.0, tell=said.append)
+    assert said == [], "who has those features measures them"
+    cost, paid = device_seconds(storage, "search"), account_of(storage, "search", 1.0)
+    assert cost == pytest.approx(results.leaderboard(storage, "search")["seconds"].sum())
+    assert cost == pytest.approx(paid.total_seconds + paid.measuring)
+    measure_floors(slot, "a", first, judge, 2.0, tell=said.append)
+    assert said == ["floor of at most 80 real images, validation", "floor of at most 80 real images, test"]
+    assert lacking(storage, "search", full) == {}
+    # what it cost is in what the search has spent
+    told = results.events(storage, "search", kind="floor")["detail"].map(json.loads)
+    costs = {detail["split"]: detail for detail in told}
+    taken = sum(detail["seconds"] * detail["devices"] for detail in costs.values())
+    assert taken > 0
+    assert device_seconds(storage, "search") == pytest.approx(cost + taken)
+    assert account_of(storage, "search", 1.0).measuring == pytest.approx(paid.measuring + taken)
+    assert spent(experiment(storage, "search")).device_seconds == pytest.approx(cost + taken)
+    last = costs[SPLITS[-1]]
+    assert last["share"] == pytest.approx(2 * last["seconds"] / (cost + taken))
     for split in SPLITS:
         figures = {figure.metric: figure for figure in floor(judge, split, 80)}
         for metric in ("frechet_classifier", "kid", "precision"):
@@ -147,7 +168,10 @@ def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking
             }
             table = results.compare(storage, "search", by="entry", metric=f"{metric}/fakes", split=split)
             assert table.attrs["floor"] == found
-            assert f"floor: {found['value']:.6g}, of 80 real held-out images in the place of fakes" in footing(board, 9)
+            assert (
+                f"floor: {found['value']:.6g}, of 80 real held-out images in the place of fakes; "
+                f"{found['seconds']:.1f} s, {found['share']:.1%} of what the experiment had cost"
+            ) in footing(board, 9)
         assert results.leaderboard(storage, "search", split=split).attrs["floor"] is None  # a bound has none
     assert set(results.events(storage, "search", kind="floor")["run"]) == {""}
     assert survey(storage, "search").faults() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from gen.distributed.workers import ALONE
 from gen.engine.fit import SPLITS, fit
 from gen.judge import Judge, floor
 from gen.on_ray.leaders import best_weights, leaders
-from gen.on_ray.scoring import Wanted, score
+from gen.on_ray.scoring import Wanted, score, score_worker
 from gen.on_ray.spending import account_of
 from gen.record import history
 from gen.record.floors import measure_floors
@@ -121,7 +122,7 @@ def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(
 
 
 def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking(
-    digits_by_name: Dataset, judge: Judge, tmp_path: Path
+    digits_by_name: Dataset, judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = Storage(str(tmp_path))
     runs = searched(tmp_path, digits_by_name, judge, **{"evaluate.leaders": 1})
@@ -174,6 +175,16 @@ def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking
             ) in footing(board, 9)
         assert results.leaderboard(storage, "search", split=split).attrs["floor"] is None  # a bound has none
     assert set(results.events(storage, "search", kind="floor")["run"]) == {""}
+    # jobs.evaluate measures the floor of what it adds, once
+    monkeypatch.setattr("ray.train.torch.get_device", lambda: CPU)
+    for metrics in (("frechet_classifier",), ("kid",)):
+        more = replace(asked, images=60, splits=("test",), metrics=metrics)
+        score_worker({"wanted": more, "attempt": f"a-{metrics[0]}", "queue": SimpleQueue()})
+        name = f"{metrics[0]}/fakes"
+        floor_of_added = results.leaderboard(storage, "search", metric=name, split="test", n_fake=60).attrs["floor"]
+        assert (floor_of_added["n_fake"], floor_of_added["metric"]) == (60, metrics[0])
+    attempts = results.events(storage, "search", kind="floor")["attempt"]
+    assert set(attempts) == {"a", "a-frechet_classifier"}
     assert survey(storage, "search").faults() == []
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from gen.checks import nearest
 
 Direction = Literal["min", "max"]
+WORST = 1e30  # size of the steering value of weights below the floor: finite, so that the run goes on, but last
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gen.checks import at_least
-from gen.results.schema import WORST
+from gen.metrics.table import WORST
 
 Merit = tuple[float, float]
 """What is compared, the larger the better: the value, negated where small is good, then minus the seconds."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gen.checks import at_least
-from gen.results.schema import WORST
+from gen.metrics.table import WORST
 from gen.search.samplers import Choice, Question, Questions, Settings, Span
 
 FACTORS = (0.8, 1.2)  # one of which a number is multiplied by

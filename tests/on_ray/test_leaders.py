@@ -24,7 +24,8 @@ from gen.record import history
 from gen.record.floors import measure_floors
 from gen.record.later import of_attempt, on_record
 from gen.record.record import Home
-from gen.report.facts import experiment
+from gen.report import first as first_screen
+from gen.report.facts import facts
 from gen.report.spending import spent
 from gen.results.floor import lacking
 from gen.results.ledger import Slot
@@ -154,7 +155,9 @@ def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking
     assert taken > 0
     assert device_seconds(storage, "search") == pytest.approx(cost + taken)
     assert account_of(storage, "search", 1.0).measuring == pytest.approx(paid.measuring + taken)
-    assert spent(experiment(storage, "search")).device_seconds == pytest.approx(cost + taken)
+    told_by_page = facts(storage, ["search"])
+    assert spent(told_by_page.first).device_seconds == pytest.approx(cost + taken)
+    assert "of the device time for the floor" in first_screen.section(told_by_page).html
     last = costs[SPLITS[-1]]
     assert last["share"] == pytest.approx(2 * last["seconds"] / (cost + taken))
     for split in SPLITS:

@@ -56,7 +56,7 @@ def measure(
 
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
         errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most, files)
-    measure_missing(whole, lease, needed)
+    measure_missing(whole, lease, needed, files)
     if not errors:
         history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors

@@ -26,7 +26,7 @@ from gen.judge.judge import Tell, silence
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record import checkpoint
-from gen.record.floors import measure_floors
+from gen.record.floors import measure_floors, record
 from gen.record.later import Known, Rows, join, later_rows, of_attempt, on_record, picture_rows
 from gen.results.floor import ONE_FLOOR, lacking
 from gen.results.ledger import Slot
@@ -111,10 +111,11 @@ def score_worker(sent: Mapping[str, Any]) -> None:
         kinds = {(one.data_hash, *(row[column] for column in ONE_FLOOR)) for row in rows["evals"]}
         if kinds - looked:  # floors first: nobody looks at a run again that has its figures
             looked |= kinds
-            figures = pd.DataFrame(rows["evals"])
-            asked = workers.share(lacking(wanted.storage, wanted.experiment, figures) if first else {})
+            place, figures = (wanted.storage, wanted.experiment), pd.DataFrame(rows["evals"])
+            asked = workers.share(lacking(*place, figures) if first else {})
             judge = judge_of(one.config, wanted.data_root, wanted.download, wanted.storage, device, workers)
-            measure_floors(slot, sent["attempt"], asked, judge, workers.size, workers, tell)
+            for of_floor in measure_floors(*place, asked, judge, workers.size, workers, tell):
+                record(slot, sent["attempt"], of_floor)
         if first:
             slot.extend(of_attempt(rows, sent["attempt"]))
             sent["queue"].put(

@@ -18,7 +18,7 @@ from gen.engine.fit import fit
 from gen.judge.judge import silence
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.submission import Order
-from gen.record.floors import measure_floors
+from gen.record.floors import measure_floors, record
 from gen.results.floor import lacking
 from gen.results.ledger import Slot
 from gen.results.queries import evals
@@ -47,7 +47,8 @@ def train_worker(sent: Mapping[str, Any]) -> None:
         full = evals(*place, run=order.run, scope="best") if workers.rank == 0 else None
         asked = workers.share({} if full is None else lacking(*place, full))
         slot = Slot(*place, f"{order.attempt}-{uuid.uuid4().hex[:8]}", kind="evaluated")
-        measure_floors(slot, order.attempt, asked, judge, workers.size, workers, tell)
+        for rows in measure_floors(*place, asked, judge, workers.size, workers, tell):
+            record(slot, order.attempt, rows)
     except FullError as error:  # Ray would begin the group anew, again and again
         ticks.put({FULL: str(error)})
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,20 +13,21 @@ from gen.judge.judge import Tell, silence
 from gen.results.floor import Asked, floor_rows
 from gen.results.ledger import Slot
 from gen.results.ranking import device_seconds
+from gen.results.storage import Storage
 
 
 def measure_floors(
-    slot: Slot,
-    attempt: str,
+    storage: Storage,
+    experiment: str,
     wanted: Iterable[Asked],
     judge: Judge,
     devices: float,
     workers: Workers = ALONE,
     tell: Tell = silence,
-) -> None:
-    """Measures the floors that are `wanted` and records them, or why one cannot be: a floor ends no run. One in other
-    features than the judge's is left to who has those. All `workers`, which take so many `devices`, call it at the same
-    time; the first one records. `tell` hears what is measured next."""
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of `events` of each of the floors that are `wanted`, or of why it cannot be measured: a floor ends no
+    run. One in other features than the judge's is left to who has those. All `workers`, which take so many `devices`,
+    ask at the same time; the first one has the rows. `tell` hears what is measured next."""
     for asked in wanted:
         if judge.references.weights_hash != asked.features_hash:
             continue
@@ -39,15 +40,14 @@ def measure_floors(
         seconds = time.perf_counter() - start
         if workers.rank == 0:
             paid = seconds * devices
-            share = paid / (device_seconds(slot.storage, slot.experiment) + paid)
-            rows = floor_rows(
-                slot.experiment,
+            share = paid / (device_seconds(storage, experiment) + paid)
+            yield floor_rows(
+                experiment,
                 asked,
                 [{**figure.row(), "data_hash": judge.dataset.hash} for figure in figures],
                 {"seconds": seconds, "devices": devices, "share": share},
                 why,
             )
-            record(slot, attempt, rows)
 
 
 def record(slot: Slot, attempt: str, rows: Collection[Mapping[str, Any]]) -> None:

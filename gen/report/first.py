@@ -46,4 +46,4 @@ def floor(experiment: Experiment) -> Mapping[str, Any]:
         return {"value": told["value"], "n_fake": told["n_fake"], "split": told["split"]}
     name = experiment.figure or experiment.metric
     has = bool(name) and is_known(name) and metric(name).floor
-    return {"why": "not measured" if has or not name else f"{name} has none: real images cannot stand for fakes there"}
+    return {"why": "not measured" if has or not name else f"{name} has none: it compares no fakes with real images"}

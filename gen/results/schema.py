@@ -9,9 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from gen.metrics.table import (
-    WORST as WORST,
-)  # a value in these tables; `gen.search`, which may not look here, has it too
+# a value in these tables; `gen.search`, which may not look here, has it too
+from gen.metrics.table import WORST as WORST
 
 VERSION = "1.5"  # within a major number columns are only added, nullable, and the minor number rises
 

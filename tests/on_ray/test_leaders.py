@@ -21,7 +21,7 @@ from gen.on_ray.leaders import best_weights, leaders
 from gen.on_ray.scoring import Wanted, score, score_worker
 from gen.on_ray.spending import account_of
 from gen.record import history
-from gen.record.floors import measure_floors
+from gen.record.floors import measure_floors, record
 from gen.record.later import of_attempt, on_record
 from gen.record.record import Home
 from gen.report import first as first_screen
@@ -140,12 +140,13 @@ def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking
     }
     slot, said = Slot(storage, "search", "a-floors", kind="evaluated"), list[str]()
     others = [replace(of, features_hash="of other features") for of in first]
-    measure_floors(slot, "a", others, judge, 2.0, tell=said.append)
+    assert list(measure_floors(storage, "search", others, judge, 2.0, tell=said.append)) == []
     assert said == [], "who has those features measures them"
     cost, paid = device_seconds(storage, "search"), account_of(storage, "search", 1.0)
     assert cost == pytest.approx(results.leaderboard(storage, "search")["seconds"].sum())
     assert cost == pytest.approx(paid.total_seconds + paid.measuring)
-    measure_floors(slot, "a", first, judge, 2.0, tell=said.append)
+    for rows in measure_floors(storage, "search", first, judge, 2.0, tell=said.append):
+        record(slot, "a", rows)
     assert said == ["floor of at most 80 real images, validation", "floor of at most 80 real images, test"]
     assert lacking(storage, "search", full) == {}
     # what it cost is in what the search has spent

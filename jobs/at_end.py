@@ -32,7 +32,7 @@ def measure(
     """Measures in full, where full figures are missing, the leaders of a search or the runs that `evaluate.full` says,
     or all runs of a confirmation (`confirmed`), and the floor of these figures; gives a line for each error. The grids
     that ended runs had kept, in case they would be leaders, go."""
-    from gen.on_ray.floors import measure_floors
+    from gen.on_ray.floors import measure_missing
     from gen.on_ray.leaders import Measuring, best_weights, leaders, measure_leaders
     from gen.on_ray.replay import ends
     from gen.on_ray.scoring import Wanted
@@ -56,7 +56,7 @@ def measure(
 
         short_ones = dataclasses.replace(whole, stored=[one for one in best if one.run in short])
         errors = measure_leaders(short_ones, lease, needed, hear, wanted.first.most, files)
-    measure_floors(whole, lease, needed, files)
+    measure_missing(whole, lease, needed, files)
     if not errors:
         history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors

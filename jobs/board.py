@@ -102,15 +102,19 @@ def footing(board: pd.DataFrame, top: int, begun: int | None = None) -> list[str
     hidden = max(len(board) - top, 0) if top else 0
     floor = board.attrs.get("floor")
     return [
-        *(
-            [f"floor: {floor['value']:.6g}, of {floor['n_fake']} real held-out images in the place of fakes"]
-            if floor
-            else []
-        ),
+        *([told_floor(floor)] if floor else []),
         *([f"not printed: {hidden} of {len(board)} rows; jobs.board --top 0 prints all"] if hidden else []),
         *([f"collapsed: {collapsed} of {ended} runs"] if collapsed else []),
         *([f"not ended yet: {left} of {begun} runs"] if begun and (left := begun - ended - confirmed) > 0 else []),
     ]
+
+
+def told_floor(floor: dict[str, Any]) -> str:
+    """The floor of the ranked figure, and what it cost."""
+    cost = (
+        f"; {floor['seconds']:.1f} s, {floor['share']:.1%} of what the experiment had cost" if "share" in floor else ""
+    )
+    return f"floor: {floor['value']:.6g}, of {floor['n_fake']} real held-out images in the place of fakes{cost}"
 
 
 if __name__ == "__main__":

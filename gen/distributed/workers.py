@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor
 
+Value = TypeVar("Value")
 BUCKET = 25 * 2**20  # bytes that travel in one message: large enough to use the wire, small enough not to double memory
 
 
@@ -41,6 +43,14 @@ class Workers:
                     bucket = []
                 bucket.append(tensor)
             _reduce(bucket)
+
+    def share(self, value: Value) -> Value:
+        """What the first worker gives, for all of them. It travels by pickle."""
+        if self.size == 1:
+            return value
+        box = [value]
+        torch.distributed.broadcast_object_list(box, src=0)
+        return box[0]
 
     def wait(self, device: torch.device) -> None:
         """Returns once every worker has called it."""

@@ -16,7 +16,6 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.torch
-import torch.distributed
 from ray import tune
 from ray.util.placement_group import get_current_placement_group
 from ray.util.queue import Empty, Queue
@@ -168,10 +167,8 @@ def train_in_trial(sent: Mapping[str, Any]) -> None:
             line.ticks.put(asdict(tick))
         if tick.ended:
             break
-        said = [line.answers.get() if workers.rank == 0 else None]
-        if workers.size > 1:
-            torch.distributed.broadcast_object_list(said, src=0)
-        if said[0] == LEAVE:
+        said = workers.share(line.answers.get() if workers.rank == 0 else GO)
+        if said == LEAVE:
             break
-        tick = run.send(said[0] or None)
+        tick = run.send(said or None)
     run.close()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import torch
-import torch.distributed
 
 from gen.capabilities import Plays, has
 from gen.config import RunConfig
@@ -26,7 +26,9 @@ from gen.judge.judge import Tell, silence
 from gen.phase import Model
 from gen.pictures import grids
 from gen.record import checkpoint
+from gen.record.floors import measure_floors, record
 from gen.record.later import Known, Rows, join, later_rows, of_attempt, on_record, picture_rows
+from gen.results.floor import ONE_FLOOR, lacking
 from gen.results.ledger import Slot
 from gen.results.storage import Storage
 
@@ -96,16 +98,25 @@ def score_worker(sent: Mapping[str, Any]) -> None:
     wanted: Wanted = sent["wanted"]
     set_threads(wanted.stored[0].config.machine.threads)
     workers, device = Workers.current(), ray.train.torch.get_device()
-    box = [on_record(wanted.storage, wanted.experiment) if workers.rank == 0 else None]
-    if workers.size > 1:
-        torch.distributed.broadcast_object_list(box, src=0)
-    known = box[0]
-    assert known is not None
+    first = workers.rank == 0
+    known = workers.share(on_record(wanted.storage, wanted.experiment) if first else {})
     slot = Slot(wanted.storage, wanted.experiment, f"{sent['attempt']}-{uuid.uuid4().hex[:8]}", kind="evaluated")
+    looked = set[tuple[Any, ...]]()  # for which floors are lacking
     for number, one in enumerate(wanted.stored, 1):
         told = partial(say, sent["queue"], f"measuring run {number} of {len(wanted.stored)}: ")
-        rows = score(wanted, one, known, device, workers, tell=told if workers.rank == 0 else silence)
-        if workers.rank == 0 and rows:
+        tell = told if first else silence
+        rows = score(wanted, one, known, device, workers, tell=tell)
+        if not rows:
+            continue
+        kinds = {(one.data_hash, *(row[column] for column in ONE_FLOOR)) for row in rows["evals"]}
+        if kinds - looked:  # floors first: nobody looks at a run again that has its figures
+            looked |= kinds
+            place, figures = (wanted.storage, wanted.experiment), pd.DataFrame(rows["evals"])
+            asked = workers.share(lacking(*place, figures) if first else {})
+            judge = judge_of(one.config, wanted.data_root, wanted.download, wanted.storage, device, workers)
+            for of_floor in measure_floors(*place, asked, judge, workers.size, workers, tell):
+                record(slot, sent["attempt"], of_floor)
+        if first:
             slot.extend(of_attempt(rows, sent["attempt"]))
             sent["queue"].put(
                 [(row["split"], row["metric"], row["subject"], row["value"], one.run) for row in rows["evals"]]

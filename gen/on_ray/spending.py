@@ -11,6 +11,9 @@ from gen.config import RunConfig
 from gen.on_ray.scheduler import EPOCH, RUN, SECONDS
 from gen.record import checkpoint
 from gen.results import queries
+from gen.results.floor import KIND as FLOOR
+from gen.results.floor import measuring
+from gen.results.ranking import costs
 from gen.results.storage import Storage
 from gen.search.budgets import Account, Budget
 
@@ -44,13 +47,17 @@ def devices_of(needed: Mapping[str, float], workers: int) -> float:
 
 
 def account_of(storage: Storage, experiment: str, devices: float) -> Account:
-    """What the runs of an experiment have taken so far: runs that ended, in whatever way, and runs that go on."""
+    """What the runs of an experiment have taken so far, runs that ended, in whatever way, and runs that go on, and what
+    was measured beside them."""
     account = Account(devices)
     if experiment not in storage.folders(""):
         return account
     ends = queries.outcomes(storage, experiment)
     for run, epochs, seconds in zip(ends["run"], ends["epochs"], ends["seconds"], strict=True):
         account.note(run, float(epochs), float(seconds))
+    own = float(ends["seconds"].sum())
+    account.measuring = (sum(costs(storage, experiment, ends).values()) - own) * devices
+    account.measuring += measuring(queries.read(storage, experiment, "events", {"kind": FLOOR}, ["attempt", "detail"]))
     for run in set(storage.folders(checkpoint.folder(experiment, ""))) - set(ends["run"]):
         ticks = queries.read(storage, experiment, "metrics", {"run": run})
         if len(ticks):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,10 @@ from gen.engine.fit import fit
 from gen.judge.judge import silence
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.submission import Order
+from gen.record.floors import measure_floors, record
+from gen.results.floor import lacking
+from gen.results.ledger import Slot
+from gen.results.queries import evals
 from gen.results.room import FullError
 
 FULL = "full"  # key of the line that a worker sends when a place has no room left
@@ -38,6 +43,12 @@ def train_worker(sent: Mapping[str, Any]) -> None:
         for tick in fit(order.config, dataset, device=device, workers=workers, home=home, judge=judge, tell=tell):
             if workers.rank == 0:
                 ticks.put(asdict(tick))  # plain values: the queue's process then needs neither gen nor torch
+        place = order.storage, order.experiment
+        full = evals(*place, run=order.run, scope="best") if workers.rank == 0 else None
+        asked = workers.share({} if full is None else lacking(*place, full))
+        slot = Slot(*place, f"{order.attempt}-{uuid.uuid4().hex[:8]}", kind="evaluated")
+        for rows in measure_floors(*place, asked, judge, workers.size, workers, tell):
+            record(slot, order.attempt, rows)
     except FullError as error:  # Ray would begin the group anew, again and again
         ticks.put({FULL: str(error)})
         raise

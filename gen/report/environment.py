@@ -11,6 +11,7 @@ from gen.report.facts import Experiment, Facts
 from gen.report.section import DASH, Section, duration, number, render
 from gen.report.spending import spent
 from gen.report.words import listed, protocol
+from gen.results.floor import KIND as FLOOR
 
 
 def section(facts: Facts) -> Section:
@@ -31,7 +32,8 @@ def told(experiment: Experiment) -> Mapping[str, str]:
     runs = experiment.runs
     cost, note = spent(experiment), experiment.note
     budget = note.get("budget", {}) if isinstance(note.get("budget"), dict) else {}
-    attempts = pd.concat([runs["attempt"], experiment.events["attempt"]]).nunique()
+    events = experiment.events[experiment.events["kind"] != FLOOR]  # which jobs.evaluate writes too
+    attempts = pd.concat([runs["attempt"], events["attempt"]]).nunique()
     return {
         "runs": number(len(runs)),
         "entry": listed(runs["entry"].unique()),

@@ -45,5 +45,5 @@ def floor(experiment: Experiment) -> Mapping[str, Any]:
     if told is not None:
         return {"value": told["value"], "n_fake": told["n_fake"], "split": told["split"]}
     name = experiment.figure or experiment.metric
-    compares = bool(name) and is_known(name) and metric(name).cost == "features"
-    return {"why": "not measured" if compares or not name else f"{name} has none: it compares no features"}
+    has = bool(name) and is_known(name) and metric(name).floor
+    return {"why": "not measured" if has or not name else f"{name} has none: it compares no fakes with real images"}

@@ -44,9 +44,10 @@ def best_of_k(
     All draws are counted exactly, so no seed matters. The runs of a confirmation are none that a search drew. Selection
     is by the cheap validation figure that steered the runs. What is reported: "test", the full figure `metric` of the
     same weights on test images, if each run that can be chosen has it; else "validation", the figure that chose, which
-    flatters the larger k. `split` asks for one of them. `attrs["floor"]`: what real images reach, as of `leaderboard`.
-    mean is null where the money pays for no run, or for more than are on record: nothing is known of those. ValueError
-    as in `compare`, and for a split that is asked for and lacks runs."""
+    flatters the larger k. `split` asks for one of them. `attrs["floor"]`: what real images reach, as of `leaderboard`;
+    its seconds are in none of these costs, for a search pays them once, however many its runs are. mean is null where
+    the money pays for no run, or for more than are on record: nothing is known of those. ValueError as in `compare`,
+    and for a split that is asked for and lacks runs."""
     storage = place if isinstance(place, Storage) else Storage(place)
     names = [experiments] if isinstance(experiments, str) else list(experiments)
     by = [by] if isinstance(by, str) else list(by)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from gen.results.queries import evals, read, runs
+from gen.metrics.table import is_known, metric
+from gen.results.queries import read, runs
 from gen.results.storage import Storage
 
 KIND = "floor"  # of the events
@@ -25,6 +26,7 @@ SAME = (
     "resize",
     "variant",
 )  # columns that a figure shares with its floor
+ONE_FLOOR = ("split", "column", "features_hash", "n_fake")  # in which figures on the same images have one floor
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Asked:
     n_fake: int  # of the figures; the floor is of as many, where there are so many real images
 
 
-def lacking(storage: Storage, experiment: str, names: Collection[str]) -> dict[Asked, str]:
-    """The floors that are not on record of the full figures of some runs, each with one of these runs."""
-    figures = evals(storage, experiment, scope="best")
-    figures = figures[figures["run"].isin(list(names)) & figures["features_hash"].notna()]
+def lacking(storage: Storage, experiment: str, figures: pd.DataFrame) -> dict[Asked, str]:
+    """The floors that are not on record of full `figures`, rows of `evals`, each with a run that has such a figure."""
+    has = [is_known(name) and metric(name).floor for name in figures["metric"]]
+    figures = figures[has]
+    if figures.empty:
+        return {}
     begun = runs(storage, experiment, ["run", "data_hash", "held_out"])
     figures = figures.merge(begun.assign(held_out=begun["held_out"].fillna(begun["data_hash"])), on="run")
-    keys = ["held_out", "split", "column", "features_hash", "n_fake"]
+    keys = ["held_out", *ONE_FLOOR]
     rows = figures.drop_duplicates(keys)[[*keys, "run"]].to_dict("records")
     found = {Asked(**{str(key): row[key] for key in keys}): str(row["run"]) for row in rows}
     told = read(storage, experiment, "events", {"kind": KIND}, ["detail"])["detail"]
@@ -53,12 +57,13 @@ def lacking(storage: Storage, experiment: str, names: Collection[str]) -> dict[A
 
 
 def floor_rows(
-    experiment: str, asked: Asked, figures: Collection[Mapping[str, Any]], seconds: float, failure: str = ""
+    experiment: str, asked: Asked, figures: Collection[Mapping[str, Any]], cost: Mapping[str, float], failure: str = ""
 ) -> list[dict[str, Any]]:
-    """The rows of `events`, without attempt and time, of a floor's figures, each as columns of `evals`, which took so
-    many `seconds`; or of the `failure` to measure it."""
+    """The rows of `events`, without attempt and time, of a floor's figures, each as columns of `evals`, or of the
+    `failure` to measure it. `cost`: the `seconds` that it took so many `devices`, and their `share` of what the
+    experiment cost."""
     about = {"experiment": experiment, "run": NO_RUN, "tick": 0, "epoch": None, "kind": KIND, "decision": None}
-    detail = {"of": asdict(asked), "seconds": seconds}
+    detail = {"of": asdict(asked), **cost}
     if failure:
         return [{**about, "value": None, "why": f"not measured: {failure}", "detail": json.dumps(detail)}]
     return [
@@ -70,6 +75,16 @@ def floor_rows(
         }
         for figure in figures
     ]
+
+
+def measuring(events: pd.DataFrame) -> float:
+    """Device-seconds of measuring the floors that are on record in `events`, each once: its figures were measured
+    together. Earlier versions measured them on one device, and do not say so."""
+    found = dict[tuple[str, Asked], float]()
+    for attempt, text in zip(events["attempt"], events["detail"], strict=True):
+        detail = json.loads(text)
+        found[attempt, Asked(**detail["of"])] = detail["seconds"] * detail.get("devices", 1.0)
+    return sum(found.values())
 
 
 def find_floor(storage: Storage, experiments: Collection[str], protocol: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
 from gen.results.floor import KIND as FLOOR
-from gen.results.floor import floor_of
+from gen.results.floor import floor_of, measuring
 from gen.results.forget import KIND as FORGET
 from gen.results.forget import why_forgotten
 from gen.results.queries import evals, last, outcomes, read, read_arrow, runs, settings
@@ -117,6 +117,14 @@ def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -
     the experiment's `outcomes`, where they are read already."""
     ends = outcomes(storage, experiment, columns=("run", "seconds")) if ends is None else ends
     return dict(zip(ends["run"], with_later(storage, experiment, ends).astype(float), strict=True))
+
+
+def device_seconds(storage: Storage, experiment: str) -> float:
+    """What an experiment has cost: the seconds of its runs that ended, as of `costs`, times their workers, and the
+    device-seconds of its floors, which are of no run."""
+    workers = runs(storage, experiment, ["run", "world_size"]).set_index("run")["world_size"].to_dict()
+    of_runs = sum(seconds * float(workers.get(run, 1)) for run, seconds in costs(storage, experiment).items())
+    return of_runs + measuring(read(storage, experiment, "events", {"kind": FLOOR}, ["attempt", "detail"]))
 
 
 def with_later(storage: Storage, experiment: str, ends: pd.DataFrame) -> pd.Series[float]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
+# a value in these tables; `gen.search`, which may not look here, has it too
+from gen.metrics.table import WORST as WORST
+
 VERSION = "1.5"  # within a major number columns are only added, nullable, and the minor number rises
 
-WORST = 1e30  # size of the steering value of weights below the floor: finite, so that the run goes on, but last
 SLOTS = "slot-"  # begins the names of files with rows that runs write; what is measured later is in others
 LATER_SECONDS = "evaluate/seconds"  # name in `metrics`: seconds of measuring a run after its end, beside its own
 FULL_SHARE = "engine/full_share"  # name in `metrics`: share of a run's seconds so far that measuring it in full took

@@ -43,6 +43,7 @@ class Account:
     seconds: dict[str, float] = field(default_factory=dict)  # run -> seconds of training and evaluation
     total_epochs: float = 0.0
     total_seconds: float = 0.0
+    measuring: float = 0.0  # device-seconds of what was measured beside the runs: their leaders in full, the floors
 
     def note(self, run: str, epochs: float, seconds: float) -> None:
         """Notes how far a run is, over all attempts at it. What was lost by a kill and trained again counts once."""
@@ -53,4 +54,4 @@ class Account:
 
     def reached(self, budget: Budget) -> str:
         """Which limit of a budget is reached; "": none."""
-        return budget.reached(self.total_epochs, self.total_seconds * self.devices)
+        return budget.reached(self.total_epochs, self.total_seconds * self.devices + self.measuring)

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gen.checks import at_least
+from gen.metrics.table import WORST
 
 Merit = tuple[float, float]
 """What is compared, the larger the better: the value, negated where small is good, then minus the seconds."""
-
-BELOW = 1e30  # size of the value of weights below the floor, which are the last of those that are finite
 
 
 @dataclass(frozen=True)
@@ -304,14 +303,14 @@ class Halving:
 
     def merit(self, value: float, seconds: float) -> Merit:
         """What a configuration is compared by: a value that is not finite, or below the floor, is worse than others."""
-        return (self.sign * value if abs(value) < BELOW else -math.inf, -seconds)
+        return (self.sign * value if abs(value) < WORST else -math.inf, -seconds)
 
 
 def mean(those: Iterable[tuple[float, float]]) -> tuple[float, float]:
     """The means of values and of seconds; of one run its own. With a run below the floor all are below it."""
     values, seconds = zip(*those, strict=True)
     value = sum(values) / len(values)
-    low = next((one for one in values if abs(one) >= BELOW), value)
+    low = next((one for one in values if abs(one) >= WORST), value)
     return value if math.isnan(value) else low, sum(seconds) / len(seconds)
 
 
@@ -361,7 +360,7 @@ def words(verdict: Verdict, to_reach: float | None, alone: bool, epoch: float) -
     """A verdict in words. `epoch`: of the report, or at which the runs end."""
     at = f"at epoch {epoch if alone else verdict.rung:g}"
     several = f"{verdict.mean:.6g}, the mean of {verdict.of} runs,"
-    if abs(verdict.mean) >= BELOW:
+    if abs(verdict.mean) >= WORST:
         several = f"a configuration of {verdict.of} runs, not all of which are above the floor,"
     value = f"{verdict.mean:.6g}" if alone else several
     later = "" if alone else f"; they end at epoch {epoch:g}"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gen.checks import at_least
-from gen.search.halving import BELOW
+from gen.metrics.table import WORST
 from gen.search.samplers import Choice, Question, Questions, Settings, Span
 
 FACTORS = (0.8, 1.2)  # one of which a number is multiplied by
@@ -163,12 +163,12 @@ class Population:
 
     def merit(self, value: float) -> float:
         """What is compared, the larger the better: what is not finite, or below the floor, is the worst."""
-        return self.sign * value if abs(value) < BELOW else -math.inf
+        return self.sign * value if abs(value) < WORST else -math.inf
 
 
 def said(value: float) -> str:
     """A value in words."""
-    return "a value below the floor" if BELOW <= abs(value) < math.inf else f"{value:.6g}"
+    return "a value below the floor" if WORST <= abs(value) < math.inf else f"{value:.6g}"
 
 
 def perturb(question: Question, before: Any, draw: np.random.Generator) -> Any:

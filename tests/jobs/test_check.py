@@ -106,7 +106,7 @@ def test_proposals_of_runs_that_have_not_begun_are_whole_and_stay(place: Path) -
     for number, slot in enumerate(Slot(Storage(str(place)), SHORT, f"a-{one}", kind="proposed") for one in "bc"):
         runs = [begun if number == 0 else f"{9:016x}", f"{number:016x}", f"{number + 2:016x}"]
         slot.extend({"events": [{**row, "run": run, "why": f"configuration of {run}"} for run in runs]})
-    (floor,) = floor_rows(SHORT, Asked("h", "test", "image", "f", 9), [], 0.0, "too few images")
+    (floor,) = floor_rows(SHORT, Asked("h", "test", "image", "f", 9), [], {"seconds": 0.0}, "too few images")
     floor |= {"attempt": before_that, "time": datetime.now(UTC)}
     Slot(Storage(str(place)), SHORT, "a-floors", kind="evaluated").extend({"events": [floor]})
 

@@ -1,5 +1,6 @@
 """jobs.train: over two Ray nodes, and going on where a kill left it, bit for bit."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -105,6 +106,14 @@ def test_killed_job_submitted_again(start_job: Callable, storage: Path, whole: s
     assert 0 < 1 + output.count("\nepoch ") < EPOCHS
     assert len(results.events(str(storage), "ended", kind="resume")) == 3
     same(storage, whole, "ended")
+    for name in (whole, "ended"):  # the floor of the full figures is on record once
+        floors = results.events(str(storage), name, kind="floor")
+        details = [json.loads(detail) for detail in floors["detail"]]
+        assert {(one["split"], one["metric"]) for one in details} > {("test", "frechet_classifier")}
+        assert not floors.assign(of=[str(one["of"]) for one in details]).duplicated(["of", "why"]).any()
+        assert all(0 < one["share"] < 1 for one in details)
+    board = results.leaderboard(str(storage), whole, metric="frechet_classifier/reconstructions", split="test")
+    assert board.attrs["floor"]["value"] > 0
 
 
 def is_worker(process: psutil.Process) -> bool:

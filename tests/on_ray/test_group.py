@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,9 +19,11 @@ from gen.config import Machine
 from gen.data.dataset import open_dataset
 from gen.engine import fit
 from gen.on_ray import preflight
+from gen.search.population import Rules
 from gen.zoo import restore
 from jobs import tune
 from tests.conftest import ROOT, RayCluster, wait_for
+from tests.fixtures import populations
 
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--epochs", 4, "--reduction", 2, "--samples", 3]
 RATES = "model.optimizer.rate=0.01,0.003,0.000001"
@@ -115,6 +118,29 @@ def test_search_with_two_workers_a_run(ask: Callable[..., Any], run_job: Callabl
     alone = next(fit(config, open_dataset(config.data), device=torch.device("cpu")))
     told = results.evals(str(tmp_path), "search", run=rows[0]["run"], scope="tick", metric="mse")
     assert told[told["tick"] == 1]["value"].item() == pytest.approx(alone.value, rel=1e-4)
+
+
+@pytest.mark.long
+def test_a_population_with_two_workers_a_run(ask: Callable[..., Any], run_job: Callable, tmp_path: Path):
+    """Each member trains in a group that ends at its generation, and in a new one after it, from the state it took
+    over. The lineage is that of one worker who accumulates two micro-batches, without Ray. No placement group stays."""
+    search = f"--entry lsgan_mlp --scheduler population {populations.SEARCH} --population 2 --interval 1 --quantile 0.5"
+    asked = [*search.split(), "--epochs", 2, "--workers-per-trial", 2, "--set", "evaluate.full=none"]
+    done = run_job("tune", *asked, "--storage", tmp_path, "--name", "search")
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: ask("held()") == [], lambda: ask("held()"))
+    storage = results.Storage(str(tmp_path))
+    begun = results.runs(storage, "search").sort_values("seed")
+    assert list(begun["world_size"]) == [2, 2]
+    ends = results.outcomes(storage, "search")
+    assert list(ends["status"]) == ["finished"] * 2
+    assert list(ends["epochs"]) == [2.0] * 2
+    runs = {run: restore(config) for run, config in zip(begun["run"], begun["config"], strict=True)}
+    populations.train_alone(storage, "alone", runs, Rules(1, 0.5, 0))
+    spans, alone = (results.lineage(storage, name) for name in ("search", "alone"))
+    assert len(spans) == 3  # one of the two went on from the other
+    pd.testing.assert_frame_equal(spans, alone, rtol=1e-3)
+    assert spans["value"].notna().all()
 
 
 REFUSED = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -16,14 +17,19 @@ from gen.data.dataset import Dataset, open_dataset
 from gen.distributed.workers import ALONE
 from gen.engine.fit import SPLITS, fit
 from gen.judge import Judge, floor
-from gen.on_ray.floors import measure as measure_floor
 from gen.on_ray.leaders import best_weights, leaders
-from gen.on_ray.scoring import Wanted, score
+from gen.on_ray.scoring import Wanted, score, score_worker
+from gen.on_ray.spending import account_of
 from gen.record import history
+from gen.record.floors import measure_floors, record
 from gen.record.later import of_attempt, on_record
 from gen.record.record import Home
+from gen.report import first as first_screen
+from gen.report.facts import facts
+from gen.report.spending import spent
 from gen.results.floor import lacking
 from gen.results.ledger import Slot
+from gen.results.ranking import device_seconds
 from gen.results.schema import FULL_SHARE
 from gen.results.storage import Storage
 from gen.results.survey import survey
@@ -117,24 +123,44 @@ def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(
 
 
 def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking(
-    digits_by_name: Dataset, judge: Judge, tmp_path: Path
+    digits_by_name: Dataset, judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = Storage(str(tmp_path))
     runs = searched(tmp_path, digits_by_name, judge, **{"evaluate.leaders": 1})
     asked = wanted(tmp_path, runs)
-    assert lacking(storage, "search", runs) == {}  # nothing is measured in full yet
+    full = results.evals(storage, "search", scope="best")
+    assert lacking(storage, "search", full) == {}  # nothing is measured in full yet
     measure(asked, "a")
+    full = results.evals(storage, "search", scope="best")
     assert results.leaderboard(storage, "search", metric="frechet/fakes").attrs["floor"] is None
     (one,) = asked.stored
-    first = lacking(storage, "search", runs)
+    first = lacking(storage, "search", full)
     assert {(of.split, of.column, of.n_fake, run) for of, run in first.items()} == {
         (split, "image", 80, one.run) for split in SPLITS
     }
-    slot = Slot(storage, "search", "a-floors", kind="evaluated")
-    for of in first:
-        rows = measure_floor(asked, one, of)
-        slot.extend({"events": [{**row, "attempt": "a", "time": datetime.now(UTC)} for row in rows]})
-    assert lacking(storage, "search", runs) == {}
+    slot, said = Slot(storage, "search", "a-floors", kind="evaluated"), list[str]()
+    others = [replace(of, features_hash="of other features") for of in first]
+    assert list(measure_floors(storage, "search", others, judge, 2.0, tell=said.append)) == []
+    assert said == [], "who has those features measures them"
+    cost, paid = device_seconds(storage, "search"), account_of(storage, "search", 1.0)
+    assert cost == pytest.approx(results.leaderboard(storage, "search")["seconds"].sum())
+    assert cost == pytest.approx(paid.total_seconds + paid.measuring)
+    for rows in measure_floors(storage, "search", first, judge, 2.0, tell=said.append):
+        record(slot, "a", rows)
+    assert said == ["floor of at most 80 real images, validation", "floor of at most 80 real images, test"]
+    assert lacking(storage, "search", full) == {}
+    # what it cost is in what the search has spent
+    told = results.events(storage, "search", kind="floor")["detail"].map(json.loads)
+    costs = {detail["split"]: detail for detail in told}
+    taken = sum(detail["seconds"] * detail["devices"] for detail in costs.values())
+    assert taken > 0
+    assert device_seconds(storage, "search") == pytest.approx(cost + taken)
+    assert account_of(storage, "search", 1.0).measuring == pytest.approx(paid.measuring + taken)
+    told_by_page = facts(storage, ["search"])
+    assert spent(told_by_page.first).device_seconds == pytest.approx(cost + taken)
+    assert "of the device time for the floor" in first_screen.section(told_by_page).html
+    last = costs[SPLITS[-1]]
+    assert last["share"] == pytest.approx(2 * last["seconds"] / (cost + taken))
     for split in SPLITS:
         figures = {figure.metric: figure for figure in floor(judge, split, 80)}
         for metric in ("frechet_classifier", "kid", "precision"):
@@ -147,9 +173,22 @@ def test_the_floor_of_each_protocol_is_on_record_once_and_given_with_the_ranking
             }
             table = results.compare(storage, "search", by="entry", metric=f"{metric}/fakes", split=split)
             assert table.attrs["floor"] == found
-            assert f"floor: {found['value']:.6g}, of 80 real held-out images in the place of fakes" in footing(board, 9)
+            assert (
+                f"floor: {found['value']:.6g}, of 80 real held-out images in the place of fakes; "
+                f"{found['seconds']:.1f} s, {found['share']:.1%} of what the experiment had cost"
+            ) in footing(board, 9)
         assert results.leaderboard(storage, "search", split=split).attrs["floor"] is None  # a bound has none
     assert set(results.events(storage, "search", kind="floor")["run"]) == {""}
+    # jobs.evaluate measures the floor of what it adds, once
+    monkeypatch.setattr("ray.train.torch.get_device", lambda: CPU)
+    for metrics in (("frechet_classifier",), ("kid",)):
+        more = replace(asked, images=60, splits=("test",), metrics=metrics)
+        score_worker({"wanted": more, "attempt": f"a-{metrics[0]}", "queue": SimpleQueue()})
+        name = f"{metrics[0]}/fakes"
+        floor_of_added = results.leaderboard(storage, "search", metric=name, split="test", n_fake=60).attrs["floor"]
+        assert (floor_of_added["n_fake"], floor_of_added["metric"]) == (60, metrics[0])
+    attempts = results.events(storage, "search", kind="floor")["attempt"]
+    assert set(attempts) == {"a", "a-frechet_classifier"}
     assert survey(storage, "search").faults() == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shlex
 import signal
@@ -27,6 +28,7 @@ from jobs.address import token
 from jobs.program import Program
 
 DASHBOARD = 8265  # port of the dashboard of Ray, which takes jobs
+PORTS = range(20_000, 30_000)  # above those of Ray's workers, below those that Linux and others give away
 GIVE_UP = 600.0  # seconds: a Ray head that takes longer hangs, for on a busy machine one may take a minute
 NAME = "demo"
 HANDED = ("GENFLEET_CACHE", "TORCH_HOME")  # variables of this shell that the job is to have
@@ -154,10 +156,9 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on: Ray's own choice for its agent is the same for every head of a host."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on: Ray's own choice for its agent is the same for every head of a host. Ray takes it
+    some seconds later, so it is none that a system gives meanwhile to whoever asks for any."""
+    return next(port for port in random.SystemRandom().sample(PORTS, len(PORTS)) if is_free(port))
 
 
 def say(text: str) -> None:

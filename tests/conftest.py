@@ -7,7 +7,6 @@ import importlib.util
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -37,12 +36,13 @@ STARTED = list[subprocess.Popen[str]]()  # the jobs of the test that runs
 pytest_plugins = ["tests.fixtures.runs", "tests.fixtures.disk"]
 
 if importlib.util.find_spec("hypothesis"):  # the image of a GPU machine may lack it, and tests/gpu does without
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    # a gate must not depend on luck or on load
-    settings.register_profile("same", derandomize=True, deadline=None, max_examples=40)
-    settings.register_profile("quick", derandomize=True, deadline=None, max_examples=5)
-    settings.register_profile("random", deadline=None, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
+    # a gate must not depend on luck or on load: no clock ends an example, nor the drawing of some
+    timeless = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("same", timeless, derandomize=True, max_examples=40)
+    settings.register_profile("quick", timeless, derandomize=True, max_examples=5)
+    settings.register_profile("random", timeless, max_examples=1000)  # HYPOTHESIS_PROFILE=random looks further
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.update(SETTINGS)  # before Ray is imported, which reads them once
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: jobs would ignore it too
@@ -106,6 +106,8 @@ def no_job_is_left() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     from ray.cluster_utils import Cluster
+
+    from jobs.demo import free_port
 
     hide = tmp_path_factory.mktemp("hide")
     (hide / "sitecustomize.py").write_text(HIDDEN)
@@ -209,9 +211,3 @@ def wait_for(happened: Callable[[], object], why: Callable[[], object] = str) ->
     while not happened():
         assert time.monotonic() < deadline, why()
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,11 @@ def block(start: str) -> str:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def demo(judged: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished experiment named demo in `results`, in the working directory."""
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    judged("results")
     config = override(tiny(ZOO["vqvae"]), {"budget.epochs": 2, "evaluate.full_images": 200})
     for seed in (0, 1):
         seeded = dataclasses.replace(config, seed=seed)
@@ -65,10 +67,11 @@ def test_the_tables_are_read_as_shown(demo: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.slow
 def test_losses_are_compared_as_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    judged: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    judged("results")
     for objective in ("least_squares", "hinge"):
         settings = {"model.objective": objective, "budget.epochs": 1, "evaluate.full_images": 100}
         config = override(tiny(ZOO["gan_mlp"]), settings)
@@ -88,10 +91,11 @@ def test_losses_are_compared_as_shown(
 
 @pytest.mark.slow
 def test_entries_with_few_labels_are_compared_as_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    judged: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    judged("results")
     settings = {"budget.epochs": 1, "evaluate.full_images": 100, "evaluate.metric": "accuracy/images"}
     for config in (ZOO["classifier"], ZOO["sgan"]):
         for labels, seed in ((20, 0), (20, 1), (50, 0)):

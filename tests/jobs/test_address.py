@@ -17,7 +17,8 @@ import pytest
 
 from jobs.address import LOCAL, choose
 from jobs.bench.kills import running
-from tests.conftest import ROOT, free_port
+from jobs.demo import free_port
+from tests.conftest import ROOT
 from tests.fixtures.disk import Disk
 
 ASK = """

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import urllib.request
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,11 +12,14 @@ from tests.jobs.test_address import other_server
 
 
 @pytest.fixture(autouse=True)
-def own_variables(monkeypatch: pytest.MonkeyPatch):
-    """What the demo sets is put back; and no proxy of this test is there."""
+def own_variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the demo sets is put back, and no proxy of this test stays, nor one of an earlier test."""
+    urllib.request.install_opener(None)  # it keeps the proxies that are there when somebody first opens something
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_LOGGER_LEVEL", "PATH", "no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    yield
+    urllib.request.install_opener(None)
 
 
 def test_another_server_is_no_ray(monkeypatch: pytest.MonkeyPatch):

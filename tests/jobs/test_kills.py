@@ -1,7 +1,7 @@
 """The driver, a slot and the whole local Ray, killed in mid-epoch: a search loses and doubles nothing."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,9 +28,9 @@ def head() -> Iterator[Head]:
         yield head
 
 
-def test_kills_in_the_middle_of_an_epoch(head: Head, tmp_path: Path):
+def test_kills_in_the_middle_of_an_epoch(head: Head, judged: Callable, tmp_path: Path):
     """Of a slot, which the search replaces; then of this Ray, and the driver with it."""
-    arguments = f"{SEARCH} --name search --storage {tmp_path}"
+    arguments = f"{SEARCH} --name search --storage {judged(tmp_path)}"
 
     def resumed() -> int:
         return len(results.events(str(tmp_path), "search", kind="resume"))
@@ -120,13 +120,14 @@ def test_what_is_lost_and_doubled_is_counted(tmp_path: Path):
 
 
 def test_a_population_that_is_killed_has_the_lineage_of_one_that_is_not(
-    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+    head: Head, judged: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
 ):
     """All of Ray and the driver, between two generations. The other one is trained in this process, without Ray."""
     settings = (
         f"{populations.SEARCH} --set evaluate.full=none --set train.ema=0.9 --epochs 8 --population 4 --interval 2"
     )
-    arguments = f"--entry lsgan_mlp --scheduler population {settings} --quantile 0.5 --storage {tmp_path} --name search"
+    arguments = f"--entry lsgan_mlp --scheduler population {settings} --quantile 0.5 --storage {judged(tmp_path)}"
+    arguments += " --name search"
 
     def exploits() -> int:
         return len(results.events(str(tmp_path), "search", kind="exploit"))

@@ -159,7 +159,7 @@ def test_the_name_stands_for_its_entries_and_its_numbers_of_labels_and_may_grow(
         check_name(storage, "name", notes("--space", "none")["sgan"], "sgan")
 
 
-def test_a_search_of_labels_seeds_and_entries_is_one_query(run_job: Callable, tmp_path: Path):
+def test_a_search_of_labels_seeds_and_entries_is_one_query(run_job: Callable, judged: Callable, tmp_path: Path):
     arguments = ["--entry", "classifier,sgan", *LABELS, "--seeds", 2, "--space", "none", "--max-concurrent", 2]
     arguments += [
         "--set",
@@ -169,7 +169,7 @@ def test_a_search_of_labels_seeds_and_entries_is_one_query(run_job: Callable, tm
         "--set",
         "model.classifier.width=8",
     ]
-    arguments += ["--storage", tmp_path, "--name", "labels", "--epochs", 2]
+    arguments += ["--storage", judged(tmp_path), "--name", "labels", "--epochs", 2]
     done = run_job("tune", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "labels: 8 runs, 0 on record" in done.stdout

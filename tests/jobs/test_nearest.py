@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(judged: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Experiments "game", of a GAN with two seeds, and "codes", of a VQ-VAE."""
     place = tmp_path_factory.mktemp("place")
+    judged(place / "results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENFLEET_CACHE", str(place / "cache"))
         for name, entry in (("game", "gan_mlp_small"), ("codes", "vqvae")):

@@ -15,9 +15,9 @@ SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "-
 SPACE = ["--only", "--search", "model.optimizer.rate=1e-3,3e-3,1e-2", "--search", "model.beta=0.1,1,4"]
 
 
-def test_a_search_by_two_figures(run_job: Callable, tmp_path: Path) -> None:
+def test_a_search_by_two_figures(run_job: Callable, judged: Callable, tmp_path: Path) -> None:
     asked = [*SMALL, *SPACE, *TWO, "--sampler", "tpe", "--samples", 4, "--epochs", 2, "--set", "evaluate.full=none"]
-    done = run_job("tune", *asked, "--storage", tmp_path)
+    done = run_job("tune", *asked, "--storage", judged(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "by mse/reconstructions, used/images, which are not one order: no run is stopped early" in done.stdout
     ends = results.outcomes(str(tmp_path), "search")

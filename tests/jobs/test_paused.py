@@ -26,9 +26,9 @@ def doubled(place: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("job", [["train"], ["tune", "--grace", 100_000, "--samples", 1]], ids=["train", "tune"])
-def test_a_stopped_driver_comes_back(start_job: Callable, tmp_path: Path, job: list):
+def test_a_stopped_driver_comes_back(start_job: Callable, judged: Callable, tmp_path: Path, job: list):
     """Its workers, which nobody stopped, write nothing more either."""
-    arguments = [*job, *LONG, "--storage", tmp_path]
+    arguments = [*job, *LONG, "--storage", judged(tmp_path)]
     first = start_job(*arguments)
     wait_for(lambda: list(tmp_path.glob("long/_checkpoints/*/last.pt")) or first.poll() is not None)
     first.send_signal(signal.SIGSTOP)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,10 @@ EVALUATE = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(judged: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment "books" of two runs of a VQ-VAE."""
     place = tmp_path_factory.mktemp("place")
+    judged(place / "results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENFLEET_CACHE", str(place / "cache"))
         config = override(tiny(ZOO["vqvae"]), {"budget.epochs": 2, "evaluate.full_images": 100, "train.batch": 128})

@@ -1,8 +1,10 @@
 """jobs.tune: losers end early, what is done is found again, and no way of ending it loses or doubles anything."""
 
 import json
+import re
 import shlex
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +17,15 @@ from gen import results
 from gen.config import override
 from jobs import tune
 from jobs.plan import plan, seconds
-from tests.conftest import GIVE_UP, ROOT, wait_for
+from tests.conftest import GIVE_UP, ROOT, RayCluster, wait_for
 from tests.jobs.test_tensorboard import check_files
 
 SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--name", "search", "--max-concurrent", 2]
-GAME = ["--entry", "gan_mlp_small", "--set", "model.latent=8", "--name", "search", "--max-concurrent", 2]
+GAME = ["--entry", "gan_mlp_small", "--set", "model.latent=8", "--name", "search"]
 IN_ORDER = ["--max-concurrent", 1]  # who comes to a rung first, and so who is stopped there, is no matter of speed
 LEADER = ["--set", "evaluate.leaders=1"]  # each may be measured in a process of its own
+FEW = ["--set", "evaluate.images=100", "--set", "evaluate.full_images=100"]
+MANY = 40  # runs that a search has which ends early: far more than it comes to
 KEYS = {
     "metrics": ["run", "tick", "name"],
     "evals": ["run", "tick", "scope", "split", "protocol"],
@@ -95,52 +99,65 @@ def test_search(run_job: Callable, tmp_path: Path):
     assert set(measured_in_full) == set(ends["run"][ends["status"] == "finished"])
 
 
-def test_a_search_that_ends_early_in_every_way(ray_cluster, start_job: Callable, run_job: Callable, s3: str):
+def test_a_search_that_ends_early_in_every_way(
+    ray_cluster: RayCluster, start_job: Callable, run_job: Callable, judged: Callable, s3: str
+):
     """By `ray job stop`, as by Ctrl-C, killed, its time up: each time it goes on, and ends with a run more. All of that
     on object storage, and of a game, whose leader stores the grid of every tick."""
-    place = f"s3://key:secret@bucket/searched?endpoint_override={s3}&scheme=http"
-    arguments = [*GAME, *LEADER, "--epochs", 8, "--grace", 8, "--set", "budget.checkpoint_seconds=0"]
+    place = judged(f"s3://key:secret@bucket/searched?endpoint_override={s3}&scheme=http")
+    arguments = [*GAME, *IN_ORDER, *LEADER, *FEW, "--epochs", 3, "--grace", 3, "--set", "budget.checkpoint_seconds=0"]
     arguments += ["--storage", place]
 
     def ended() -> int:
         return len(results.outcomes(place, "search"))
 
-    stopped_job(JobSubmissionClient(ray_cluster.dashboard), [*arguments, "--samples", 10])
-    assert 1 <= ended() < 10
-    for count, kind in ((3, signal.SIGINT), (6, signal.SIGKILL)):
-        process = start_job("tune", *arguments, "--samples", 10)
-        for line in process.stdout:
-            if f"({count} of 10)" in line and " run " in line:
-                process.send_signal(kind)
-                break
+    stopped_job(JobSubmissionClient(ray_cluster.dashboard), [*arguments, "--samples", MANY])
+    before = ended()
+    assert before >= 1
+    for kind in (signal.SIGINT, signal.SIGKILL):
+        process = start_job("tune", *arguments, "--samples", MANY)
+        at_the_end_of_a_run(process)
+        process.send_signal(kind)
         _, errors = process.communicate(timeout=GIVE_UP)
         assert process.returncode == (130 if kind == signal.SIGINT else -kind)
         if kind == signal.SIGINT:
             assert errors.strip() == "interrupted: submit the same again to go on"
-    assert 3 < ended() < 10
-    some = run_job("tune", *arguments, "--samples", 11, "--time-budget", "1s")  # samples may grow
+        assert ended() > before
+        before = ended()
+    count = len(results.runs(place, "search")) + 1
+    assert before < count < MANY
+    some = run_job("tune", *arguments, "--samples", count, "--time-budget", "1s")
     assert some.returncode == 0, some.stderr
-    left = 11 - ended()
+    left = count - ended()
     assert left > 0
     assert f"the time is up with {left} runs to go" in some.stdout
-    before = results.outcomes(place, "search")
-    done = run_job("tune", *arguments, "--samples", 11)
+    on_record = results.outcomes(place, "search")
+    done = run_job("tune", *arguments, "--samples", count + 1)  # samples may grow
     assert done.returncode == 0, done.stderr
-    assert f"11 runs, {len(before)} on record" in done.stdout
-    check(place, 11)
-    assert set(before["attempt"]) < set(results.outcomes(place, "search")["attempt"])
+    assert f"{count + 1} runs, {len(on_record)} on record" in done.stdout
+    check(place, count + 1)
+    assert set(on_record["attempt"]) < set(results.outcomes(place, "search")["attempt"])
     assert len(results.events(place, "search", kind="resume"))
     grids = results.samples(place, "search")
     leaders = set(results.evals(place, "search", scope="best")["run"])  # the time was up once before the end
     assert 1 <= len(leaders) <= 2
     assert sorted(zip(grids["run"], grids["tick"], strict=True)) == sorted(
-        (run, t) for run in leaders for t in range(1, 9)
+        (run, t) for run in leaders for t in range(1, 4)
     )
     assert results.Storage(place).list("search/_history") == []
 
 
+def at_the_end_of_a_run(process: subprocess.Popen[str]) -> None:
+    """Returns when a search has told of a run that it ended."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r" s  run \w+ finished at epoch [\d.]+: .*\(\d+ of \d+\)$", line):
+            return
+    raise AssertionError(f"the search told of no run: {process.communicate()}")
+
+
 def stopped_job(client: JobSubmissionClient, arguments: list[object]) -> None:
-    """Submits a search of ten runs as a job, and stops it when a run has ended."""
+    """Submits a search as a job, and stops it when a run has ended."""
     entrypoint = shlex.join(["python", "-m", "jobs.tune", *map(str, arguments)])
     job = client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(ROOT)})
 
@@ -148,7 +165,7 @@ def stopped_job(client: JobSubmissionClient, arguments: list[object]) -> None:
         return client.get_job_logs(job)
 
     begun = (JobStatus.PENDING, JobStatus.RUNNING)
-    wait_for(lambda: "(1 of 10)" in log() or client.get_job_status(job) not in begun, log)
+    wait_for(lambda: f"(1 of {MANY})" in log() or client.get_job_status(job) not in begun, log)
     client.stop_job(job)
     wait_for(lambda: client.get_job_status(job).is_terminal(), log)
     assert client.get_job_status(job) == JobStatus.STOPPED, log()

@@ -21,10 +21,12 @@ print(ray.get_runtime_context().get_job_id(), flush=True)
 sys.stdin.read()
 """
 LEFT = """
+import time
 import ray
 from ray.util.state import list_placement_groups
 ray.init(log_to_driver=False)
-print(len(list_placement_groups(filters=[("state", "!=", "REMOVED")])))
+while len(list_placement_groups(filters=[("state", "!=", "REMOVED")])) != 1:  # Ray hears later that a job has ended
+    time.sleep(0.1)
 """
 
 
@@ -53,6 +55,6 @@ def test_jobs_wait_and_are_interrupted(ray_cluster: RayCluster, start_job: Calla
         for process in processes.values():
             _, errors = process.communicate(timeout=GIVE_UP)
             assert (process.returncode, errors) == (130, f"{TEXT}\n")
-        left = subprocess.run([sys.executable, "-c", LEFT], env=variables, capture_output=True, text=True, check=True)
-        assert left.stdout == "1\n"  # the other's: nothing goes on waiting in the name of those that ended
+        # that of the other: nothing goes on waiting in the name of those that ended
+        subprocess.run([sys.executable, "-c", LEFT], env=variables, check=True, timeout=GIVE_UP)
         other.communicate()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,12 @@ PROGRAM = f"""
 import resource, sys, torch
 from gen.config import override
 from gen.data.dataset import open_dataset
-from gen.judge import shared_classifier
 from gen.results import Storage
 from gen.zoo import ZOO
 from tests.on_ray.test_resident import Slot
 
 storage, data = Storage(sys.argv[1]), open_dataset(ZOO["vae_mlp"].data)
 torch.set_num_threads(1)
-shared_classifier(data, storage, torch.device("cpu"))
 small = dict([("budget.epochs", 1), ("evaluate.images", 150), ("evaluate.full", "none"), ("machine.device", "cpu")])
 width = "model.networks.width"
 runs = [override(ZOO["vae_mlp"], dict(small, **dict([(width, wide), ("seed", seed)]))).resolve()
@@ -43,10 +42,10 @@ slot.resident.cleanup()
 
 
 @pytest.mark.slow
-def test_a_run_that_does_not_fit_ends_and_the_next_ones_go_on(tmp_path: Path, cache: str) -> None:
+def test_a_run_that_does_not_fit_ends_and_the_next_ones_go_on(judged: Callable, tmp_path: Path, cache: str) -> None:
     """In a process that may take little: a width whose optimiser has no room, and one that cannot be built."""
     variables = {**os.environ, "GENFLEET_CACHE": cache, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    command = [sys.executable, "-c", PROGRAM, judged(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ends = results.outcomes(str(tmp_path), "search")

@@ -16,7 +16,6 @@ from gen import results
 from gen.config import RunConfig, identity, override
 from gen.data.dataset import Dataset, open_dataset
 from gen.engine.fit import fit
-from gen.judge import shared_classifier
 from gen.on_ray.replay import begun, ends
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import Resident
@@ -113,10 +112,9 @@ def bits(state: dict[str, Any]) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", ["vqvae", "lsgan_mlp"])
-def test_a_trial_alone_and_after_others(tmp_path: Path, data: Dataset, entry: str):
+def test_a_trial_alone_and_after_others(judged: Callable, tmp_path: Path, data: Dataset, entry: str):
     """One that finished, one that was stopped, one that was interrupted: the next trial of the slot knows of none."""
-    storage = Storage(str(tmp_path))
-    shared_classifier(data, storage, torch.device("cpu"))
+    storage = Storage(judged(tmp_path))
     sizes = {"hidden": 8} if entry == "vqvae" else {"generator_width": 16, "critic_width": 16}
     small = {f"model.networks.{name}": size for name, size in sizes.items()}
     runs = configs(entry, **small)
@@ -141,10 +139,9 @@ def test_a_trial_alone_and_after_others(tmp_path: Path, data: Dataset, entry: st
     assert "last.pt" in storage.list(checkpoint.folder("after", interrupted))
 
 
-def test_a_run_gives_its_slot_away_at_a_rung_and_goes_on_in_another(tmp_path: Path, data: Dataset):
+def test_a_run_gives_its_slot_away_at_a_rung_and_goes_on_in_another(judged: Callable, tmp_path: Path, data: Dataset):
     """It has left before anybody hears of it, so that two processes never train one run; and it loses nothing."""
-    storage = Storage(str(tmp_path))
-    shared_classifier(data, storage, torch.device("cpu"))
+    storage = Storage(judged(tmp_path))
     runs = configs("vqvae", **{"model.networks.hidden": 8})
     run = identity(runs[0], data.hash)
     Slot(storage, "alone", runs, data.hash).finish(0)
@@ -163,9 +160,8 @@ def test_a_run_gives_its_slot_away_at_a_rung_and_goes_on_in_another(tmp_path: Pa
     same(storage, "alone", "search", run)
 
 
-def test_the_reason_of_a_stop_is_found_among_many_and_is_of_this_epoch(tmp_path: Path, data: Dataset):
-    storage = Storage(str(tmp_path))
-    shared_classifier(data, storage, torch.device("cpu"))
+def test_the_reason_of_a_stop_is_found_among_many_and_is_of_this_epoch(judged: Callable, tmp_path: Path, data: Dataset):
+    storage = Storage(judged(tmp_path))
     slot = Slot(storage, "search", configs("vqvae", **{"model.networks.hidden": 8}), data.hash)
     slot.stop(0, "the first")
     for number in range(40):  # more than a file of decisions holds
@@ -178,10 +174,9 @@ def test_the_reason_of_a_stop_is_found_among_many_and_is_of_this_epoch(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_larger_budget_may_stop_at_its_old_end_what_finished_there(tmp_path: Path, data: Dataset):
+def test_a_larger_budget_may_stop_at_its_old_end_what_finished_there(judged: Callable, tmp_path: Path, data: Dataset):
     """A short run leaves nothing to go on from: it is trained again, and its new end is the last word."""
-    storage = Storage(str(tmp_path))
-    shared_classifier(data, storage, torch.device("cpu"))
+    storage = Storage(judged(tmp_path))
     small = {"model.networks.hidden": 8}
     first = Slot(storage, "search", configs("vqvae", **small), data.hash)
     for trial in range(3):
@@ -217,12 +212,12 @@ def on_slots(storage: Path, experiment: str) -> Iterator[tuple[str, list[str]]]:
         yield slot, [run for file in files for run in pq.read_table(file, columns=["run"])["run"].to_pylist()]
 
 
-def test_slots_of_a_search(run_job: Callable, tmp_path: Path):
+def test_slots_of_a_search(run_job: Callable, judged: Callable, tmp_path: Path):
     """Two processes serve all four runs, at the same time; a slot's last run is what it is alone."""
     arguments = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--set", "evaluate.full=all"]
     arguments += ["--epochs", 3, "--grace", 3, "--samples", 4]
     arguments += ["--set", "evaluate.full_images=300"]
-    done = run_job("tune", *arguments, "--max-concurrent", 2, "--storage", tmp_path, "--name", "search")
+    done = run_job("tune", *arguments, "--max-concurrent", 2, "--storage", judged(tmp_path), "--name", "search")
     assert done.returncode == 0, done.stderr
     slots = dict(on_slots(tmp_path, "search"))
     assert len(slots) == 2

@@ -1,16 +1,15 @@
 """Runs that failed are trained again where that is asked for, and nothing is doubled if they fail again."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import torch
 
 from gen import results
 from gen.config import identity, override
 from gen.data.dataset import Dataset
-from gen.judge import shared_classifier
 from gen.on_ray.retry import ends_that_stand
 from gen.results import Storage
 from tests.on_ray.test_resident import Slot, configs
@@ -23,9 +22,8 @@ def cached(monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", cache)
 
 
-def test_a_run_that_failed_is_trained_again(tmp_path: Path, digits: Dataset):
-    storage = Storage(str(tmp_path))
-    shared_classifier(digits, storage, torch.device("cpu"))
+def test_a_run_that_failed_is_trained_again(judged: Callable, tmp_path: Path, digits: Dataset):
+    storage = Storage(judged(tmp_path))
     one, other, _ = configs("vqvae", **{"model.networks.hidden": 8})
     runs = [override(one, {"model.optimizer.rate": 1e30}), other]  # the first can only fail
     bad, good = (identity(config, digits.hash) for config in runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,9 @@ def data(monkeypatch: pytest.MonkeyPatch, digits: Dataset, cache: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def storage(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Storage:
+def storage(digits: Dataset, judged: Callable, tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """A storage with two experiments: "first" has a trained VQ-VAE, "other" a VAE."""
-    storage = Storage(str(tmp_path_factory.mktemp("storage")))
+    storage = Storage(judged(tmp_path_factory.mktemp("storage")))
     for name, entry in (("first", "vqvae"), ("other", "vae_mlp")):
         config = override(tiny(ZOO[entry]), SMALL).resolve()
         write_note(storage, name, note(config, digits.hash, job="train"))

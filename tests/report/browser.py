@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-WAIT = 60.0  # seconds: a busy machine draws slowly
+WAIT = 600.0  # seconds: a busy machine draws slowly, and only what hangs is given up
 
 
 def missing() -> str:
@@ -102,6 +102,7 @@ def chromium() -> Iterator[Page]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(shutil.which("chromedriver"))
     driver = webdriver.Chrome(options=options, service=service)
+    driver.set_script_timeout(WAIT)
     try:
         yield Page(driver)
     finally:

@@ -116,10 +116,14 @@ def test_filters(browser: Page, whole: Path) -> None:
 
 def test_copies_the_whole_command(browser: Page, whole: Path) -> None:
     browser.open(whole)
+    browser.run(  # the button says so for a moment only
+        "const told = window.told = [], look = ([change]) => told.push(change.target.textContent);"
+        "new MutationObserver(look).observe(document.querySelector('#board .copy'), {childList: true})"
+    )
     browser.click("#board .copy")
-    browser.wait("return document.querySelector('#board .copy').textContent === 'Copied'")
+    browser.wait("return told.includes('Copied')")
     browser.find("[data-filter]").send_keys("\ue009v")  # Ctrl-V: what the clipboard holds
-    pasted = browser.run("return document.querySelector('[data-filter]').value")
+    pasted = browser.wait("return document.querySelector('[data-filter]').value")
     assert pasted.startswith("python -m jobs.train --name whole-again --entry vqvae --data digits --seed 0 --epochs 6")
     assert "--set model.optimizer.rate=0.001" in pasted
     assert "--set train.batch=" in pasted  # what all runs share

@@ -240,7 +240,7 @@ def test_a_holder_elsewhere_is_judged_by_its_heartbeats(storage, beats):
 
     thread = threading.Thread(target=beat)
     thread.start()
-    assert takes(storage, seconds=2.0) is not beats
+    assert takes(storage, seconds=30.0 if beats else 0.5) is not beats  # a beat may come late, on a busy machine
     end.set()
     thread.join()
 

@@ -38,7 +38,7 @@ def compact(storage: Storage, experiment: str, attempt: str) -> dict[str, tuple[
         found = {table: merge_beside(storage, experiment, table, ended, attempt) for table in TABLES}
         storage.delete(f"{experiment}/{stand_in.FOLDER}/{CLOCK}")
         return found
-    storage.delete_folder(f"{experiment}/{stand_in.FOLDER}")  # of a copy: they stand for none of these files
+    storage.delete_folder(f"{experiment}/{stand_in.FOLDER}")  # of a copy from elsewhere
     storage.delete_folder(f"{experiment}/{FOLDER}")  # what a kill left: half of a new folder, or the rest of an old one
     found = {table: replace(storage, experiment, table, ended, attempt) for table in TABLES}
     storage.delete_folder(f"{experiment}/{FOLDER}")

@@ -8,7 +8,7 @@ after a kill at any moment a list names files that are whole, or none is there. 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from gen.damage import DamageError
@@ -25,42 +25,55 @@ PATIENCE = 10.0  # seconds; times of files are of whole seconds, or two, at wors
 LOOK = 0.05  # seconds between two looks at the storage's clock
 
 
-def merge_beside(storage: Storage, experiment: str, table: str, ended: set[str], attempt: str) -> tuple[int, int]:
-    """Merges all files of a table that writers of ours made; gives how many files there are, and how many
-    `gen.results` reads in their place. Merged files that still stand for all of them stay as they are."""
-    folder = f"{experiment}/{table}"
-    stamps = settled(storage, experiment, table)
-    ours = {name: stamp for name, stamp in stamps.items() if writer_of(name)}
+def merge_beside(
+    storage: Storage, experiment: str, tables: Sequence[str], ended: set[str], attempt: str
+) -> dict[str, tuple[int, int]]:
+    """Merges all files of each table that writers of ours made; table -> how many files it has, and how many
+    `gen.results` reads in their place."""
+    found = {}
+    for table, stamps in settled(storage, experiment, tables).items():
+        ours = {name: stamp for name, stamp in stamps.items() if writer_of(name)}
+        merged = merge_table(storage, f"{experiment}/{table}", ours, ended, attempt)
+        found[table] = (len(stamps), len(stamps) - len(ours) + merged)
+    storage.delete(f"{experiment}/{FOLDER}/{CLOCK}")
+    return found
+
+
+def merge_table(storage: Storage, folder: str, ours: Mapping[str, Stamp], ended: set[str], attempt: str) -> int:
+    """Merges these files of a table; in how many. Merged files that still stand for all of them stay as they are."""
     found = get_list(storage, folder)
     if not stands(storage, folder, found, ours):
         found = {}
         for start, names in groups(ours, ended).items():
             for number, (whose, data) in enumerate(merge(storage, folder, names)):
                 merged = f"{start}merged-{attempt}-{number:04d}.parquet"
-                put_rows(storage, f"{folder_of(folder)}/{merged}", data, SCHEMAS[table])
+                put_rows(storage, f"{folder_of(folder)}/{merged}", data, SCHEMAS[folder.rpartition("/")[2]])
                 found[merged] = {name: ours[name] for name in whose}
         put_list(storage, folder, found)
     for name in storage.list(folder_of(folder)):  # merged files of before, or of a job that was killed
         if name not in found:
             storage.delete(f"{folder_of(folder)}/{name}")
-    return len(stamps), len(stamps) - len(ours) + len(found)
+    return len(found)
 
 
-def settled(storage: Storage, experiment: str, table: str) -> Mapping[str, Stamp]:
-    """The files of a table, as the storage lists them, each of which is older by its clock than a file that was put
+def settled(storage: Storage, experiment: str, tables: Sequence[str]) -> dict[str, dict[str, Stamp]]:
+    """Table -> its files, as the storage lists them, each of which is older by its clock than a file that was put
     before: so whatever is written there from now on is listed otherwise. ValueError if there are others for long."""
     end = time.monotonic() + PATIENCE
     while True:
         storage.put(f"{experiment}/{FOLDER}/{CLOCK}", b"")
         now = storage.stamps(f"{experiment}/{FOLDER}")[CLOCK][1]
-        stamps = {name: one for name, one in storage.stamps(f"{experiment}/{table}").items() if name[0] != "_"}
-        late = [name for name, (_, changed) in stamps.items() if changed >= now]
+        found = {
+            table: {name: stamp for name, stamp in storage.stamps(f"{experiment}/{table}").items() if name[0] != "_"}
+            for table in tables
+        }
+        late = [f"{table}/{name}" for table in tables for name, (_, changed) in found[table].items() if changed >= now]
         if not late:
-            return stamps
+            return found
         if time.monotonic() > end:
             raise ValueError(
-                f"{experiment} in {storage} cannot be compacted: by their times, {table}/{late[0]} is no older than a "
-                "file that was written now, so that a change of it would not be seen; put a copy of it in its place"
+                f"{experiment} in {storage} cannot be compacted: by their times, {late[0]} is no older than a file "
+                "that was written now, so that a change of it would not be seen; put a copy of it in its place"
             )
         time.sleep(LOOK)
 

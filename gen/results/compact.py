@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gen.results import stand_in
-from gen.results.beside import CLOCK, merge_beside
+from gen.results.beside import merge_beside
 from gen.results.exchange import CANNOT, exchange
 from gen.results.manifest import is_own, writer_of
 from gen.results.merging import LARGE, LATER, ended_runs, is_going, merge
@@ -35,9 +35,7 @@ def compact(storage: Storage, experiment: str, attempt: str) -> dict[str, tuple[
     """
     ended = ended_runs(storage, experiment)
     if not can_exchange(storage, experiment):
-        found = {table: merge_beside(storage, experiment, table, ended, attempt) for table in TABLES}
-        storage.delete(f"{experiment}/{stand_in.FOLDER}/{CLOCK}")
-        return found
+        return merge_beside(storage, experiment, TABLES, ended, attempt)
     storage.delete_folder(f"{experiment}/{stand_in.FOLDER}")  # of a copy from elsewhere
     storage.delete_folder(f"{experiment}/{FOLDER}")  # what a kill left: half of a new folder, or the rest of an old one
     found = {table: replace(storage, experiment, table, ended, attempt) for table in TABLES}

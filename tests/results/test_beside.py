@@ -149,8 +149,8 @@ def test_readers_open_merged_files_and_those_that_came_later(storage: Storage, o
     check(storage)
     for table in FEW:
         assert rows_of(plain(storage.place, "e/_merged", table), table) == rows(storage, table)
-    assert survey(storage, "e").faults() == []
-    assert survey(storage, "e").files == sum(map(len, before.values()))
+    found = survey(storage, "e")
+    assert (found.faults(), found.files) == ([], sum(map(len, before.values())))
 
     merged = storage.stamps("e/_merged/metrics")
     assert compact(storage, "e", "n")["metrics"] == (4, 2)

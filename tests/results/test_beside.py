@@ -163,13 +163,41 @@ def test_readers_open_merged_files_and_those_that_came_later(storage: Storage, o
 
 
 def test_a_file_of_the_same_size_in_the_same_moment_is_another_one(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that lists whole seconds tells it, for what is merged is older than a second by then."""
+    """A store that lists whole seconds tells it."""
     monkeypatch.setattr(compact_module, "TABLES", ["metrics"])
     storage = Storage(f"s3://key:secret@bucket/moment?endpoint_override={s3}&scheme=http")
     whole_run(Ledger(storage, "e", "run", "a", slot=Slot(storage, "e", "s")), 3)
     compact(storage, "e", "m")
     take_out(storage, "e/metrics/slot-s-0000.parquet", "metrics", np.array([0]))
     assert storage.stamps("e/metrics")["slot-s-0000.parquet"][0] == SLOT_BYTES
+    assert len(rows(storage, "metrics")) == 8
+
+
+class Coarse(Storage):
+    """A storage whose clock stands still but while somebody waits."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.now, self.times = 1, dict[str, int]()
+
+    def put(self, path: str, data: bytes, blank: Callable[[], bytes] | None = None) -> None:
+        super().put(path, data, blank)
+        self.times[path] = self.now
+
+    def stamps(self, folder: str) -> dict[str, tuple[int, int]]:
+        return {name: (size, self.times[f"{folder}/{name}"]) for name, (size, _) in super().stamps(folder).items()}
+
+    def wait(self, seconds: float) -> None:
+        self.now += 1
+
+
+def test_what_is_merged_is_older_than_whatever_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compact_module, "TABLES", ["metrics"])
+    storage = Coarse(str(tmp_path))
+    monkeypatch.setattr(beside.time, "sleep", storage.wait)
+    whole_run(Ledger(storage, "e", "run", "a", slot=Slot(storage, "e", "s")), 3)
+    compact(storage, "e", "m")
+    take_out(storage, "e/metrics/slot-s-0000.parquet", "metrics", np.array([0]))
     assert len(rows(storage, "metrics")) == 8
 
 

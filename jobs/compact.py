@@ -1,15 +1,18 @@
 """Merges the small files of an experiment that has ended: python -m jobs.compact --name vqvae-mnist
 
-A search of thousands of runs leaves hundreds of files a table; one large file is read many times as fast by pandas and
-other plain readers. It takes the experiment's lease, so no job writes meanwhile; killed at any moment it has lost
-nothing, and submitted again it goes on. The experiment can be continued afterwards as before.
+A search of thousands of runs leaves hundreds of files a table; one large file is read many times as fast. It takes the
+experiment's lease, so no job writes meanwhile; killed at any moment it has lost nothing, and submitted again it goes
+on. The experiment can be continued afterwards as before.
+
+On a local disk the merged files take the place of the others. On an object store, or where folders cannot change their
+names in one step, they lie beside the tables in EXPERIMENT/_merged, and the jobs and gen.results read them instead.
 """
 
 from __future__ import annotations
 
 import click
 
-from gen.results import Lease
+from gen.results import Lease, stand_in
 from gen.results.compact import compact
 from gen.results.manifest import counted
 from jobs import interrupt
@@ -19,7 +22,7 @@ from jobs.runs import experiments_of
 
 
 @click.command(cls=Job, help=__doc__)
-@click.option("--storage", default="results", show_default=True, help="Folder of the tables, on a local file system.")
+@click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", required=True, help="Experiment.")
 def main(storage: str, name: str) -> None:
     """Merges, and says how many files each table had and has."""
@@ -32,6 +35,11 @@ def main(storage: str, name: str) -> None:
             found = compact(lease.storage, name, lease.attempt)
     for table, (before, after) in found.items():
         print(f"{table:10}{counted(before, 'file')}{f', now {after}' if after != before else ', as they were'}")
+    if stand_in.FOLDER in place.folders(name):
+        print(
+            f"the merged files are beside the tables, in {place}/{name}/{stand_in.FOLDER}: plain readers find each row "
+            "there once until something is written to the experiment"
+        )
 
 
 if __name__ == "__main__":

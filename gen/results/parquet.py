@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gen.damage import DamageError
-from gen.results.storage import Storage, one_line
+from gen.damage import DamageError, remark
+from gen.results.stand_in import remedy, stand_ins
+from gen.results.storage import Stamp, Storage, one_line
 
 MARK = b"genfleet"  # followed by the footer's CRC-32
 SEAL = len(MARK) + 4  # bytes of the mark
@@ -98,23 +99,47 @@ def read_files(
 ) -> pa.Table:
     """The rows of all files of a folder, or of those whose names begin with `start`, or not with `without`; in the
     order of these names. `equal` chooses rows. `encoded`: texts are dictionaries. DamageError, which names a file, if
-    one is damaged.
+    one is damaged. Merged files are read in the place of those that they stand for (`gen.results.stand_in`); their rows
+    come first.
 
     A search leaves hundreds of files with dozens of row groups of a few rows each. So each file is one small table,
     decoded at once; `pyarrow.dataset`, which makes a task of every row group, takes ten times as long for them."""
     shape = pa.schema([schema.field(name) for name in columns or schema.names])
     if encoded:
         shape = pa.schema([(one.name, TEXTS if one.type == pa.string() else one.type) for one in shape])
+    read = partial(read_file, storage, schema=schema, shape=shape, equal=equal or {})
     for look in range(LISTS):
-        paths = [
-            f"{folder}/{name}"
-            for name in storage.list(folder)
+        stamps = {
+            name: stamp
+            for name, stamp in storage.stamps(folder).items()
             if name.startswith(start) and not name.startswith("_") and not (without and name.startswith(without))
-        ]
-        found = in_threads(partial(read_file, storage, schema=schema, shape=shape, equal=equal or {}), paths, storage)
+        }
+        merged, others = read_merged(storage, folder, stamps, read)
+        found = in_threads(read, others, storage)
         if None not in found or look == LISTS - 1:  # else a file went meanwhile: another one may have its rows now
             break
-    return pa.concat_tables([shape.empty_table(), *filter(None, found)])
+    return pa.concat_tables([shape.empty_table(), *merged, *filter(None, found)])
+
+
+def read_merged(
+    storage: Storage, folder: str, stamps: Mapping[str, Stamp], read: Callable[[str], pa.Table | None]
+) -> tuple[list[pa.Table], list[str]]:
+    """The rows of the merged files that stand for some of these files, and the paths of the others. A merged file that
+    cannot be read stands for none, which is remarked unless it went meanwhile."""
+
+    def attempt(path: str) -> pa.Table | None:
+        try:
+            return read(path)
+        except DamageError as error:
+            remark(f"{str(error).partition('; ')[0]}; {remedy(folder)}")
+            return None
+
+    merged = stand_ins(storage, folder, stamps)
+    found = dict(zip(merged, in_threads(attempt, list(merged), storage), strict=True))
+    held = {name for path, names in merged.items() if found[path] is not None for name in names}
+    return [rows for rows in found.values() if rows is not None], [
+        f"{folder}/{name}" for name in stamps if name not in held
+    ]
 
 
 def in_threads(work: Callable[[str], Any], paths: Sequence[str], storage: Storage) -> list[Any]:

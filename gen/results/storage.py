@@ -21,6 +21,10 @@ from gen.results.leftovers import all_abandoned, hidden_name, remove_abandoned, 
 from gen.results.room import FullError, room_at
 
 Names = list[str]
+Infos = list[Any]
+Stamp = tuple[int, int]
+"""How a storage lists a file: its size in bytes, and the time of its last change in nanoseconds (0: not told)."""
+
 HALF = re.compile(r"(file|s3|gs|gcs|hdfs|viewfs|abfss?|https?):(?!//)", re.IGNORECASE)  # the beginning of a URI
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 NO_HOME = "/nonexistent"  # the home of users who have none, by the custom of Debian
@@ -195,19 +199,25 @@ class Storage:
 
     def list(self, folder: str) -> Names:
         """Sorted names of the files directly in `folder`, without those that start with a dot; [] if it is absent."""
-        return self._names(folder, fs.FileType.File)
+        return list(self.stamps(folder))
+
+    def stamps(self, folder: str) -> dict[str, Stamp]:
+        """As `list`, with what tells a file's content from a later one, unless both are of the same size and were put
+        within what the storage takes for one moment: in an object store that is often a second."""
+        return {info.base_name: (info.size, info.mtime_ns or 0) for info in self._infos(folder, fs.FileType.File)}
 
     def folders(self, folder: str) -> Names:
         """Sorted names of the folders directly in `folder`, without those that start with a dot; [] if it is absent."""
-        return self._names(folder, fs.FileType.Directory)
+        return [info.base_name for info in self._infos(folder, fs.FileType.Directory)]
 
-    def _names(self, folder: str, kind: Any) -> Names:
+    def _infos(self, folder: str, kind: Any) -> Infos:
         selector = fs.FileSelector(self.full(folder), allow_not_found=True)
         try:
             found = self.filesystem.get_file_info(selector)
         except FileNotFoundError:  # it was made while one looked, and pyarrow does not take it for absent then
             return []
-        return sorted(info.base_name for info in found if info.type == kind and not info.base_name.startswith("."))
+        here = [info for info in found if info.type == kind and not info.base_name.startswith(".")]
+        return sorted(here, key=lambda info: info.base_name)
 
     def delete(self, path: str) -> None:
         """Removes the file; no error if it is absent."""

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gen.results import Lease, Storage
+from gen.results import Lease, Ledger, Slot, Storage
 from gen.results.fence import holder_of
-from jobs import compact
+from jobs import check, compact
 from jobs.bench.fleet import Fleet
+from tests.results.example_rows import whole_run
 
 
 def test_merges_and_says_so_but_never_while_a_lease_lives(tmp_path: Path) -> None:
@@ -27,6 +28,21 @@ def test_merges_and_says_so_but_never_while_a_lease_lives(tmp_path: Path) -> Non
     assert "metrics   3 files, now 1\n" in done.output
     assert "events    2 files, as they were\n" in done.output
     assert not holder_of(storage, "e")
+
+
+def test_on_an_object_store_the_tables_stay_and_are_whole(s3: str) -> None:
+    storage = Storage(f"s3://key:secret@bucket/compacted?endpoint_override={s3}&scheme=http")
+    whole_run(Ledger(storage, "e", "run", "r00000001-a", slot=Slot(storage, "e", "r00000001-a")), 2)
+    whole_run(Ledger(storage, "e", "long", "r00000001-a"), 2)
+    arguments = ["--storage", storage.place, "--name", "e"]
+    done = CliRunner().invoke(compact.main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "metrics   2 files, as they were\n" in done.output
+    assert "merged files are beside the tables, in s3://bucket/compacted/e/_merged: " in done.output
+    assert len(storage.list("e/_merged/metrics")) == 2
+    checked = CliRunner().invoke(check.main, arguments)
+    assert checked.exit_code == 0, checked.output
+    assert checked.output.endswith(" rows in 12 files\n")
 
 
 @pytest.mark.parametrize("name", ["f", "E"])

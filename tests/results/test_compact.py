@@ -123,11 +123,3 @@ def test_nothing_changes_where_a_file_is_damaged(storage: Storage) -> None:
     with pytest.raises(DamageError, match=r"is damaged .*; python -m jobs.check --name e --mend sets it aside"):
         compact(storage, "e", "m")
     assert len(storage.list("e/evals")) > 1
-
-
-def test_an_object_store_is_refused(s3: str) -> None:
-    storage = Storage(f"s3://key:secret@bucket/compact?endpoint_override={s3}&scheme=http")
-    whole_run(Ledger(storage, "e", "run", "a"), 2)
-    with pytest.raises(ValueError, match=r"e in s3://bucket/compact cannot be compacted: .*object store"):
-        compact(storage, "e", "m")
-    assert all_keys(storage.place, "e")["metrics"] == expected("run", 2, "metrics")

@@ -78,8 +78,9 @@ class Memory(Storage):
     def get(self, path):
         return self.files.get(path)
 
-    def list(self, folder):
-        return sorted(path.rpartition("/")[2] for path in list(self.files) if path.rpartition("/")[0] == folder)
+    def stamps(self, folder):
+        here = sorted(path for path in list(self.files) if path.rpartition("/")[0] == folder)
+        return {path.rpartition("/")[2]: (0, 0) for path in here}
 
     def full(self, path):
         return path

@@ -59,6 +59,7 @@ def of_steering(experiment: Experiment) -> Winner | None:
     """The configuration with the best mean of the cheap figures that steered its runs, of those all of whose ended runs
     have one; None if no run has one."""
     ended = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
+    ended = ended[~ended["forgotten"]]
     groups = ended.groupby("configuration", sort=False)["best"]
     told = pd.DataFrame({"mean": groups.mean(), "n": groups.count(), "runs": groups.size()})
     told = told[told["mean"].notna()]
@@ -130,7 +131,8 @@ def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
     first, about = ranked.iloc[0], experiment.protocol
     low, high = float(first["low"]), float(first["high"])
     own = experiment.runs["configuration"][experiment.runs["run"] == first["run"]].iloc[0]
-    runs = list(experiment.runs["run"][experiment.runs["configuration"] == own])
+    mine = (experiment.runs["configuration"] == own) & ~experiment.runs["forgotten"]
+    runs = list(experiment.runs["run"][mine])
     test = test_figures(experiment, runs)
     rivals = -1 if math.isnan(low) else meets(ranked, "mean", low, high) - 1
     png, kind = picture(experiment, first["run"])

@@ -29,6 +29,7 @@ from gen.report.thin import thin
 from gen.report.trials import Trials, trials
 from gen.report.winner import doubts, winner
 from gen.results import Lease, Storage
+from gen.results.forget import forget
 from gen.zoo import restore
 from jobs import train
 from jobs.bench.fleet import Fleet
@@ -61,6 +62,24 @@ def test_what_is_not_sure_is_said(place: Path) -> None:
         found = winner(experiment := read(place, name))
         assert found is not None
         assert any(words in line for line in doubts(experiment, found)), name
+
+
+def test_a_forgotten_run_is_first_nowhere_on_the_page(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(seeds=1), dict.fromkeys(rows.configs(seeds=1), "stopped"))  # none in full
+    rows.write(tmp_path, "full", rows.configs(rates=[0.001, 0.002]))
+    for name, run in (("e", "r0-0"), ("full", "r0-0")):
+        forget(Storage(str(tmp_path)), name, "a2", run, "its images were others")
+    found = winner(experiment := read(tmp_path, "e"))
+    assert found is not None
+    assert (found.run, found.full) == ("r1-0", False)
+    assert progress.spent(experiment)["best"].min() == pytest.approx(0.4)  # of r1-0; what r0-0 cost still counts
+    assert curves.choose(experiment, 9)["run"].iloc[0] == "r1-0"
+    assert trials(experiment).table["value"].min() == pytest.approx(0.4)
+    assert configurations(experiment)["run"].iloc[0] == "r1-0"
+    found = winner(read(tmp_path, "full"))
+    assert found is not None
+    assert (found.run, found.runs, found.test_runs) == ("r0-1", 1, 1)
+    assert found.test == pytest.approx(0.111)
 
 
 def test_where_all_failed_nothing_won(place: Path) -> None:

@@ -160,20 +160,27 @@ def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
 
 
 def test_figures(experiment: Experiment, runs: Sequence[str]) -> list[float]:
-    """The full figures of these runs on test images, by which nothing was chosen."""
+    """The full figures of these runs on test images, by which nothing was chosen, all of one protocol: where a run was
+    measured under several, under the one of most of these runs, and of several such that of most images."""
     about = experiment.protocol
     figures = results.queries.read(
         experiment.storage,
         experiment.name,
         "evals",
         {"scope": "best", "split": "test", "metric": about["metric"], "run": set(runs)},
-        ["run", "attempt", "epoch", "subject", "column", "weights", "n_real", "features_hash", "value"],
+        ["run", "attempt", "epoch", "subject", "column", "protocol", "n_real", "n_fake", "features_hash", "value"],
     )
     figures = figures[(figures["subject"] == about["subject"]) & (figures["column"] == about["column"])]
     ends = experiment.runs.set_index("run")["best_epoch"].to_dict()
     own = [epoch == ends.get(run) for run, epoch in zip(figures["run"], figures["epoch"], strict=True)]
     figures = figures[np.array(own, dtype=bool)]  # an empty list would choose no columns
-    figures = results.queries.last(figures, ["run"], ["attempt"])
+    if about.get("features_hash") is not None:
+        figures = figures[figures["features_hash"] == about["features_hash"]]
+    if figures.empty:
+        return []
+    kinds = figures.groupby("protocol").agg(runs=("run", "nunique"), real=("n_real", "max"), fake=("n_fake", "max"))
+    order = kinds.fillna(0).sort_values(["runs", "real", "fake"], ascending=False, kind="stable")
+    figures = results.queries.last(figures[figures["protocol"] == order.index[0]], ["run"], ["attempt"])
     return [float(value) for value in figures["value"].dropna() if math.isfinite(value)]
 
 

@@ -28,7 +28,7 @@ from gen.report.spending import spent
 from gen.report.thin import thin
 from gen.report.trials import Trials, trials
 from gen.report.winner import doubts, winner
-from gen.results import Lease, Storage
+from gen.results import Lease, Slot, Storage
 from gen.results.forget import forget
 from gen.zoo import restore
 from jobs import train
@@ -62,6 +62,17 @@ def test_what_is_not_sure_is_said(place: Path) -> None:
         found = winner(experiment := read(place, name))
         assert found is not None
         assert any(words in line for line in doubts(experiment, found)), name
+
+
+def test_the_winners_test_figure_is_of_one_protocol(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001, 0.002]))
+    for split in ("validation", "test"):  # the best run is measured once more, on fewer images
+        row = rows.figure(rows.EPOCHS, 0.5, "best", split) | {"n_real": 9, "protocol": f"other-{split}"}
+        row |= {"experiment": "e", "run": "r0-0", "attempt": "a2", "tick": rows.EPOCHS}
+        Slot(Storage(str(tmp_path)), "e", f"a2-{split}", kind="evaluated").extend({"evals": [row]})
+    found = winner(read(tmp_path, "e"))
+    assert found is not None
+    assert (found.value, found.test) == pytest.approx((0.105, 0.106))
 
 
 def test_a_forgotten_run_is_first_nowhere_on_the_page(tmp_path: Path) -> None:

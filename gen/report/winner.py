@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pandas as pd
 from gen import results
 from gen.report.facts import LEFT, RUNNING, Experiment, unit_of
 from gen.results.comparison import interval
+from gen.results.confirmation import KIND, WIN
 
 CONFIDENCE = 0.95  # of intervals
 
@@ -87,10 +89,16 @@ def of_steering(experiment: Experiment) -> Winner | None:
 
 
 def of_confirmation(experiment: Experiment, raced: pd.DataFrame) -> Winner:
-    """Of the configurations with fresh seeds, those of most seeds, the one with the best mean on test images."""
-    last = raced[raced["confirmed_n"] == raced["confirmed_n"].max()]
+    """Of the configurations with fresh seeds the one that the race says won. While it goes on, of those of most seeds
+    the one whose fresh seeds steered best: test images choose nothing."""
+    own = dict(zip(experiment.runs["run"], experiment.runs["configuration"], strict=True))
+    raced = raced.assign(configuration=raced["run"].map(own))
+    won = raced[raced["configuration"] == own.get(race_winner(experiment), -1)]
+    last = won if len(won) else raced[raced["confirmed_n"] == raced["confirmed_n"].max()]
+    fresh = experiment.runs[experiment.runs["fresh"]].groupby("configuration")["best"].mean().to_dict()
     sign = 1 if experiment.mode == "min" else -1
-    first = last.iloc[int(np.nanargmin(sign * last["confirmed"].to_numpy(dtype=float, na_value=math.nan)))]
+    merit = [sign * fresh.get(one, math.nan) for one in last["configuration"]]
+    first = last.iloc[int(np.argsort(merit, kind="stable")[0])]  # NaN is last
     low, high = (float(first[name]) for name in ("confirmed_low", "confirmed_high"))
     told = experiment.configurations.attrs.get("confirmed_protocol", {})
     png, kind = picture(experiment, first["run"])
@@ -114,6 +122,15 @@ def of_confirmation(experiment: Experiment, raced: pd.DataFrame) -> Winner:
         searched=float(first["mean"]) if not pd.isna(first["mean"]) else math.nan,
         confirmed=True,
     )
+
+
+def race_winner(experiment: Experiment) -> str:
+    """The run that entered for the configuration which won the latest race of a confirmation; "": none has yet."""
+    events = experiment.events[experiment.events["kind"] == KIND].sort_values(["attempt", "time"], kind="stable")
+    races = [int(json.loads(detail)["race"]) for detail in events["detail"]]
+    latest = events[np.array([race == max(races) for race in races], dtype=bool)]
+    won = latest["run"][latest["decision"] == WIN]
+    return str(won.iloc[-1]) if len(won) else ""
 
 
 def meets(table: pd.DataFrame, mean: str, low: float, high: float) -> int:

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gen.config import essence
+from gen import results
+from gen.config import essence, override
+from gen.on_ray.confirm import event
 from gen.report import curves, progress
 from gen.report.again import again
 from gen.report.board import MOST, configurations
@@ -73,6 +75,25 @@ def test_the_winners_test_figure_is_of_one_protocol(tmp_path: Path) -> None:
     found = winner(read(tmp_path, "e"))
     assert found is not None
     assert (found.value, found.test) == pytest.approx((0.105, 0.106))
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_the_confirmed_winner_is_the_races_and_chosen_by_no_test_image(over: bool, tmp_path: Path) -> None:
+    rates = [0.001, 0.002, 0.003]
+    fresh = {f"f{run[1:]}": override(config, {"seed": config.seed + 1000})
+             for run, config in rows.configs(rates=rates, seeds=2).items()}  # fmt: skip
+    rows.write(tmp_path, "e", rows.configs(rates=rates, seeds=1) | fresh)
+    row = rows.figure(rows.EPOCHS, 5.0, "best", "test") | {"experiment": "e", "run": "f1-0", "attempt": "a2"}
+    slot = Slot(Storage(str(tmp_path)), "e", "a2-race")
+    slot.extend({"evals": [row | {"tick": rows.EPOCHS}]})  # by test images the second one is the best of fresh seeds
+    events = [event(slot, "a1", run, "run", "", None, race=1, configuration=f"r{run[1]}-0") for run in fresh]
+    if over:  # by validation images no test told the last one from the first
+        events += [event(slot, "a1", "r2-0", "win", "", None, race=1, of=2)]
+    slot.extend({"events": events})
+    assert results.leaderboard(str(tmp_path), "e", by="config").set_index("run")["confirmed"].idxmin() == "r1-0"
+    found = winner(read(tmp_path, "e"))
+    assert found is not None
+    assert (found.run, found.confirmed, found.runs) == ("r2-0" if over else "r0-0", True, 2)
 
 
 def test_a_forgotten_run_is_first_nowhere_on_the_page(tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def experiment(storage: Storage, name: str) -> Experiment:
     seconds = runs["run"].map(costs(storage, name, ends)).astype(float)
     runs["device_seconds"] = seconds * runs["devices"]
     budget = settings.set_index("run")["budget.epochs"] if "budget.epochs" in settings else pd.Series(dtype=float)
-    runs["budget"] = runs["run"].map(budget.astype(float).to_dict()).astype(float)
+    began = runs["run"].map(budget.astype(float).to_dict()).astype(float)
+    runs["budget"] = np.fmax(began, finite(runs["epochs"]))  # the settings tell that of its beginning, which may grow
     runs["configuration"] = runs["run"].map(configuration_of(settings)).fillna(-1).astype(int)
     for column in ("best", "last", "best_epoch", "epochs", "seconds"):
         runs[column] = finite(runs[column])

@@ -36,6 +36,7 @@ from gen.zoo import restore
 from jobs import train
 from jobs.bench.fleet import Fleet
 from tests.report import rows
+from tests.results.example_rows import outcome_row
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,6 +95,17 @@ def test_the_confirmed_winner_is_the_races_and_chosen_by_no_test_image(over: boo
     found = winner(read(tmp_path, "e"))
     assert found is not None
     assert (found.run, found.confirmed, found.runs) == ("r2-0" if over else "r0-0", True, 2)
+
+
+def test_a_budget_that_grew_is_not_over_at_its_old_end(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001], seeds=1))
+    row = outcome_row(9, best=0.05, best_epoch=7.0, metric=rows.METRIC)
+    row |= {"experiment": "e", "run": "r0-0", "attempt": "a2", "tick": 9}
+    Slot(Storage(str(tmp_path)), "e", "a2").extend({"outcomes": [row]})
+    found = winner(experiment := read(tmp_path, "e"))
+    assert found is not None
+    assert found.epoch == 7 > rows.EPOCHS
+    assert not any("longer training" in line for line in doubts(experiment, found))
 
 
 def test_a_forgotten_run_is_first_nowhere_on_the_page(tmp_path: Path) -> None:

@@ -89,8 +89,9 @@ def connection() -> Iterator[None]:
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment, **own)
-    # also where the Ray there is of another version of Ray or Python
-    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+    # of whatever kind: Ray's own errors, a version of Ray or Python that is another, and a plain Exception where its
+    # processes do not start within 30 s
+    except Exception as error:
         what = "no Ray starts on this host" if address == LOCAL else f"the Ray at {address} cannot be joined"
         text = " ".join(str(error).split())
         cure = "; run the job with the Ray and the Python of the cluster" if "Version mismatch" in text else ""

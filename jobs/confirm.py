@@ -16,6 +16,7 @@ from gen.data.dataset import open_dataset
 from gen.metrics.table import direction
 from gen.record.names import Names
 from gen.results.confirmation import Begun, last_race
+from gen.results.forget import forgotten
 from gen.search.race import check_level, fewest
 from jobs.cluster import facts
 from jobs.draws import ENDLESS, with_seed
@@ -157,8 +158,8 @@ def race(
 
 
 def begin(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease) -> Begun | None:
-    """The race on record, if it was begun under the same terms, else a new one, which is on record then; None if
-    nobody can take part."""
+    """The race on record, if it was begun under the same terms and nobody in it is to be forgotten, else a new one,
+    which is on record then; None if nobody can take part."""
     from gen.on_ray.confirm import contenders, enter
 
     name, storage, asking = wanted.first.asked.name, lease.storage, wanted.first.confirm
@@ -168,7 +169,8 @@ def begin(wanted: Plans, runs: Mapping[str, RunConfig], lease: results.Lease) ->
     terms = {"confirm": asking.count, "level": asking.level, "epochs": epochs}
     terms |= {"runs": int(ends["run"].isin(runs).sum())}  # of the search that ended: with more it has another outcome
     last = last_race(storage, name)
-    if last is not None and last.terms == terms and set(last.entrants) <= runs.keys():
+    ranked = runs.keys() - forgotten(storage, name).keys()
+    if last is not None and last.terms == terms and set(last.entrants) <= ranked:
         return last
     try:
         those = contenders(storage, name, runs, asking.count)

@@ -17,6 +17,7 @@ from gen.metrics.table import FRECHET, direction
 from gen.record import names
 from gen.results import queries
 from gen.results.confirmation import fresh_runs
+from gen.results.forget import forgotten
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 from gen.search.samplers import PROPOSAL, QUEUE, Score, Settings, score
@@ -142,7 +143,7 @@ def order(value: float) -> float:
 
 def ended(storage: Storage, experiment: str, config: RunConfig) -> pd.DataFrame:
     """The runs of an entry in the search of an earlier experiment that ended, with their configs and ends, by their
-    names."""
+    names; without those that are to be forgotten."""
     begun = queries.runs(storage, experiment) if experiment in storage.folders("") else pd.DataFrame()
     if begun.empty:
         raise ValueError(
@@ -155,8 +156,9 @@ def ended(storage: Storage, experiment: str, config: RunConfig) -> pd.DataFrame:
         raise ValueError(f"start-from={experiment} has no runs of entry {config.entry}; it has some of {have}")
     ends = queries.outcomes(storage, experiment)[["run", "status", "metric", "best", "epochs"]]
     frame = of_entry[["run", "config", "data_hash"]].merge(ends, on="run")
+    frame = frame[~frame["run"].isin(forgotten(storage, experiment))]
     if frame.empty:
-        raise ValueError(f"start-from={experiment} has no run of {config.entry} that ended yet")
+        raise ValueError(f"start-from={experiment} has no run of {config.entry} that ended yet and is not forgotten")
     return pd.DataFrame(frame.sort_values("run", ignore_index=True))
 
 

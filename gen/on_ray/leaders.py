@@ -19,6 +19,7 @@ from gen.distributed.workers import ALONE
 from gen.metrics.table import direction
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.errors import reason
+from gen.on_ray.replay import configurations
 from gen.on_ray.scoring import Stored, Wanted, score
 from gen.record import checkpoint
 from gen.record.later import Known, Rows, of_attempt, on_record
@@ -36,7 +37,9 @@ RETRIES = 2  # of a task whose process died
 
 def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) -> list[str]:
     """The finished runs that are measured in full when their search ends, the best by the figure that steered them
-    first: as many as `evaluate.leaders` says, or all if `evaluate.full` is "all". None of them was forgotten."""
+    first: as many as `evaluate.leaders` says, and then those that differ from one of these by their seeds alone, for a
+    mean over some seeds of a configuration, the best ones, flatters it, or has no rank. Or all if `evaluate.full` is
+    "all". None of them was forgotten."""
     if experiment not in storage.folders(""):
         return []
     ends = queries.outcomes(storage, experiment)
@@ -49,7 +52,10 @@ def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) ->
     if asked.full == "all":
         return list(ends["run"])
     best = ends["best"].to_numpy(dtype=float, na_value=np.nan)
-    return list(ends["run"][np.isfinite(best) & (np.abs(best) < WORST)][: asked.leaders])
+    ordered = list(ends["run"][np.isfinite(best) & (np.abs(best) < WORST)])
+    first, own = ordered[: asked.leaders], configurations(runs)  # which names those alone that have several runs
+    led = {own.get(run, run) for run in first}
+    return first + [run for run in ordered[asked.leaders :] if own.get(run, run) in led]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from gen.metrics.table import metric as metric_of
 from gen.results.comparison import configuration_of
 from gen.results.confirmation import fresh_runs
 from gen.results.fence import holder_of
+from gen.results.forget import forgotten
 from gen.results.ranking import COLLAPSE, NO_COLUMN, collapses, costs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
@@ -46,8 +47,9 @@ STATES = ("finished", "stopped", "failed", RUNNING, LEFT)
 class Experiment:
     """One experiment. `runs` has one row for each run that was begun: what `results.runs` and `results.outcomes` tell,
     `status` (one of `STATES`), `devices` (how many processes trained it), `device_seconds` (with those of measuring),
-    `fresh` (whether it confirms, by a seed that the search did not use), `budget` (epochs that it may train) and
-    `configuration` (a number, the same for runs that differ by seeds alone)."""
+    `fresh` (whether it confirms, by a seed that the search did not use), `forgotten` (whether it is ranked no more; it
+    has no `best` then), `budget` (epochs that it may train) and `configuration` (a number, the same for runs that
+    differ by seeds alone)."""
 
     storage: Storage
     name: str
@@ -136,14 +138,17 @@ def experiment(storage: Storage, name: str) -> Experiment:
     runs = begun.merge(ends[["run", *ENDS]], on="run", how="left").drop(columns=["config"])
     runs["status"] = runs["status"].astype(object).where(runs["status"].notna(), RUNNING if holder else LEFT)
     runs["fresh"] = runs["run"].isin(fresh_runs(storage, name))
+    runs["forgotten"] = runs["run"].isin(forgotten(storage, name))
     runs["devices"] = runs["world_size"].astype(float)
     seconds = runs["run"].map(costs(storage, name, ends)).astype(float)
     runs["device_seconds"] = seconds * runs["devices"]
     budget = settings.set_index("run")["budget.epochs"] if "budget.epochs" in settings else pd.Series(dtype=float)
-    runs["budget"] = runs["run"].map(budget.astype(float).to_dict()).astype(float)
+    began = runs["run"].map(budget.astype(float).to_dict()).astype(float)
+    runs["budget"] = np.fmax(began, finite(runs["epochs"]))  # the settings tell that of its beginning, which may grow
     runs["configuration"] = runs["run"].map(configuration_of(settings)).fillna(-1).astype(int)
     for column in ("best", "last", "best_epoch", "epochs", "seconds"):
         runs[column] = finite(runs[column])
+    runs["best"] = runs["best"].mask(runs["forgotten"])  # so that it is the best, the median or a rank nowhere
     try:
         configurations, why = results.leaderboard(storage, name, by="config"), ""
         known = configurations["run"].isin(runs["run"])  # a run may have ended since the others were read

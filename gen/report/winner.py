@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pandas as pd
 from gen import results
 from gen.report.facts import LEFT, RUNNING, Experiment, unit_of
 from gen.results.comparison import interval
+from gen.results.confirmation import KIND, WIN
 
 CONFIDENCE = 0.95  # of intervals
 
@@ -59,6 +61,7 @@ def of_steering(experiment: Experiment) -> Winner | None:
     """The configuration with the best mean of the cheap figures that steered its runs, of those all of whose ended runs
     have one; None if no run has one."""
     ended = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
+    ended = ended[~ended["forgotten"]]
     groups = ended.groupby("configuration", sort=False)["best"]
     told = pd.DataFrame({"mean": groups.mean(), "n": groups.count(), "runs": groups.size()})
     told = told[told["mean"].notna()]
@@ -86,10 +89,16 @@ def of_steering(experiment: Experiment) -> Winner | None:
 
 
 def of_confirmation(experiment: Experiment, raced: pd.DataFrame) -> Winner:
-    """Of the configurations with fresh seeds, those of most seeds, the one with the best mean on test images."""
-    last = raced[raced["confirmed_n"] == raced["confirmed_n"].max()]
+    """Of the configurations with fresh seeds the one that the race says won. While it goes on, of those of most seeds
+    the one whose fresh seeds steered best: test images choose nothing."""
+    own = dict(zip(experiment.runs["run"], experiment.runs["configuration"], strict=True))
+    raced = raced.assign(configuration=raced["run"].map(own))
+    won = raced[raced["configuration"] == own.get(race_winner(experiment), -1)]
+    last = won if len(won) else raced[raced["confirmed_n"] == raced["confirmed_n"].max()]
+    fresh = experiment.runs[experiment.runs["fresh"]].groupby("configuration")["best"].mean().to_dict()
     sign = 1 if experiment.mode == "min" else -1
-    first = last.iloc[int(np.nanargmin(sign * last["confirmed"].to_numpy(dtype=float, na_value=math.nan)))]
+    merit = [sign * fresh.get(one, math.nan) for one in last["configuration"]]
+    first = last.iloc[int(np.argsort(merit, kind="stable")[0])]  # NaN is last
     low, high = (float(first[name]) for name in ("confirmed_low", "confirmed_high"))
     told = experiment.configurations.attrs.get("confirmed_protocol", {})
     png, kind = picture(experiment, first["run"])
@@ -115,6 +124,15 @@ def of_confirmation(experiment: Experiment, raced: pd.DataFrame) -> Winner:
     )
 
 
+def race_winner(experiment: Experiment) -> str:
+    """The run that entered for the configuration which won the latest race of a confirmation; "": none has yet."""
+    events = experiment.events[experiment.events["kind"] == KIND].sort_values(["attempt", "time"], kind="stable")
+    races = [int(json.loads(detail)["race"]) for detail in events["detail"]]
+    latest = events[np.array([race == max(races) for race in races], dtype=bool)]
+    won = latest["run"][latest["decision"] == WIN]
+    return str(won.iloc[-1]) if len(won) else ""
+
+
 def meets(table: pd.DataFrame, mean: str, low: float, high: float) -> int:
     """How many rows have an interval that meets the one from `low` to `high`, or, without one, a mean in it."""
     before = "" if mean == "mean" else f"{mean}_"
@@ -130,7 +148,8 @@ def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
     first, about = ranked.iloc[0], experiment.protocol
     low, high = float(first["low"]), float(first["high"])
     own = experiment.runs["configuration"][experiment.runs["run"] == first["run"]].iloc[0]
-    runs = list(experiment.runs["run"][experiment.runs["configuration"] == own])
+    mine = (experiment.runs["configuration"] == own) & ~experiment.runs["forgotten"]
+    runs = list(experiment.runs["run"][mine])
     test = test_figures(experiment, runs)
     rivals = -1 if math.isnan(low) else meets(ranked, "mean", low, high) - 1
     png, kind = picture(experiment, first["run"])
@@ -158,20 +177,27 @@ def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
 
 
 def test_figures(experiment: Experiment, runs: Sequence[str]) -> list[float]:
-    """The full figures of these runs on test images, by which nothing was chosen."""
+    """The full figures of these runs on test images, by which nothing was chosen, all of one protocol: where a run was
+    measured under several, under the one of most of these runs, and of several such that of most images."""
     about = experiment.protocol
     figures = results.queries.read(
         experiment.storage,
         experiment.name,
         "evals",
         {"scope": "best", "split": "test", "metric": about["metric"], "run": set(runs)},
-        ["run", "attempt", "epoch", "subject", "column", "weights", "n_real", "features_hash", "value"],
+        ["run", "attempt", "epoch", "subject", "column", "protocol", "n_real", "n_fake", "features_hash", "value"],
     )
     figures = figures[(figures["subject"] == about["subject"]) & (figures["column"] == about["column"])]
     ends = experiment.runs.set_index("run")["best_epoch"].to_dict()
     own = [epoch == ends.get(run) for run, epoch in zip(figures["run"], figures["epoch"], strict=True)]
     figures = figures[np.array(own, dtype=bool)]  # an empty list would choose no columns
-    figures = results.queries.last(figures, ["run"], ["attempt"])
+    if about.get("features_hash") is not None:
+        figures = figures[figures["features_hash"] == about["features_hash"]]
+    if figures.empty:
+        return []
+    kinds = figures.groupby("protocol").agg(runs=("run", "nunique"), real=("n_real", "max"), fake=("n_fake", "max"))
+    order = kinds.fillna(0).sort_values(["runs", "real", "fake"], ascending=False, kind="stable")
+    figures = results.queries.last(figures[figures["protocol"] == order.index[0]], ["run"], ["attempt"])
     return [float(value) for value in figures["value"].dropna() if math.isfinite(value)]
 
 

@@ -51,7 +51,7 @@ def leaderboard(
     interval of the figure on test images, over the `confirmed_n` of its `confirmed_runs` with fresh seeds that have
     it) and confirmed_apart (from the best of these means); then the settings that vary. Ranked by the mean are those of
     which every run that ended has the figure, for what is left where some seeds failed or were stopped is too good; the
-    others follow, those of which most runs have it first.
+    others follow, those of which most runs have it first, and where no run has it by the mean of `steering`.
 
     ValueError for a metric or a split that is not known, for a figure that is asked for and was measured of no run that
     ended (names what was), for a mode that contradicts it, and if the measured runs share no protocol, or several:

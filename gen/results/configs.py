@@ -42,11 +42,13 @@ def leaderboard_of_configurations(
         row = {"entry": group["entry"].iloc[0], "mean": values.mean(), "low": low, "high": high, "n": len(values)}
         row |= {"runs": len(group), "collapsed": group["collapsed"].notna().sum()}
         row |= {"best": values.min() if small else values.max(), "run": group["run"].iloc[0]}
-        rows.append(row | {"apart": None, "configuration": which})
-    table = pd.DataFrame(rows, columns=[*SEARCHED, "configuration"])
+        cheap = group["steering"].to_numpy(dtype=float, na_value=np.nan).mean()  # NaN, where a run has none, is last
+        rows.append(row | {"apart": None, "configuration": which, "steering": cheap})
+    table = pd.DataFrame(rows, columns=[*SEARCHED, "configuration", "steering"])
+    steering = table.pop("steering").to_numpy(dtype=float)  # orders those whose runs lack the figure
     whole, mean = (table["n"] == table["runs"]).to_numpy(dtype=bool), table["mean"].to_numpy(dtype=float)
     fewer = np.where(whole, 0, -table["n"].to_numpy(dtype=int))  # which have a rank are ranked by the mean alone
-    order = np.lexsort([mean if small else -mean, fewer, ~whole])
+    order = np.lexsort([steering if small else -steering, mean if small else -mean, fewer, ~whole])
     table, whole = table.iloc[order].reset_index(drop=True), whole[order]
     places = [number if good else None for number, good in enumerate(whole, start=1)]
     table.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))

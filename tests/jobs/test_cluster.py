@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from unittest.mock import patch
 
+import click
 import pytest
 
-from jobs.cluster import LOOPBACK
+from jobs.cluster import LOOPBACK, connection
 from tests.conftest import GIVE_UP, ROOT, RayCluster
 
 LISTENING = """
@@ -41,6 +43,20 @@ from jobs.cluster import connection
 with connection():
     print("joined")
 """
+
+
+def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    """On a busy host; Ray says so after 30 s, by an exception of no kind of its own."""
+    late = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
+
+    def start(*_: object, **__: object) -> None:
+        raise Exception(late)
+
+    monkeypatch.setattr("ray.init", start)
+    monkeypatch.setattr("jobs.cluster.choose", lambda: "127.0.0.1:1")
+    refused = pytest.raises(click.ClickException, match=f"^the Ray at 127.0.0.1:1 cannot be joined: {late}$")
+    with patch.dict(os.environ), refused, connection():
+        pass
 
 
 def test_a_head_that_listens_on_loopback_only_is_joined_by_a_shell_that_knows_nothing_of_it(ray_cluster: RayCluster):

@@ -16,6 +16,7 @@ from gen import results
 from gen.config import identity, override, to_json
 from gen.record.names import Names
 from gen.results.confirmation import fresh_runs, last_race
+from gen.results.forget import forget
 from gen.zoo import restore
 from jobs import confirm, tune
 from jobs.plan import Plan, plan
@@ -196,6 +197,11 @@ def test_a_race_goes_on_under_the_same_terms_and_begins_anew_under_others(tmp_pa
         for (one, number), (run, config) in table.items():
             assert config == override(configs[one], {"seed": number}).resolve()
             assert run == identity(config, "images")
+    forget(storage, "search", "a9", "r3", "its images were others")
+    with results.Lease(storage, "search") as lease:
+        third = confirm.begin(wanted, configs, lease)
+        assert third is not None
+        assert (third.number, third.entrants) == (3, ["r1", "r0"])
 
 
 def test_nobody_takes_part_where_nothing_finished(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from gen import results
 from gen.config import RunConfig, flat, identity, override, to_json
 from gen.record import names
+from gen.results.forget import forget
 from gen.results.storage import Storage
 from gen.search.samplers import Score
 from gen.zoo import ZOO
@@ -79,6 +80,16 @@ def test_the_best_of_an_earlier_experiment_are_tried_first(tmp_path: Path):
     assert len(wanted.configs) == 9
     assert wanted.about()["start_from"] == "earlier"
     assert wanted.notice == "start-from earlier: the search begins with 6 known configurations"
+
+
+def test_a_forgotten_run_is_neither_tried_again_nor_learned_from(tmp_path: Path):
+    trained(tmp_path, [(begun(model__beta=float(beta)), "finished", float(beta), 20.0) for beta in (1, 2, 3)])
+    best = results.outcomes(str(tmp_path), "earlier").sort_values("best")["run"].iloc[0]
+    forget(Storage(str(tmp_path)), "earlier", results.new_attempt(), best, "its images were others")
+    wanted = planned(tmp_path, "--samples", "9", "--start-from", "earlier")
+    assert [one.get("model.beta") for one in wanted.begins.first] == [None, 2.0, 3.0]
+    some, line = learned(Storage(str(tmp_path)), "earlier", wanted.space.config, [], "images")
+    assert sorted(score.value for _, score in some) == [2.0, 3.0], line
     few = planned(tmp_path, "--samples", "2", "--start-from", "earlier", "--set", "model.beta=7")
     assert {one.model.beta for one in few.configs} == {7.0}  # what is set stays
     names.write_note(Storage(str(tmp_path)), "new", wanted.note("images"))

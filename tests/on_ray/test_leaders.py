@@ -36,6 +36,7 @@ from gen.results.survey import survey
 from gen.zoo import ZOO, tiny
 from jobs.board import footing
 from jobs.stored import missing
+from tests.results.example_rows import outcome_row
 
 pytestmark = pytest.mark.slow
 
@@ -46,11 +47,12 @@ SMALL = {"budget.epochs": 2, "evaluate.images": 60, "evaluate.full_images": 80, 
 def searched(
     place: Path, dataset: Dataset, judge: Judge, entry: str = "vae_mlp", cut: bool = False, **settings: Any
 ) -> dict[str, RunConfig]:
-    """Four runs by name, of which the last is stopped after an epoch. `cut`: each goes on after it in a new process."""
+    """Four runs by name, of as many configurations, of which the last is stopped after an epoch. `cut`: each goes on
+    after it in a new process."""
     base = override(tiny(ZOO[entry]), {**SMALL, "evaluate.full": "leaders", **settings})
     runs = {}
     for seed in range(4):
-        config = override(base, {"seed": seed}).resolve()
+        config = override(base, {"seed": seed, "train.clip": 1000.0 + seed}).resolve()
         runs[identity(config, dataset.hash)] = config
         home = Home(Storage(str(place)), "search", "a", keep_last=False)
         ticks = fit(config, dataset, device=CPU, judge=judge, home=home)
@@ -87,6 +89,21 @@ def test_leaders_are_the_best_that_finished(most: int, digits: Dataset, judge: J
     finished = ends[ends["status"] == "finished"].sort_values("best")
     assert leaders(Storage(str(tmp_path)), "search", runs) == list(finished["run"])[:most]
     assert len(finished) == 3
+
+
+def test_the_other_seeds_of_a_leader_are_leaders_too(tmp_path: Path) -> None:
+    """The best mean has the best two runs and one that is not among the best five."""
+    values = {"a": (0.1, 0.11, 0.3), "b": (0.2, 0.21, 0.22), "c": (0.31, 0.32, 0.33)}
+    base = override(ZOO["vae_mlp"], {"evaluate.full": "leaders", "evaluate.leaders": 5})
+    storage, runs = Storage(str(tmp_path)), dict[str, RunConfig]()
+    for clip, (name, of_seeds) in enumerate(values.items(), 1):
+        for seed, best in enumerate(of_seeds):
+            run = f"{name}{seed}"
+            runs[run] = override(base, {"seed": seed, "train.clip": float(clip)})
+            row = outcome_row(3) | {"experiment": "search", "run": run, "attempt": "a", "tick": 3, "best": best}
+            Slot(storage, "search", run).extend({"outcomes": [row | {"metric": "mse", "checkpoint": "there"}]})
+    assert leaders(storage, "search", runs) == ["a0", "a1", "b0", "b1", "b2", "a2"]
+    assert leaders(storage, "search", {run: runs[run] for run in ("a0", "b2", "c0")}) == ["a0", "b2", "c0"]
 
 
 def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gen.config import essence
+from gen import results
+from gen.config import essence, override
+from gen.on_ray.confirm import event
 from gen.report import curves, progress
 from gen.report.again import again
 from gen.report.board import MOST, configurations
@@ -28,11 +30,13 @@ from gen.report.spending import spent
 from gen.report.thin import thin
 from gen.report.trials import Trials, trials
 from gen.report.winner import doubts, winner
-from gen.results import Lease, Storage
+from gen.results import Lease, Slot, Storage
+from gen.results.forget import forget
 from gen.zoo import restore
 from jobs import train
 from jobs.bench.fleet import Fleet
 from tests.report import rows
+from tests.results.example_rows import outcome_row
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +65,65 @@ def test_what_is_not_sure_is_said(place: Path) -> None:
         found = winner(experiment := read(place, name))
         assert found is not None
         assert any(words in line for line in doubts(experiment, found)), name
+
+
+def test_the_winners_test_figure_is_of_one_protocol(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001, 0.002]))
+    for split in ("validation", "test"):  # the best run is measured once more, on fewer images
+        row = rows.figure(rows.EPOCHS, 0.5, "best", split) | {"n_real": 9, "protocol": f"other-{split}"}
+        row |= {"experiment": "e", "run": "r0-0", "attempt": "a2", "tick": rows.EPOCHS}
+        Slot(Storage(str(tmp_path)), "e", f"a2-{split}", kind="evaluated").extend({"evals": [row]})
+    found = winner(read(tmp_path, "e"))
+    assert found is not None
+    assert (found.value, found.test) == pytest.approx((0.105, 0.106))
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_the_confirmed_winner_is_the_races_and_chosen_by_no_test_image(over: bool, tmp_path: Path) -> None:
+    rates = [0.001, 0.002, 0.003]
+    fresh = {f"f{run[1:]}": override(config, {"seed": config.seed + 1000})
+             for run, config in rows.configs(rates=rates, seeds=2).items()}  # fmt: skip
+    rows.write(tmp_path, "e", rows.configs(rates=rates, seeds=1) | fresh)
+    row = rows.figure(rows.EPOCHS, 5.0, "best", "test") | {"experiment": "e", "run": "f1-0", "attempt": "a2"}
+    slot = Slot(Storage(str(tmp_path)), "e", "a2-race")
+    slot.extend({"evals": [row | {"tick": rows.EPOCHS}]})  # by test images the second one is the best of fresh seeds
+    events = [event(slot, "a1", run, "run", "", None, race=1, configuration=f"r{run[1]}-0") for run in fresh]
+    if over:  # by validation images no test told the last one from the first
+        events += [event(slot, "a1", "r2-0", "win", "", None, race=1, of=2)]
+    slot.extend({"events": events})
+    assert results.leaderboard(str(tmp_path), "e", by="config").set_index("run")["confirmed"].idxmin() == "r1-0"
+    found = winner(read(tmp_path, "e"))
+    assert found is not None
+    assert (found.run, found.confirmed, found.runs) == ("r2-0" if over else "r0-0", True, 2)
+
+
+def test_a_budget_that_grew_is_not_over_at_its_old_end(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001], seeds=1))
+    row = outcome_row(9, best=0.05, best_epoch=7.0, metric=rows.METRIC)
+    row |= {"experiment": "e", "run": "r0-0", "attempt": "a2", "tick": 9}
+    Slot(Storage(str(tmp_path)), "e", "a2").extend({"outcomes": [row]})
+    found = winner(experiment := read(tmp_path, "e"))
+    assert found is not None
+    assert found.epoch == 7 > rows.EPOCHS
+    assert not any("longer training" in line for line in doubts(experiment, found))
+
+
+def test_a_forgotten_run_is_first_nowhere_on_the_page(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(seeds=1), dict.fromkeys(rows.configs(seeds=1), "stopped"))  # none in full
+    rows.write(tmp_path, "full", rows.configs(rates=[0.001, 0.002]))
+    for name, run in (("e", "r0-0"), ("full", "r0-0")):
+        forget(Storage(str(tmp_path)), name, "a2", run, "its images were others")
+    found = winner(experiment := read(tmp_path, "e"))
+    assert found is not None
+    assert (found.run, found.full) == ("r1-0", False)
+    assert progress.spent(experiment)["best"].min() == pytest.approx(0.4)  # of r1-0; what r0-0 cost still counts
+    assert curves.choose(experiment, 9)["run"].iloc[0] == "r1-0"
+    assert trials(experiment).table["value"].min() == pytest.approx(0.4)
+    assert configurations(experiment)["run"].iloc[0] == "r1-0"
+    found = winner(read(tmp_path, "full"))
+    assert found is not None
+    assert (found.run, found.runs, found.test_runs) == ("r0-1", 1, 1)
+    assert found.test == pytest.approx(0.111)
 
 
 def test_where_all_failed_nothing_won(place: Path) -> None:

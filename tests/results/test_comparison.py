@@ -129,6 +129,18 @@ def test_a_leaderboard_by_configuration(storage, place):
 
 
 @local
+def test_configurations_without_the_figure_go_by_the_mean_of_what_steered(storage, place):
+    """The best run is of the second one, the best mean of the third; of the first one a run has no value."""
+    steering = {0.1: [0.99, None], 0.2: [0.9, 0.3], 0.3: [0.7, 0.8], 0.4: [0.1, 0.2]}
+    for rate, found in steering.items():
+        for seed, best in enumerate(found):
+            run(storage, f"r{rate}-{seed}", "sgan", 20, None, best=best, seed=seed, rate=rate)
+    table = results.leaderboard(place, "e", by="config")
+    assert table["rank"].isna().all()
+    assert table["rate"].to_list() == [0.3, 0.2, 0.4, 0.1]
+
+
+@local
 def test_a_leaderboard_by_configuration_before_the_first_end(storage, place):
     ledger = Ledger(storage, "e", "run", "a")
     begin(ledger)

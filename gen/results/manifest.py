@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gen.results.schema import TABLES
-from gen.results.storage import Storage
+from gen.results.storage import Storage, one_line
 
 CALLS = "genfleet.calls"  # key in a footer: what was written together with the rows of this file, as `Note`s
 REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out of this file, for they stood twice
@@ -52,18 +52,39 @@ def footer(notes: Iterable[Note]) -> dict[str, str]:
 
 
 def said(metadata: Any, key: str) -> Any:
-    """What the footer of a file says under a key; None if nothing."""
+    """What the footer of a file says under a key; None if nothing. OSError if it is not what was written."""
     text = (metadata.metadata or {}).get(key.encode())
-    return None if text is None else json.loads(text)
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise OSError(f"its footer's {key} is damaged: {one_line(error)}") from error
 
 
 def parts_of(name: str, metadata: Any) -> list[Part]:
-    """The files of which a file was merged; else the file itself."""
-    merged = said(metadata, MERGED)
-    if merged is not None:
-        return [(of, rows, notes) for of, rows, notes in merged]
-    notes = {key: said(metadata, key) for key in NOTES}
-    return [(name, metadata.num_rows, {key: value for key, value in notes.items() if value})]
+    """The files of which a file was merged; else the file itself. OSError if its footer is not what was written."""
+    parts = said(metadata, MERGED)
+    if parts is None:
+        notes = {key: said(metadata, key) for key in NOTES}
+        parts = [(name, metadata.num_rows, {key: value for key, value in notes.items() if value})]
+    try:  # a file of an earlier version has no checksum of its footer
+        if sum(count for _, count, _ in parts) != metadata.num_rows or not all(is_part(*part) for part in parts):
+            raise ValueError
+    except (TypeError, ValueError, AttributeError):
+        raise OSError("its footer's notes are damaged") from None
+    return [(of, rows, notes) for of, rows, notes in parts]
+
+
+def is_part(name: str, rows: int, notes: Mapping[str, Any]) -> bool:
+    """Whether these are of the types of a `Part`; TypeError, ValueError or AttributeError if they are not at all."""
+    calls = [(call, run, counts) for call, run, counts in notes.get(CALLS, [])]
+    texts = [name, *(run for _, run, _ in calls), *notes.get(REMOVED, {})]
+    numbers = [rows, *(call for call, _, _ in calls), *notes.get(REMOVED, {}).values()]
+    numbers += [count for _, _, counts in calls for count in counts.values()]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) and number >= 0 for number in numbers)
+        and all(counts.keys() <= set(TABLES) for _, _, counts in calls)
+    )
 
 
 def writer_of(name: str) -> str:

@@ -15,12 +15,14 @@ from gen.results.manifest import (
     CALLS,
     REBUILT,
     REMOVED,
+    Part,
     Promises,
     counted,
     order_of,
     parts_of,
     writer_of,
 )
+from gen.results.parquet import FAULTS, is_whole
 from gen.results.schema import MEASURED_LATER, SCHEMAS, TABLES
 from gen.results.storage import Storage, one_line
 
@@ -33,6 +35,7 @@ KEYS = {  # table -> columns by which no two rows are equal
     "events": ["run", "attempt", "tick", "kind", "time", "why"],
     "outcomes": ["run", "tick"],
 }
+WHENCE = (("file", pa.string()), ("place", pa.int64()), ("writer", pa.string()))  # of a row
 KINDS = ("damaged", "missing", "unfinished", "doubled")
 
 
@@ -139,37 +142,50 @@ def survey(storage: Storage, experiment: str) -> Survey:
     """Reads every file of the tables, whole; those that are written last first, for what they tell of is there then."""
     found = Survey()
     for table in reversed(TABLES):
-        wanted = [*dict.fromkeys([*KEYS[table], "attempt", *(["status"] if table == "outcomes" else [])])]
-        fields = [SCHEMAS[table].field(column).with_nullable(True) for column in wanted]
-        schema = pa.schema([*fields, ("file", pa.string()), ("place", pa.int64()), ("writer", pa.string())])
-        parts = list[pa.Table]()
+        schema = schema_of_keys(table)
+        tables = list[pa.Table]()
         for name in storage.list(f"{experiment}/{table}"):
             found.files += 1
             try:
-                rows, metadata = contents(storage, f"{experiment}/{table}/{name}")
-                rows = rows.select(wanted)
-            except (pa.ArrowException, OSError, KeyError) as error:
+                rows, parts = contents(storage, f"{experiment}/{table}/{name}", name, schema)
+            except (*FAULTS, KeyError) as error:
                 found.damaged[table, name] = one_line(error)
                 continue
-            writers = list[str]()
-            for own, count, notes in parts_of(name, metadata):
-                writer, start = writer_of(own), len(writers)
-                writers += [writer] * count
+            tables.append(rows)
+            start = 0
+            for own, count, notes in parts:
+                writer = writer_of(own)
                 found.promises.add(writer, table, notes.get(CALLS, []))
                 for run, gone in notes.get(REMOVED, {}).items():
                     found.removed[writer, table, run] += gone
                 if notes.get(REBUILT):
                     found.rebuilt.update((table, run) for run in rows["run"][start : start + count].to_pylist())
-            whence = {"file": [name] * len(rows), "place": range(len(rows)), "writer": writers}
-            parts.append(pa.table({**{column: rows[column] for column in wanted}, **whence}, schema=schema))
-        found.keys[table] = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
+                start += count
+        found.keys[table] = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
         found.rows += len(found.keys[table])
     folders = storage.folders(f"{experiment}/_checkpoints")
     found.stored = {run for run in folders if storage.exists(f"{experiment}/_checkpoints/{run}/last.pt")}
     return found
 
 
-def contents(storage: Storage, path: str) -> tuple[pa.Table, pq.FileMetaData]:
-    """The rows of a file, and its footer. An error of pyarrow's, or an OSError, if it cannot be read."""
-    file = pq.ParquetFile(io.BytesIO(storage.get(path) or b""), page_checksum_verification=True)
-    return file.read(), file.metadata
+def schema_of_keys(table: str) -> pa.Schema:
+    """The columns of a table by which its rows are told apart, and whence each row is."""
+    wanted = dict.fromkeys([*KEYS[table], "attempt", *(["status"] if table == "outcomes" else [])])
+    fields = [SCHEMAS[table].field(column).with_nullable(True) for column in wanted]
+    return pa.schema([*fields, *(pa.field(*one) for one in WHENCE)])
+
+
+def contents(storage: Storage, path: str, name: str, schema: pa.Schema) -> tuple[pa.Table, list[Part]]:
+    """The rows of a file in the columns of `schema`, and what its footer says. An error of pyarrow's, an OSError, or a
+    KeyError if it cannot be read, or is not what was written."""
+    data = storage.get(path) or b""
+    if not is_whole(data):
+        raise OSError("its footer's checksum differs")
+    file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+    rows, parts = file.read(), parts_of(name, file.metadata)
+    writers = [writer for own, count, _ in parts for writer in [writer_of(own)] * count]
+    whence = {"file": [name] * len(rows), "place": range(len(rows)), "writer": writers}
+    columns = {column: rows[column] for column in schema.names if column not in whence}
+    found = pa.table({**columns, **whence}, schema=schema)
+    found.validate(full=True)  # texts of files without checksums may be none
+    return found, parts

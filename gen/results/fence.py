@@ -39,9 +39,11 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gen.results.written import Written
 
 if TYPE_CHECKING:
     from gen.results.storage import Storage
@@ -84,6 +86,7 @@ class Fence:
     experiment: str
     attempt: str
     conditional: bool = False  # the storage is an object store that puts files under conditions
+    written: Written = field(default_factory=Written, compare=False, repr=False)  # by this process
 
     @property
     def folder(self) -> str:

@@ -2,7 +2,8 @@
 
 The footer of each file tells how many rows its writer gave to every table in the same calls. It is written with the
 rows, so it costs no file more and cannot disagree with them after a kill; and while one of the files is left, it tells
-what was in those that are lost. Files of earlier versions tell nothing, and of them nothing is expected.
+what was in those that are lost. What is in one table alone is noted beside the lease (`gen.results.written`). Files of
+earlier versions tell nothing, and of them nothing is expected.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gen.results.fence import Fence
 from gen.results.schema import TABLES
 from gen.results.storage import Storage, one_line
+from gen.results.written import noted
 
 CALLS = "genfleet.calls"  # key in a footer: what was written together with the rows of this file, as `Note`s
 REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out of this file, for they stood twice
@@ -146,13 +149,16 @@ class Promises:
 def shortfall(storage: Storage, experiment: str) -> str:
     """A line on tables that lack rows which their other files tell of; "" if none does. It costs a list of each table's
     files, and the footers of slots and of those files whose siblings are not the usual ones: nothing is read whole."""
+    written = noted(storage, Fence(experiment, "").folder)
     files = {table: storage.list(f"{experiment}/{table}") for table in reversed(TABLES)}  # what is written last, first
     held = {table: {writer_of(name) for name in names} - {""} for table, names in files.items()}
+    there = {table: set(names) for table, names in files.items()}
     promises, left = Promises(), MOST
     for table, names in files.items():
         for name in filter(is_merged, names):
             for own, _, notes in parts_in(storage, f"{experiment}/{table}/{name}", name):
                 held[table].add(writer_of(own))
+                there[table].add(own)
                 promises.add(writer_of(own), table, notes.get(CALLS, []))
     for table, names in files.items():
         for name in names:
@@ -168,17 +174,23 @@ def shortfall(storage: Storage, experiment: str) -> str:
             for _, _, notes in parts_in(storage, f"{experiment}/{table}/{name}", name):
                 promises.add(writer, table, notes.get(CALLS, []))
     lacking: dict[str, Counter[str]] = {}
+    told = set[tuple[str, str]]()
     for writer in promises.noted:
         for run, rows in promises.rows(writer).items():
             for table, count in rows.items():
                 if writer not in held[table] and promises.is_certain(writer, run, table):
                     lacking.setdefault(table, Counter())[run] += count
-    gone = [table for table in without_files(held) if table not in lacking]
-    parts = [f"all of {table}" for table in gone] + [
-        f"{counted(sum(lacking[table].values()), 'row')} of {table} ({counted(len(lacking[table]), 'run')})"
-        for table in TABLES
-        if table in lacking
-    ]
+                    told.add((table, writer))
+    more = Counter[str]()
+    for (table, name), count in written.items():
+        if name not in there[table] and (table, writer_of(name)) not in told:
+            more[table] += count
+    gone = [table for table in without_files(held) if table not in lacking and not more[table]]
+    parts = [f"all of {table}" for table in gone]
+    for table in TABLES:
+        if total := more[table] + sum(lacking.get(table, {}).values()):
+            whose = f" ({counted(len(lacking[table]), 'run')})" if table in lacking else ""
+            parts.append(f"{counted(total, 'row')} of {table}{whose}")
     if not parts:
         return ""
     return (

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gen.results.fence import Fence
 from gen.results.manifest import (
     CALLS,
     REBUILT,
@@ -25,6 +26,7 @@ from gen.results.manifest import (
 from gen.results.parquet import FAULTS, is_whole
 from gen.results.schema import MEASURED_LATER, SCHEMAS, TABLES
 from gen.results.storage import Storage, one_line
+from gen.results.written import noted
 
 KEYS = {  # table -> columns by which no two rows are equal
     "runs": ["run"],
@@ -67,6 +69,8 @@ class Survey:
     promises: Promises = field(default_factory=Promises)
     removed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # writer, table, run -> rows taken out
     rebuilt: Counter[tuple[str, str]] = field(default_factory=Counter)  # table, run -> rows that stand for lost ones
+    noted: dict[tuple[str, str], int] = field(default_factory=dict)  # table, slot's file -> rows noted by the lease
+    own: Counter[tuple[str, str]] = field(default_factory=Counter)  # table, file as it was written -> its rows
     stored: set[str] = field(default_factory=set)  # runs that have a last state, before which they wrote rows
 
     def faults(self) -> list[Fault]:
@@ -74,14 +78,28 @@ class Survey:
         found = [
             Fault("damaged", table, "", 1, f", {name}: {why}") for (table, name), why in sorted(self.damaged.items())
         ]
-        found += self.lacking()
+        lost = self.lost()
+        found += self.lacking(lost)
+        found += [
+            Fault("missing", table, "", rows, f", of files {writer}")
+            for (table, writer), rows in lost.items()
+            if rows > 0
+        ]
         for table in TABLES:
             doubled = self.keys[table][self.doubled(table)]["run"].value_counts(sort=False)
             found += [Fault("doubled", table, str(run), int(count)) for run, count in doubled.items()]
         return sorted(found, key=lambda fault: (KINDS.index(fault.kind), order_of(fault.table), fault.run))
 
-    def lacking(self) -> list[Fault]:
-        """Rows that other files tell of, and those without which no run is."""
+    def lost(self) -> Counter[tuple[str, str]]:
+        """Table, writer -> rows that the lease's holder noted and that are not there."""
+        found = Counter[tuple[str, str]]()
+        for (table, name), rows in self.noted.items():
+            found[table, writer_of(name)] += max(rows - self.own[table, name], 0)
+        return found
+
+    def lacking(self, lost: Counter[tuple[str, str]]) -> list[Fault]:
+        """Rows that other files tell of, and those without which no run is. What of the former was noted by the lease's
+        holder too is certain; it is taken out of `lost`."""
         sure, cut = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         held = {table: frame.groupby(["writer", "run"]).size().to_dict() for table, frame in self.keys.items()}
         total = {table: Counter(frame["run"]) for table, frame in self.keys.items()}
@@ -92,7 +110,10 @@ class Survey:
                     short = count - here - self.removed[writer, table, run]
                     if short <= 0:
                         continue
-                    if self.promises.is_certain(writer, run, table) and writer not in self.promises.unlike:
+                    known = min(short, lost[table, writer])
+                    lost[table, writer] -= known
+                    certain = self.promises.is_certain(writer, run, table) and writer not in self.promises.unlike
+                    if certain or known == short:
                         sure[table, run] += short
                     elif total[table][run] - here < count:  # else the run wrote them later, elsewhere
                         cut[table, run] += short
@@ -140,7 +161,7 @@ class Survey:
 
 def survey(storage: Storage, experiment: str) -> Survey:
     """Reads every file of the tables, whole; those that are written last first, for what they tell of is there then."""
-    found = Survey()
+    found = Survey(noted=noted(storage, Fence(experiment, "").folder))
     for table in reversed(TABLES):
         schema = schema_of_keys(table)
         tables = list[pa.Table]()
@@ -156,6 +177,7 @@ def survey(storage: Storage, experiment: str) -> Survey:
             for own, count, notes in parts:
                 writer = writer_of(own)
                 found.promises.add(writer, table, notes.get(CALLS, []))
+                found.own[table, own] += count + sum(notes.get(REMOVED, {}).values())
                 for run, gone in notes.get(REMOVED, {}).items():
                     found.removed[writer, table, run] += gone
                 if notes.get(REBUILT):

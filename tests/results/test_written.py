@@ -84,7 +84,7 @@ def test_jobs_tell_of_lost_decisions(tmp_path: Path) -> None:
     done = CliRunner().invoke(check.main, at)
     assert done.exit_code == 1
     assert f"missing    events    40 rows, of files proposed-{lease.attempt}-proposed\n" in done.stdout
-    for job in (board,):
+    for job in (board, compact):
         line = CliRunner().invoke(job.main, at).stderr.splitlines()[0]
         assert line.startswith("e lacks what was written: 40 rows of events; "), job.__name__
     shutil.rmtree(tmp_path / "e" / "outcomes")  # of which other files tell too; it may have been cut, but was noted

@@ -1,9 +1,10 @@
 """Says what is missing, damaged or doubled in an experiment's tables: python -m jobs.check --name vqvae-mnist --mend
 
 A line for each table and run, with counts; exit status 0 if all is whole, 1 if not. It reads each file whole, also
-while jobs write. --mend takes the experiment's lease and repairs what can be: rows of runs, settings and outcomes are
-made anew from checkpoints, notes and the other tables; of rows that stand twice those of the latest attempt stay; what
-cannot be read goes to _damaged, and what killed writers left half-written goes.
+while jobs write. What nothing tells of is not missed: decisions of a killed job's last seconds, and a process of a
+search, or a run, of whose files none is left. --mend takes the experiment's lease and repairs what can be: rows of
+runs, settings and outcomes are made anew from checkpoints, notes and the other tables; of rows that stand twice those
+of the latest attempt stay; what cannot be read goes to _damaged, and what killed writers left half-written goes.
 """
 
 from __future__ import annotations

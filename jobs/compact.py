@@ -18,7 +18,7 @@ from gen.results.manifest import counted
 from jobs import interrupt
 from jobs.options import Job, refusing
 from jobs.places import storage_at
-from jobs.runs import experiments_of
+from jobs.runs import experiments_of, tell_lost
 
 
 @click.command(cls=Job, help=__doc__)
@@ -32,6 +32,7 @@ def main(storage: str, name: str) -> None:
             raise ValueError(f"no experiment {name!r} in {place}; there are: {', '.join(experiments_of(place)) or '-'}")
         place.check_writable()
         with Lease(place, name, hear=interrupt.give_up) as lease:
+            tell_lost(place, name)
             found = compact(lease.storage, name, lease.attempt)
     for table, (before, after) in found.items():
         print(f"{table:10}{counted(before, 'file')}{f', now {after}' if after != before else ', as they were'}")

@@ -36,7 +36,7 @@ def rebuild(storage: Storage, experiment: str, found: Survey, faults: list[Fault
     """Writes those rows of `faults` that can be made anew; a line for each run and table: what was done, or why not."""
     lines = []
     for table in TABLES:
-        runs = [one.run for one in faults if one.table == table and one.kind in ("missing", "unfinished")]
+        runs = [one.run for one in faults if one.run and one.table == table and one.kind in ("missing", "unfinished")]
         for run in runs:
             try:
                 source = MAKERS[table](storage, experiment, run, found)

@@ -39,9 +39,11 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gen.results.written import Written
 
 if TYPE_CHECKING:
     from gen.results.storage import Storage
@@ -84,6 +86,7 @@ class Fence:
     experiment: str
     attempt: str
     conditional: bool = False  # the storage is an object store that puts files under conditions
+    written: Written = field(default_factory=Written, compare=False, repr=False)  # by this process
 
     @property
     def folder(self) -> str:
@@ -136,7 +139,7 @@ def lock(path: Path, alone: bool = False) -> Iterator[int]:
             with suppress(PermissionError):  # whoever may write to the folder may go on with what another user began
                 os.fchmod(file, path.parent.stat().st_mode & 0o666)
         deadline = time.monotonic() + PATIENCE
-        while not try_lock(file, alone):
+        while try_lock(file, alone) is False:
             if time.monotonic() > deadline:
                 raise TimeoutError(
                     f"a process that was stopped in the middle of a write holds {path}; end it, or let it go on",
@@ -153,8 +156,9 @@ def write_name(file: int, attempt: str) -> None:
     os.fsync(file)
 
 
-def try_lock(file: int, alone: bool) -> bool:
-    """Takes the lock of an open file until that is closed; False if another one holds it."""
+def try_lock(file: int, alone: bool) -> bool | None:
+    """Takes the lock of an open file until that is closed; False if another one holds it, None where files have no
+    locks: who holds it cannot be told there."""
     try:
         fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -162,4 +166,5 @@ def try_lock(file: int, alone: bool) -> bool:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
+        return None
     return True

@@ -90,7 +90,8 @@ def is_locked(path: Path) -> bool | None:
     try:
         file = os.open(path, os.O_RDWR)
         try:
-            return not try_lock(file, alone=True)
+            taken = try_lock(file, alone=True)
+            return None if taken is None else not taken
         finally:
             os.close(file)
     except OSError:

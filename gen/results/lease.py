@@ -97,6 +97,8 @@ class Lease:
             self._thread = None
         with suppress(OSError, LostError):  # a storage that fails is told by what failed before; the process ends soon
             if self.attempt:
+                with suppress(FullError):
+                    self._note()
                 self.storage.put(self._path(self.attempt, "free"), b"")
                 self._forget(self.attempt, "holds", "wants")
         self._close()
@@ -274,13 +276,19 @@ class Lease:
         while not self._stop.wait(self.seconds / 6) and not self.lost.is_set():
             try:
                 self._beat()
+                self._note()
                 self._full = None
             except FullError as error:
                 if self._full is None:
                     self.hear(str(error))
                 self._full = error
-            except OSError:  # the storage is away for a moment
+            except (OSError, LostError):  # the storage is away for a moment, or the next heartbeat tells
                 continue
+
+    def _note(self) -> None:
+        """Notes what this process has written since the last time."""
+        if self.storage.fence is not None:
+            self.storage.fence.written.note(self.storage)
 
     def _refusal(self, path: str) -> ValueError:
         data = self.storage.get(path)

@@ -143,6 +143,9 @@ class Slot:
             data = to_slot(groups, schema, footer(notes))
         path = f"{self.experiment}/{table}/{self.name}-{self._number[table]:04d}.parquet"
         put_rows(self.storage, path, to_long(group, schema, footer(notes)) if data is None else data, schema)
+        if self.storage.fence is not None:
+            number, rows = self._number[table], sum(map(len, groups))
+            self.storage.fence.written.count(self.name, table, number, rows if data is not None else len(group))
         if data is None:  # too long for a slot file: a file of its own, never written again
             self._number[table] += 1
             groups, all_notes = [], []

@@ -2,7 +2,8 @@
 
 The footer of each file tells how many rows its writer gave to every table in the same calls. It is written with the
 rows, so it costs no file more and cannot disagree with them after a kill; and while one of the files is left, it tells
-what was in those that are lost. Files of earlier versions tell nothing, and of them nothing is expected.
+what was in those that are lost. What is in one table alone is noted beside the lease (`gen.results.written`). Files of
+earlier versions tell nothing, and of them nothing is expected.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gen.results.fence import Fence
 from gen.results.schema import TABLES
-from gen.results.storage import Storage
+from gen.results.storage import Storage, one_line
+from gen.results.written import noted
 
 CALLS = "genfleet.calls"  # key in a footer: what was written together with the rows of this file, as `Note`s
 REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out of this file, for they stood twice
@@ -52,18 +55,39 @@ def footer(notes: Iterable[Note]) -> dict[str, str]:
 
 
 def said(metadata: Any, key: str) -> Any:
-    """What the footer of a file says under a key; None if nothing."""
+    """What the footer of a file says under a key; None if nothing. OSError if it is not what was written."""
     text = (metadata.metadata or {}).get(key.encode())
-    return None if text is None else json.loads(text)
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise OSError(f"its footer's {key} is damaged: {one_line(error)}") from error
 
 
 def parts_of(name: str, metadata: Any) -> list[Part]:
-    """The files of which a file was merged; else the file itself."""
-    merged = said(metadata, MERGED)
-    if merged is not None:
-        return [(of, rows, notes) for of, rows, notes in merged]
-    notes = {key: said(metadata, key) for key in NOTES}
-    return [(name, metadata.num_rows, {key: value for key, value in notes.items() if value})]
+    """The files of which a file was merged; else the file itself. OSError if its footer is not what was written."""
+    parts = said(metadata, MERGED)
+    if parts is None:
+        notes = {key: said(metadata, key) for key in NOTES}
+        parts = [(name, metadata.num_rows, {key: value for key, value in notes.items() if value})]
+    try:  # a file of an earlier version has no checksum of its footer
+        if sum(count for _, count, _ in parts) != metadata.num_rows or not all(is_part(*part) for part in parts):
+            raise ValueError
+    except (TypeError, ValueError, AttributeError):
+        raise OSError("its footer's notes are damaged") from None
+    return [(of, rows, notes) for of, rows, notes in parts]
+
+
+def is_part(name: str, rows: int, notes: Mapping[str, Any]) -> bool:
+    """Whether these are of the types of a `Part`; TypeError, ValueError or AttributeError if they are not at all."""
+    calls = [(call, run, counts) for call, run, counts in notes.get(CALLS, [])]
+    texts = [name, *(run for _, run, _ in calls), *notes.get(REMOVED, {})]
+    numbers = [rows, *(call for call, _, _ in calls), *notes.get(REMOVED, {}).values()]
+    numbers += [count for _, _, counts in calls for count in counts.values()]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) and number >= 0 for number in numbers)
+        and all(counts.keys() <= set(TABLES) for _, _, counts in calls)
+    )
 
 
 def writer_of(name: str) -> str:
@@ -125,13 +149,16 @@ class Promises:
 def shortfall(storage: Storage, experiment: str) -> str:
     """A line on tables that lack rows which their other files tell of; "" if none does. It costs a list of each table's
     files, and the footers of slots and of those files whose siblings are not the usual ones: nothing is read whole."""
+    written = noted(storage, Fence(experiment, "").folder)
     files = {table: storage.list(f"{experiment}/{table}") for table in reversed(TABLES)}  # what is written last, first
     held = {table: {writer_of(name) for name in names} - {""} for table, names in files.items()}
+    there = {table: set(names) for table, names in files.items()}
     promises, left = Promises(), MOST
     for table, names in files.items():
         for name in filter(is_merged, names):
             for own, _, notes in parts_in(storage, f"{experiment}/{table}/{name}", name):
                 held[table].add(writer_of(own))
+                there[table].add(own)
                 promises.add(writer_of(own), table, notes.get(CALLS, []))
     for table, names in files.items():
         for name in names:
@@ -147,17 +174,23 @@ def shortfall(storage: Storage, experiment: str) -> str:
             for _, _, notes in parts_in(storage, f"{experiment}/{table}/{name}", name):
                 promises.add(writer, table, notes.get(CALLS, []))
     lacking: dict[str, Counter[str]] = {}
+    told = set[tuple[str, str]]()
     for writer in promises.noted:
         for run, rows in promises.rows(writer).items():
             for table, count in rows.items():
                 if writer not in held[table] and promises.is_certain(writer, run, table):
                     lacking.setdefault(table, Counter())[run] += count
-    gone = [table for table in without_files(held) if table not in lacking]
-    parts = [f"all of {table}" for table in gone] + [
-        f"{counted(sum(lacking[table].values()), 'row')} of {table} ({counted(len(lacking[table]), 'run')})"
-        for table in TABLES
-        if table in lacking
-    ]
+                    told.add((table, writer))
+    more = Counter[str]()
+    for (table, name), count in written.items():
+        if name not in there[table] and (table, writer_of(name)) not in told:
+            more[table] += count
+    gone = [table for table in without_files(held) if table not in lacking and not more[table]]
+    parts = [f"all of {table}" for table in gone]
+    for table in TABLES:
+        if total := more[table] + sum(lacking.get(table, {}).values()):
+            whose = f" ({counted(len(lacking[table]), 'run')})" if table in lacking else ""
+            parts.append(f"{counted(total, 'row')} of {table}{whose}")
     if not parts:
         return ""
     return (

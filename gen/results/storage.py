@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pyarrow as pa
 from pyarrow import fs
 
 from gen.results.conditional import LARGEST, Conditional
@@ -108,10 +109,12 @@ class Storage:
             raise ValueError(f"storage {self} names no bucket; give a path or a URI like s3://bucket/prefix")
         try:
             filesystem, root = fs.FileSystem.from_uri(uri)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise ValueError(
                 f"storage {self} is not understood: {one_line(error)}; give a path or a URI like s3://bucket/prefix"
             ) from None
+        except OSError as error:  # of S3, where a bucket's region is asked for, and of a library that is not there
+            raise ValueError(f"storage {self} cannot be reached: {one_line(error)}") from None
         return filesystem, root.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -152,7 +155,7 @@ class Storage:
         for it. `blank`: gives a content that says nothing, and that no file had before; a new file has it for a moment
         where puts are conditional, and readers take it for the file before it was there.
         """
-        with self.room():
+        with self.room(), self.answering():
             if self.is_local:
                 put_local(self._root / path, data, self._passage(path))
             elif self.fence is not None and self.fence.conditions(path) and len(data) <= LARGEST:
@@ -183,19 +186,31 @@ class Storage:
         """Turns whatever fails in a block for want of room here into a FullError, one line for users."""
         return room_at(str(self), self._root if self.is_local else None)
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turns an error of pyarrow's own, as a store of Azure's has when it cannot be reached, into an OSError, one
+        line with the place."""
+        try:
+            yield
+        except pa.ArrowException as error:
+            if isinstance(error, (ValueError, OSError)):
+                raise
+            raise OSError(f"storage {self} cannot be reached: {one_line(error)}") from None
+
     def get(self, path: str) -> bytes | None:
         """The content of `path`; None if it is not there."""
         try:
             if self.is_local:
                 return (self._root / path).read_bytes()
-            with self.filesystem.open_input_file(self.full(path)) as stream:
+            with self.answering(), self.filesystem.open_input_file(self.full(path)) as stream:
                 return bytes(stream.read())
         except FileNotFoundError:
             return None
 
     def exists(self, path: str) -> bool:
         """Whether `path` is a file."""
-        return bool(self.filesystem.get_file_info(self.full(path)).type == fs.FileType.File)
+        with self.answering():
+            return bool(self.filesystem.get_file_info(self.full(path)).type == fs.FileType.File)
 
     def list(self, folder: str) -> Names:
         """Sorted names of the files directly in `folder`, without those that start with a dot; [] if it is absent."""
@@ -213,7 +228,8 @@ class Storage:
     def _infos(self, folder: str, kind: Any) -> Infos:
         selector = fs.FileSelector(self.full(folder), allow_not_found=True)
         try:
-            found = self.filesystem.get_file_info(selector)
+            with self.answering():
+                found = self.filesystem.get_file_info(selector)
         except FileNotFoundError:  # it was made while one looked, and pyarrow does not take it for absent then
             return []
         here = [info for info in found if info.type == kind and not info.base_name.startswith(".")]

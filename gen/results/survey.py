@@ -11,18 +11,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gen.results.fence import Fence
 from gen.results.manifest import (
     CALLS,
     REBUILT,
     REMOVED,
+    Part,
     Promises,
     counted,
     order_of,
     parts_of,
     writer_of,
 )
+from gen.results.parquet import FAULTS, is_whole
 from gen.results.schema import MEASURED_LATER, SCHEMAS, TABLES
 from gen.results.storage import Storage, one_line
+from gen.results.written import noted
 
 KEYS = {  # table -> columns by which no two rows are equal
     "runs": ["run"],
@@ -33,6 +37,7 @@ KEYS = {  # table -> columns by which no two rows are equal
     "events": ["run", "attempt", "tick", "kind", "time", "why"],
     "outcomes": ["run", "tick"],
 }
+WHENCE = (("file", pa.string()), ("place", pa.int64()), ("writer", pa.string()))  # of a row
 KINDS = ("damaged", "missing", "unfinished", "doubled")
 
 
@@ -64,6 +69,8 @@ class Survey:
     promises: Promises = field(default_factory=Promises)
     removed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # writer, table, run -> rows taken out
     rebuilt: Counter[tuple[str, str]] = field(default_factory=Counter)  # table, run -> rows that stand for lost ones
+    noted: dict[tuple[str, str], int] = field(default_factory=dict)  # table, slot's file -> rows noted by the lease
+    own: Counter[tuple[str, str]] = field(default_factory=Counter)  # table, file as it was written -> its rows
     stored: set[str] = field(default_factory=set)  # runs that have a last state, before which they wrote rows
 
     def faults(self) -> list[Fault]:
@@ -71,14 +78,28 @@ class Survey:
         found = [
             Fault("damaged", table, "", 1, f", {name}: {why}") for (table, name), why in sorted(self.damaged.items())
         ]
-        found += self.lacking()
+        lost = self.lost()
+        found += self.lacking(lost)
+        found += [
+            Fault("missing", table, "", rows, f", of files {writer}")
+            for (table, writer), rows in lost.items()
+            if rows > 0
+        ]
         for table in TABLES:
             doubled = self.keys[table][self.doubled(table)]["run"].value_counts(sort=False)
             found += [Fault("doubled", table, str(run), int(count)) for run, count in doubled.items()]
         return sorted(found, key=lambda fault: (KINDS.index(fault.kind), order_of(fault.table), fault.run))
 
-    def lacking(self) -> list[Fault]:
-        """Rows that other files tell of, and those without which no run is."""
+    def lost(self) -> Counter[tuple[str, str]]:
+        """Table, writer -> rows that the lease's holder noted and that are not there."""
+        found = Counter[tuple[str, str]]()
+        for (table, name), rows in self.noted.items():
+            found[table, writer_of(name)] += max(rows - self.own[table, name], 0)
+        return found
+
+    def lacking(self, lost: Counter[tuple[str, str]]) -> list[Fault]:
+        """Rows that other files tell of, and those without which no run is. What of the former was noted by the lease's
+        holder too is certain; it is taken out of `lost`."""
         sure, cut = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         held = {table: frame.groupby(["writer", "run"]).size().to_dict() for table, frame in self.keys.items()}
         total = {table: Counter(frame["run"]) for table, frame in self.keys.items()}
@@ -89,7 +110,10 @@ class Survey:
                     short = count - here - self.removed[writer, table, run]
                     if short <= 0:
                         continue
-                    if self.promises.is_certain(writer, run, table) and writer not in self.promises.unlike:
+                    known = min(short, lost[table, writer])
+                    lost[table, writer] -= known
+                    certain = self.promises.is_certain(writer, run, table) and writer not in self.promises.unlike
+                    if certain or known == short:
                         sure[table, run] += short
                     elif total[table][run] - here < count:  # else the run wrote them later, elsewhere
                         cut[table, run] += short
@@ -137,39 +161,53 @@ class Survey:
 
 def survey(storage: Storage, experiment: str) -> Survey:
     """Reads every file of the tables, whole; those that are written last first, for what they tell of is there then."""
-    found = Survey()
+    found = Survey(noted=noted(storage, Fence(experiment, "").folder))
     for table in reversed(TABLES):
-        wanted = [*dict.fromkeys([*KEYS[table], "attempt", *(["status"] if table == "outcomes" else [])])]
-        fields = [SCHEMAS[table].field(column).with_nullable(True) for column in wanted]
-        schema = pa.schema([*fields, ("file", pa.string()), ("place", pa.int64()), ("writer", pa.string())])
-        parts = list[pa.Table]()
+        schema = schema_of_keys(table)
+        tables = list[pa.Table]()
         for name in storage.list(f"{experiment}/{table}"):
             found.files += 1
             try:
-                rows, metadata = contents(storage, f"{experiment}/{table}/{name}")
-                rows = rows.select(wanted)
-            except (pa.ArrowException, OSError, KeyError) as error:
+                rows, parts = contents(storage, f"{experiment}/{table}/{name}", name, schema)
+            except (*FAULTS, KeyError) as error:
                 found.damaged[table, name] = one_line(error)
                 continue
-            writers = list[str]()
-            for own, count, notes in parts_of(name, metadata):
-                writer, start = writer_of(own), len(writers)
-                writers += [writer] * count
+            tables.append(rows)
+            start = 0
+            for own, count, notes in parts:
+                writer = writer_of(own)
                 found.promises.add(writer, table, notes.get(CALLS, []))
+                found.own[table, own] += count + sum(notes.get(REMOVED, {}).values())
                 for run, gone in notes.get(REMOVED, {}).items():
                     found.removed[writer, table, run] += gone
                 if notes.get(REBUILT):
                     found.rebuilt.update((table, run) for run in rows["run"][start : start + count].to_pylist())
-            whence = {"file": [name] * len(rows), "place": range(len(rows)), "writer": writers}
-            parts.append(pa.table({**{column: rows[column] for column in wanted}, **whence}, schema=schema))
-        found.keys[table] = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
+                start += count
+        found.keys[table] = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
         found.rows += len(found.keys[table])
     folders = storage.folders(f"{experiment}/_checkpoints")
     found.stored = {run for run in folders if storage.exists(f"{experiment}/_checkpoints/{run}/last.pt")}
     return found
 
 
-def contents(storage: Storage, path: str) -> tuple[pa.Table, pq.FileMetaData]:
-    """The rows of a file, and its footer. An error of pyarrow's, or an OSError, if it cannot be read."""
-    file = pq.ParquetFile(io.BytesIO(storage.get(path) or b""), page_checksum_verification=True)
-    return file.read(), file.metadata
+def schema_of_keys(table: str) -> pa.Schema:
+    """The columns of a table by which its rows are told apart, and whence each row is."""
+    wanted = dict.fromkeys([*KEYS[table], "attempt", *(["status"] if table == "outcomes" else [])])
+    fields = [SCHEMAS[table].field(column).with_nullable(True) for column in wanted]
+    return pa.schema([*fields, *(pa.field(*one) for one in WHENCE)])
+
+
+def contents(storage: Storage, path: str, name: str, schema: pa.Schema) -> tuple[pa.Table, list[Part]]:
+    """The rows of a file in the columns of `schema`, and what its footer says. An error of pyarrow's, an OSError, or a
+    KeyError if it cannot be read, or is not what was written."""
+    data = storage.get(path) or b""
+    if not is_whole(data):
+        raise OSError("its footer's checksum differs")
+    file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+    rows, parts = file.read(), parts_of(name, file.metadata)
+    writers = [writer for own, count, _ in parts for writer in [writer_of(own)] * count]
+    whence = {"file": [name] * len(rows), "place": range(len(rows)), "writer": writers}
+    columns = {column: rows[column] for column in schema.names if column not in whence}
+    found = pa.table({**columns, **whence}, schema=schema)
+    found.validate(full=True)  # texts of files without checksums may be none
+    return found, parts

@@ -15,6 +15,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from gen import results
 from gen.config import override
+from gen.results.manifest import shortfall
+from gen.results.survey import survey
 from jobs import tune
 from jobs.plan import plan, seconds
 from tests.conftest import GIVE_UP, ROOT, RayCluster, wait_for
@@ -60,6 +62,19 @@ def check(place: Path | str, runs: int) -> None:
     assert all(cutoff <= value for cutoff, value in values)
 
 
+def check_noted(storage: results.Storage) -> None:
+    """Each file of decisions that is lost is missed."""
+    assert survey(storage, "search").faults() == []
+    assert shortfall(storage, "search") == ""
+    names = storage.list("search/events")
+    assert {name.partition("-")[0] for name in names} == {"proposed", "slot", "evaluated"}
+    for name in names:
+        data = storage.get(f"search/events/{name}")
+        storage.delete(f"search/events/{name}")
+        assert re.search(r"search lacks .*: \d+ rows? of events; ", shortfall(storage, "search")), name
+        storage.put(f"search/events/{name}", data)
+
+
 def test_search(run_job: Callable, tmp_path: Path):
     asked = [*IN_ORDER, "--max-epochs", 4, "--samples", 4, "--seeds", 2, "--seed", 2, "--reduction", 2, "--tensorboard"]
     asked += LEADER
@@ -69,6 +84,7 @@ def test_search(run_job: Callable, tmp_path: Path):
     check_files(tmp_path, "search", [])  # the leaders' grids are in the tables alone
     ends = results.outcomes(str(tmp_path), "search")
     assert not (tmp_path / "search" / "_ray").exists()  # what Tune keeps of each trial is of no use
+    check_noted(results.Storage(str(tmp_path)))
     assert all(any(folder.iterdir()) for folder in (tmp_path / "search" / "_checkpoints").iterdir())
     assert set(ends["status"]) == {"finished", "stopped"}
     board = results.leaderboard(str(tmp_path), "search")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +14,12 @@ import pytest
 from gen.damage import DamageError, take_remarks
 from gen.record import history
 from gen.results import queries
-from gen.results.ledger import Ledger, Slot, last_ticks
+from gen.results.ledger import Ledger, Slot, last_ticks, to_parquet
+from gen.results.manifest import CALLS, MERGED
+from gen.results.parquet import SEAL, footer_length
 from gen.results.schema import SCHEMAS
 from gen.results.storage import Storage
+from gen.results.survey import survey
 from tests.fixtures.harm import cuts, flips
 from tests.results.example_rows import whole_run
 
@@ -65,6 +69,27 @@ def test_each_bit_of_a_footer_is_found_or_changes_nothing(storage: Storage) -> N
         except DamageError:
             continue
         assert byte < start + 8, byte  # a mark that is none has nothing to compare
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_survey_names_a_file_whose_footer_is_harmed(tmp_path: Path, marked: bool) -> None:
+    """A merged file's too. Without a mark, as files of earlier versions are, it ends whatever the footer says."""
+    storage, name = Storage(str(tmp_path)), "run-000000.parquet"
+    whole_run(Ledger(storage, "e", "run", "a"), 4)
+    file, schema = tmp_path / "e" / "outcomes" / name, SCHEMAS["outcomes"]
+    notes = {MERGED: json.dumps([(name, 1, {CALLS: [[0, "run", {"runs": 1, "outcomes": 1}]]})])}
+    whole = file.read_bytes()
+    for data in (whole, to_parquet([pq.read_table(io.BytesIO(whole), schema=schema)], schema, notes=notes)):
+        footer = len(data) - footer_length(data)
+        body = data[: footer if marked else footer - SEAL]
+        told = 0
+        for where, harmed in flips(data[footer:], 20):
+            file.write_bytes(body + harmed)
+            damaged = [str(fault) for fault in survey(storage, "e").faults() if fault.kind == "damaged"]
+            assert all(f", {name}: " in line and "\n" not in line for line in damaged)
+            assert damaged or not marked, where
+            told += bool(damaged)
+        assert told > 5
 
 
 def test_a_file_that_is_cut_or_something_else_is_named(storage: Storage) -> None:

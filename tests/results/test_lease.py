@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import pickle
@@ -224,6 +226,33 @@ def test_a_process_in_another_container_is_known_by_its_lock(storage, tmp_path, 
         try_lock(file, alone=True)
     assert takes(storage) is not live
     os.close(file)
+
+
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+@pytest.mark.parametrize("beats", [True, False])
+def test_where_files_have_no_locks_heartbeats_tell(storage, tmp_path, monkeypatch, beats):
+    """A lock that the system refuses is not one that nobody holds."""
+
+    def refuse(file, kind):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / "storage/e/_lease").mkdir(parents=True)
+    (tmp_path / "storage/e/_lease/.r00000001-by-hand.alive").touch()
+    end = threading.Event()
+
+    def beat():
+        count = 0
+        while beats and not end.wait(0.1):
+            count += 1
+            by_hand(storage, space="another", pid=2**30, beat=count)
+
+    by_hand(storage, space="another", pid=2**30)
+    thread = threading.Thread(target=beat)
+    thread.start()
+    assert takes(storage, seconds=2.0) is not beats
+    end.set()
+    thread.join()
 
 
 @pytest.mark.parametrize("beats", [True, False])

@@ -1,11 +1,14 @@
 import os
 import pickle
 import sys
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from gen.data.places import is_archive
 from gen.results import Storage
+from jobs import board, check, report
 
 
 def test_put_get_list_delete(storage):
@@ -87,6 +90,22 @@ def test_no_trace_of_a_failed_put(tmp_path, monkeypatch):
         storage.put("folder/a", b"after")
     assert storage.get("folder/a") == b"before"
     assert [file.name for file in (tmp_path / "folder").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("job", [board, check, report])
+def test_jobs_say_in_a_line_that_a_store_of_azure_s_cannot_be_reached(job: Any) -> None:
+    """For it pyarrow raises an error of its own."""
+    place = "abfs://account:QUJD@127.0.0.1:1/container/x?enable_tls=false"
+    done = CliRunner().invoke(job.main, ["--storage", place, "--name", "e"])
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: storage abfs://127.0.0.1:1/container/x cannot be reached: Unknown error: ")
+
+
+def test_a_bucket_whose_host_cannot_be_asked_is_not_misunderstood(monkeypatch: Any) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(ValueError, match=r"^storage s3://genfleet-none/x cannot be reached: [^\n]+$"):
+        Storage("s3://genfleet-none/x")
 
 
 def test_a_store_that_does_not_answer_is_said_in_a_line_and_soon() -> None:

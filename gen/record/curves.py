@@ -35,6 +35,7 @@ class Recorded:
     metric: str
     mode: str
     every: int  # epochs between two ticks
+    workers: int  # of a run
     notices: Sequence[str]  # lines that count what is not there
 
 
@@ -57,9 +58,10 @@ def recorded(storage: Storage, experiment: str) -> Recorded:
     rows = ticks(storage, experiment).merge(values, on=["run", "tick"])
     paired = len(rows)
     rows = floored(rows, told, figures, 1 if direction(metric) == "min" else -1)
-    begun = queries.read(storage, experiment, "runs").groupby("run")["started"].min().drop(list(fresh), errors="ignore")
+    begun = queries.read(storage, experiment, "runs", columns=["run", "started", "world_size"])
+    begun = begun[~begun["run"].isin(fresh)].sort_values("started", kind="stable").drop_duplicates("run")
     of = configuration_of(told)
-    order = begun.sort_values(kind="stable").index
+    order = begun["run"]
     rows = rows[rows["run"].isin(ends["run"]) & rows["run"].isin(of)].sort_values(["run", "tick"])
     by_run = dict(list(rows.groupby("run")))
     curves = [curve(str(run), str(of[run]), by_run[run]) for run in order if run in by_run]
@@ -67,15 +69,18 @@ def recorded(storage: Storage, experiment: str) -> Recorded:
         raise ValueError(f"no run of {experiment} in {storage} has figures of {metric} by tick: nothing to replay")
     last = max(one.epochs[-1] for one in curves)
     short = sum(one.epochs[-1] < last for one in curves)
+    sizes = begun["world_size"].astype(int)
+    workers = int(sizes.mode()[0])
     counts = (
         (len(order) - len(ends), f"of {len(order)} runs have not ended: left out"),
         (len(ends) - len(curves), f"of {len(ends)} runs that ended have no figure by tick: left out"),
         (len(values) - paired, f"of {len(values)} figures by tick are of ticks without seconds: left out"),
         (short, f"of {len(curves)} runs are on record up to before epoch {last:g}: the replay ends them there too"),
+        (int((sizes != workers).sum()), f"of {len(order)} runs had not {workers} workers: they count as if they had"),
     )
     every = max(round(min(one.epochs[0] for one in curves)), 1)
     lines = [f"{count} {told}" for count, told in counts if count > 0]
-    return Recorded(curves, metric, direction(metric), every, lines)
+    return Recorded(curves, metric, direction(metric), every, workers, lines)
 
 
 def of_figure(figures: pd.DataFrame, name: FigureName, column: str) -> pd.DataFrame:

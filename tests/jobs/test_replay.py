@@ -68,6 +68,23 @@ def test_a_recorded_search_is_told_under_other_rules(tmp_path: Path):
     assert "unsafe" not in done.stdout
 
 
+def test_limits_end_a_replay_and_the_first_one_is_said(tmp_path: Path):
+    for run in "abcd":
+        record(tmp_path, run, 0, [2.0, 1.0])
+    asked = ["--slots", "1,2", "--grace", 1, "--reduction", 2]
+    done = replayed(tmp_path, *asked, "--epoch-budget", 9, "--device-budget", "12s", "--gpus-per-trial", 0.25)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[1] == "device-seconds: a run takes 0.25 devices"
+    ended = "the budget of 12 device-seconds is spent (12)"  # 48 s of a quarter of a device
+    assert lines[2].endswith(" ended by")
+    assert all(line.endswith(f" {ended}") for line in lines[3:7])
+    assert [line.split()[-10] for line in lines[3:7]] == ["3", "3", "4", "4"]  # begun
+    done = replayed(tmp_path, *asked, "--cost-budget", 100, "--price", 3600, "--time-budget", "15s")
+    assert "device-seconds: a run takes 1 device\n" in done.stdout
+    assert done.stdout.count("the time is up") == 4
+
+
 def test_a_family_whose_early_values_do_not_tell_is_called_unsafe(tmp_path: Path):
     for number, run in enumerate("abcd"):
         for seed in (0, 1):
@@ -93,6 +110,10 @@ def test_weights_below_the_floor_steered_as_the_worst(tmp_path: Path):
         (["--replay", "old", "--slots", "8,none"], "slots='8,none' names no numbers of slots; allowed: such as 8,64"),
         (["--replay", "old", "--slots", "0"], "slots='0'"),
         (["--replay", "old", "--entry", "vqvae", "--set", "model.beta=1"], "so --entry, --set says nothing to it"),
+        (["--replay", "old", "--epoch-budget", "0"], "epoch-budget=0 is out of range"),
+        (["--replay", "old", "--cost-budget", "3"], "cost-budget goes with price"),
+        (["--replay", "old", "--device-budget", "much"], "device-budget='much' is no length of time"),
+        (["--replay", "old", "--gpus-per-trial", "0"], "gpus-per-trial=0 is out of range"),
         (["--replay", "old", "--grace", "0"], "grace=0 is out of range"),
         (["--replay", "old"], "no run of old"),
         (["--entry", "vqvae", "--slots", "8"], "slots is for --replay"),

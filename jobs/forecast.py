@@ -61,6 +61,7 @@ def forecast(options: Mapping[str, Any]) -> int:
     print(f"{name} in {place}: {len(found.curves)} runs by {found.metric} ({found.mode}), up to epoch {last:g}")
     for line in found.notices:
         print(line)
+    print(epochs_in_words(found))
     if min(budget.device_seconds, budget.money) < math.inf:
         print(f"device-seconds: a run takes {devices:g} device{'s' * (devices != 1)}")
     played = [replay(found.curves, one, found.mode, found.every) for one in rules]
@@ -99,7 +100,8 @@ def cases(
 
 def row(found: Recorded, one: Replay) -> dict[str, Any]:
     """A row of the table."""
-    whole, trained = sum(curve.epochs[-1] for curve in found.curves), sum(one.epochs.values())
+    trained, least, most = sum(one.epochs.values()), one.saved, one.saved + one.unknown
+    low, high = (f"{100 * epochs / to_the_end(found):.0f}" for epochs in (least, most))
     limited = {"ended by": one.reached or "its last run"} if one.rules.limits else {}
     near = {f"to {margin:.1%}": clock(at) for margin, at in zip(MARGINS, one.near, strict=True)}
     return {
@@ -109,12 +111,29 @@ def row(found: Recorded, one: Replay) -> dict[str, Any]:
         "time": clock(one.seconds),
         **near,
         "epochs": f"{trained:g}",
-        "saved": f"{1 - trained / whole:.0%}",
+        "saved": f"{low}%" if low == high else f"{low}-{high}%",
         "stopped": one.stopped,
         "begun": one.begun,
         "best": f"{one.best:.6g}",
         **limited,
     }
+
+
+def to_the_end(found: Recorded) -> float:
+    """The epochs of everything to the end: of so many runs, each up to the last epoch on record."""
+    return len(found.curves) * max(curve.epochs[-1] for curve in found.curves)
+
+
+def epochs_in_words(found: Recorded) -> str:
+    """What the epochs that are saved are a share of."""
+    known, whole = sum(curve.epochs[-1] for curve in found.curves), to_the_end(found)
+    line = f"everything to the end: {len(found.curves)} runs, {whole:g} epochs, of which rungs save a share (saved)"
+    if known == whole:
+        return line
+    return (
+        f"{line}; {known:g} of them are on record: of a run that no rung stops before its record ends nobody knows how "
+        "far it would go, so the least and the most are told"
+    )
 
 
 def clock(found: float) -> str:

@@ -59,6 +59,8 @@ class Replay:
     near: Sequence[float]  # seconds until it was within each of MARGINS of the best on record; NaN: never
     best: float
     stopped: int  # runs that the rungs stopped
+    saved: float  # epochs that those had to their end, of all runs that have as many
+    unknown: float  # epochs behind the end of the records of runs that no rung stopped up to there
     begun: int  # runs that were begun before a limit was reached
     reached: str  # the limit that ended it, in words; "": none, all runs had ended
 
@@ -87,8 +89,14 @@ def replay(curves: Sequence[Curve], rules: Rules, mode: str, every: int) -> Repl
         reached = playing.account.reached(rules.budget) if playing.is_left() else ""
         if not reached:
             playing.fill(now)
-    epochs, stopped = playing.epochs, len(playing.halted)
-    return Replay(rules, now, epochs, playing.near, playing.best, stopped, len(epochs), reached)
+    epochs = playing.epochs
+    saved, unknown = (
+        sum(playing.last - curves[number].epochs[tick] for number, tick in ends.items())
+        for ends in (playing.halted, playing.over)
+    )
+    return Replay(
+        rules, now, epochs, playing.near, playing.best, len(playing.halted), saved, unknown, len(epochs), reached
+    )
 
 
 class Playing:
@@ -96,7 +104,8 @@ class Playing:
 
     def __init__(self, curves: Sequence[Curve], rules: Rules, mode: str, every: int) -> None:
         self.curves, self.rules, self.mode = curves, rules, mode
-        last = math.ceil(max(curve.epochs[-1] for curve in curves))
+        self.last = max(curve.epochs[-1] for curve in curves)
+        last = math.ceil(self.last)
         self.halving = Halving(
             mode,
             last,
@@ -113,7 +122,8 @@ class Playing:
         self.epochs: dict[str, float] = {}
         self.queue: list[tuple[float, int, int]] = []  # seconds at which a run comes to a tick, numbers of both
         self.waiting: dict[int, int] = {}  # number of a run that gave its slot away -> of its tick
-        self.halted: set[int] = set()
+        self.halted: dict[int, int] = {}  # number of a run that a rung stopped -> of its tick
+        self.over: dict[int, int] = {}  # ... of one whose record has ended
 
     def is_left(self) -> bool:
         """Whether a run trains, waits, or is to be begun."""
@@ -145,19 +155,31 @@ class Playing:
         for place, margin in enumerate(MARGINS):
             if math.isnan(self.near[place]) and abs(self.best - self.goal) <= margin * abs(self.goal):
                 self.near[place] = now
-        ended = tick + 1 == len(curve.epochs)
-        self.halving.decide(self.report(number, tick, waits=True), ended)
-        if not ended and self.rules.grace and self.halving.awaits(curve.run):
+        report = self.report(number, tick, waits=True)
+        whole = curve.epochs[tick] >= self.last or not math.isfinite(report.finite_value)
+        ended = whole and self.is_last(number, tick)
+        self.halving.decide(report, ended)
+        if ended:
+            self.over[number] = tick
+        elif self.rules.grace and self.halving.awaits(curve.run):
             self.waiting[number] = tick
-        elif not ended:
+        else:
             self.go_on(now, number, tick)
         return now
 
+    def is_last(self, number: int, tick: int) -> bool:
+        """Whether the record of a run ends at a tick."""
+        return tick + 1 == len(self.curves[number].epochs)
+
     def go_on(self, at: float, number: int, tick: int) -> None:
-        """A run trains for its next tick, unless a rung stops it."""
+        """A run trains for its next tick, unless a rung stops it, or its record ends there."""
         self.halving.decide(self.report(number, tick))
         if self.rules.grace and not self.halving.goes_on(self.report(number, tick)):
-            self.halted.add(number)
+            self.halted[number] = tick
+            return
+        if self.is_last(number, tick):
+            self.halving.decide(self.report(number, tick), ended=True)
+            self.over[number] = tick
             return
         seconds = self.curves[number].seconds
         heapq.heappush(self.queue, (at + seconds[tick + 1] - seconds[tick], number, tick + 1))

@@ -52,19 +52,22 @@ def test_a_recorded_search_is_told_under_other_rules(tmp_path: Path):
     assert lines[0].endswith("5 runs by frechet_classifier/reconstructions (min), up to epoch 3")
     assert lines[1] == "1 of 6 runs have not ended: left out"
     assert lines[2] == "1 of 5 runs are on record up to before epoch 3: the replay ends them there too"
-    table = [line.split() for line in lines[3:8]]
+    assert lines[3].startswith(
+        "everything to the end: 5 runs, 15 epochs, of which rungs save a share (saved); 13 of them"
+    )
+    table = [line.split() for line in lines[4:9]]
     assert table[1:] == [
-        ["1", "none", "0:02:10", "30", "s", "30", "s", "13", "0%", "0", "5", "0.4"],
-        ["1", "1", "2", "0:01:10", "30", "s", "30", "s", "7", "46%", "3", "5", "0.4"],
-        ["500", "none", "30", "s", "30", "s", "30", "s", "13", "0%", "0", "5", "0.4"],
-        ["500", "1", "2", "30", "s", "30", "s", "30", "s", "7", "46%", "3", "5", "0.4"],
+        ["1", "none", "0:02:10", "30", "s", "30", "s", "13", "0-13%", "0", "5", "0.4"],
+        ["1", "1", "2", "0:01:10", "30", "s", "30", "s", "7", "53%", "4", "5", "0.4"],
+        ["500", "none", "30", "s", "30", "s", "30", "s", "13", "0-13%", "0", "5", "0.4"],
+        ["500", "1", "2", "30", "s", "30", "s", "30", "s", "7", "53%", "4", "5", "0.4"],
     ]
-    assert lines[8:10] == [
+    assert lines[9:11] == [
         f"rank correlation of epoch {rung} with the end: 1.00, of 4 configurations on record to the end"
         for rung in (1, 2)
     ]
-    assert lines[10].startswith("the correlations are of those that were not stopped")
-    assert len(lines) == 11
+    assert lines[11].startswith("the correlations are of those that were not stopped")
+    assert len(lines) == 12
     assert "unsafe" not in done.stdout
 
 
@@ -75,11 +78,12 @@ def test_limits_end_a_replay_and_the_first_one_is_said(tmp_path: Path):
     done = replayed(tmp_path, *asked, "--epoch-budget", 9, "--device-budget", "12s", "--gpus-per-trial", 0.25)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert lines[1] == "device-seconds: a run takes 0.25 devices"
+    assert lines[1] == "everything to the end: 4 runs, 8 epochs, of which rungs save a share (saved)"
+    assert lines[2] == "device-seconds: a run takes 0.25 devices"
     ended = "the budget of 12 device-seconds is spent (12)"  # 48 s of a quarter of a device
-    assert lines[2].endswith(" ended by")
-    assert all(line.endswith(f" {ended}") for line in lines[3:7])
-    assert [line.split()[-10] for line in lines[3:7]] == ["3", "3", "4", "4"]  # begun
+    assert lines[3].endswith(" ended by")
+    assert all(line.endswith(f" {ended}") for line in lines[4:8])
+    assert [line.split()[-10] for line in lines[4:8]] == ["3", "3", "4", "4"]  # begun
     done = replayed(tmp_path, *asked, "--cost-budget", 100, "--price", 3600, "--time-budget", "15s")
     assert "device-seconds: a run takes 1 device\n" in done.stdout
     assert done.stdout.count("the time is up") == 4

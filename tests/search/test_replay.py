@@ -103,12 +103,35 @@ def test_a_limited_replay_is_the_beginning_of_the_whole_one(
     assert all(epochs <= whole.epochs[run] for run, epochs in found.epochs.items())
     assert found.seconds <= whole.seconds
     assert found.seconds == whole.seconds or found.reached
+    assert sum(whole.epochs.values()) + whole.saved + whole.unknown == len(curves) * max(lengths)
 
 
 def test_a_run_ends_where_its_record_ends():
     curves = [curve("short", [1.0]), curve("long", [2.0, 0.5, 0.4])]
     found = replay(curves, Rules(1, 0, 2), "min", 1)
     assert (found.epochs, found.stopped) == ({"short": 1.0, "long": 3.0}, 0)
+    assert (found.saved, found.unknown) == (0.0, 2.0)  # nobody stopped the short one, which is of three epochs too
+
+
+def test_what_is_saved_is_of_all_runs_to_the_last_epoch():
+    found = replay(LINE, Rules(1, 1, 2), "min", 1)
+    assert (found.stopped, found.saved, found.unknown) == (3, 3.0, 0.0)
+    cut = [LINE[0], *(curve(one.run, one.values[:1]) for one in LINE[1:])]  # as that search leaves it on record
+    again = replay(cut, Rules(1, 1, 2), "min", 1)
+    assert (again.stopped, again.saved, again.unknown, again.epochs) == (3, 3.0, 0.0, found.epochs)
+    everything = replay(cut, Rules(1, 0, 2), "min", 1)
+    assert (everything.stopped, everything.saved, everything.unknown) == (0, 0.0, 3.0)
+    broken = [LINE[0], curve("nan", [math.nan])]  # it ended by itself
+    assert replay(broken, Rules(1, 1, 2), "min", 1).stopped == 0
+
+
+def test_seeds_whose_records_end_are_stopped_together_or_wait_for_nobody():
+    cut = [curve(run, [value], 10.0, own) for run, own, value in (("b0", "b", 1.5), ("b1", "b", 3.5))]
+    best = [curve(run, [value] * 9, 10.0, "a") for run, value in (("a0", 1.0), ("a1", 3.0))]
+    found = replay([*best, *cut], Rules(1, 1, 3), "min", 1)
+    assert (found.stopped, found.saved, found.unknown) == (2, 16.0, 0.0)
+    first = replay([*cut, *best], Rules(1, 1, 3), "min", 1)  # who comes first goes on, and its record ends
+    assert (first.stopped, first.unknown, sum(first.epochs.values())) == (0, 16.0, 20.0)
 
 
 @given(

@@ -7,8 +7,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gen import results
+from gen.on_ray.proposals import Proposal
+from gen.on_ray.proposals import record as record_proposals
+from gen.record import names
 from gen.record.curves import recorded
+from gen.results.forget import forget
 from gen.results.schema import FULL_SHARE, LATER_SECONDS, WORST
+from gen.zoo import ZOO
 from jobs import tune
 from tests.results.example_rows import eval_row, outcome_row, run_row, when
 
@@ -16,11 +21,19 @@ FLOOR = (("evaluate.floor", None, "recall/reconstructions"), ("evaluate.least", 
 
 
 def record(
-    place: Path, run: str, seed: int, values: Sequence[float], *, ended: bool = True, settings: Sequence = (), **more
+    place: Path,
+    run: str,
+    seed: int,
+    values: Sequence[float],
+    *,
+    ended: bool = True,
+    settings: Sequence = (),
+    entry: str = "vqvae",
+    **more,
 ) -> None:
     """A run that measured `values`, an epoch and ten seconds apart."""
     ledger = results.Ledger(results.Storage(str(place)), "old", run, results.new_attempt())
-    ledger.add("runs", 0, **run_row(seed))
+    ledger.add("runs", 0, **run_row(seed, entry=entry))
     for key, number, text in (("model.beta", None, run[0]), ("seed", seed, str(seed)), *settings):
         ledger.add("settings", 0, key=key, number=number, text=text)
     for tick, value in enumerate(values, start=1):
@@ -97,6 +110,53 @@ def test_a_family_whose_early_values_do_not_tell_is_called_unsafe(tmp_path: Path
     assert done.exit_code == 0, done.output
     assert "rank correlation of epoch 1 with the end: -1.00, of 4 configurations on record to the end" in done.stdout
     assert "early stopping is unsafe for this family at epoch 1, 2: the rank correlation is below 0.5" in done.stdout
+
+
+def propose(place: Path, number: int, *runs: str, sampler: str = "random", entry: str = "vqvae") -> None:
+    slot = results.Slot(results.Storage(str(place)), "old", results.new_attempt(), kind="proposed")
+    record_proposals(slot, slot.name, [Proposal(entry, number, {}, sampler, frozenset(runs))])
+
+
+def order(place: Path) -> list[str]:
+    return [one.run for one in recorded(results.Storage(str(place)), "old").curves]
+
+
+def test_runs_come_in_the_order_of_their_proposals_not_of_a_clock(tmp_path: Path):
+    for run, seed in (("d0", 0), ("b1", 1), ("a0", 0), ("b0", 0), ("c0", 0)):  # as their names do not sort
+        record(tmp_path, run, seed, [1.0])
+    assert sorted(order(tmp_path)) == ["a0", "b0", "b1", "c0", "d0"]
+    propose(tmp_path, 2, "b0", "b1")
+    propose(tmp_path, 0, "c0")
+    propose(tmp_path, 1, "a0")
+    propose(tmp_path, 3, "c0")  # drawn twice
+    assert order(tmp_path) == ["c0", "a0", "b0", "b1", "d0"]  # no proposal of the last one is on record
+
+
+@pytest.mark.parametrize(("sampler", "expected"), [("grid", "p0 p1 a0 a1"), ("tpe", "p0 a0 p1 a1")])
+def test_entries_come_as_a_search_takes_them(sampler: str, expected: str, tmp_path: Path):
+    entries = {"p": "vqvae", "a": "vae_mlp"}
+    for run in ("a1", "a0", "p1", "p0"):
+        record(tmp_path, run, 0, [1.0], entry=entries[run[0]])
+        propose(tmp_path, int(run[1]), run, sampler=sampler, entry=entries[run[0]])
+    note = names.note(ZOO["vqvae"], "d1", entries=["vqvae", "vae_mlp"])
+    names.write_note(results.Storage(str(tmp_path)), "old", note)
+    assert order(tmp_path) == expected.split()
+
+
+def test_forgotten_runs_are_not_played(tmp_path: Path):
+    for run, value in (("a", 3.0), ("b", 2.0), ("c", 0.1)):
+        record(tmp_path, run, 0, [value])
+    forget(results.Storage(str(tmp_path)), "old", results.new_attempt(), "c", "its images were wrong")
+    done = replayed(tmp_path, "--slots", 1)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("2 runs by frechet_classifier/reconstructions (min), up to epoch 1")
+    assert lines[1] == "1 of 3 runs are forgotten: left out"
+    assert lines[-1].split()[-1] == "2"  # the best
+    for run in "ab":
+        forget(results.Storage(str(tmp_path)), "old", results.new_attempt(), run, "as are theirs")
+    assert "no run of old in" in replayed(tmp_path).stderr
+    assert "has ended but 3 that are forgotten" in replayed(tmp_path).stderr
 
 
 def test_weights_below_the_floor_steered_as_the_worst(tmp_path: Path):

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from gen import results
 from gen.config import RunConfig, flat, identity, override, to_json
 from gen.record import names
-from gen.record.learned import KIND
 from gen.results.storage import Storage
 from gen.search.samplers import Score
 from gen.zoo import ZOO
@@ -130,7 +129,7 @@ def test_what_was_learned_is_on_record_before_the_first_proposal(tmp_path: Path)
 
     first, told = submitted()
     assert told == ["start-from earlier: the sampler learns from 16 of 16 ended runs"]
-    (row,) = results.events(storage, "new", kind=KIND).to_dict("records")
+    (row,) = results.events(storage, "new", kind="learned").to_dict("records")
     assert (row["run"], row["decision"], row["why"]) == ("", "earlier", told[0])
     assert "NaN" not in row["detail"]
     trained(tmp_path, [(begun(model__beta=0.05 * 1.4**n, seed=1), "finished", n * 9.0, 20.0) for n in range(14)])
@@ -139,7 +138,7 @@ def test_what_was_learned_is_on_record_before_the_first_proposal(tmp_path: Path)
     assert told == ["start-from earlier: the sampler goes on with what it learned from 16 configurations of it"]
     shutil.rmtree(tmp_path / "earlier")
     assert submitted()[0] == first
-    assert len(results.events(storage, "new", kind=KIND)) == 1
+    assert len(results.events(storage, "new", kind="learned")) == 1
     (tmp_path / "new" / "events").rename(tmp_path / "gone")  # of an earlier version
     with pytest.raises(ValueError, match="start-from=earlier is no experiment"):
         submitted()

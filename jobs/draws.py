@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gen.config import RunConfig, override
+from gen.search.samplers import ENDLESS as ENDLESS  # the jobs that import this file have the names from here
+from gen.search.samplers import GRID as GRID
+from gen.search.samplers import RANDOM as RANDOM
+from gen.search.samplers import SAMPLERS as SAMPLERS
+from gen.search.samplers import TPE as TPE
 from tune_spaces import Space, SpaceQuestions, draw, every
 
-RANDOM, GRID, TPE = SAMPLERS = ("random", "grid", "tpe")
-ENDLESS = 1_000_000_000  # samples of a search that only a budget ends
 EXAMPLES = 64  # configurations that are looked at where nobody knows yet what will be proposed
 GRIDDED = 10_000  # most configurations of a grid
 COUNTED = 1_000  # a space of more configurations is not counted

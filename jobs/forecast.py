@@ -15,10 +15,11 @@ from gen.record.curves import Recorded, recorded
 from gen.search.replay import MARGINS, SAFE, Replay, Rules, agreement, all_rungs, replay
 from jobs.options import refusing
 from jobs.places import storage_at
-from jobs.plan import seconds
+from jobs.plan import budget_of, seconds
 from jobs.runs import tell_lost
 
-WITH = ("replay", "slots", "storage", "grace", "reduction", "time")  # options that a replay knows
+LIMITS = ("time", "total_epochs", "device_time", "cost", "price")
+WITH = ("replay", "slots", "storage", "grace", "reduction", *LIMITS, "gpus_per_trial")  # options that a replay knows
 SLOTS, REDUCTIONS = "1,8,64", (2, 3, 4)
 GRACES = 3  # grace periods that are tried unless one is named: a tick, and each three times the one before
 
@@ -43,18 +44,26 @@ def forecast(options: Mapping[str, Any]) -> int:
     name = options["replay"]
     with refusing():
         limit = seconds("time-budget", options["time"]) if options["time"] else math.inf
+        budget = budget_of(*(options[key] for key in ("total_epochs", "device_time", "cost", "price")))
         slots = slots_of(options["slots"] or SLOTS)
         for key, low in (("grace", 1), ("reduction", 2)):
             if options[key] is not None:
                 at_least(key, options[key], low)
+        if (gpus := options["gpus_per_trial"]) is not None and not 0 < gpus < math.inf:
+            raise ValueError(f"gpus-per-trial={gpus:g} is out of range; allowed: more than 0")
         place = storage_at(options["storage"])
         found = recorded(place, name)
         tell_lost(place, name)
     last = max(curve.epochs[-1] for curve in found.curves)
-    rules = list(cases(slots, options["grace"], options["reduction"], found.every, last, limit))
+    devices = float(gpus or found.workers)
+    limits = {"seconds": limit, "budget": budget, "devices": devices}
+    rules = list(cases(slots, options["grace"], options["reduction"], found.every, last, limits))
     print(f"{name} in {place}: {len(found.curves)} runs by {found.metric} ({found.mode}), up to epoch {last:g}")
     for line in found.notices:
         print(line)
+    print(epochs_in_words(found))
+    if min(budget.device_seconds, budget.money) < math.inf:
+        print(f"device-seconds: a run takes {devices:g} device{'s' * (devices != 1)}")
     played = [replay(found.curves, one, found.mode, found.every) for one in rules]
     print(pd.DataFrame([row(found, one) for one in played]).to_string(index=False, na_rep="never"))
     for line in warnings(found, rules, played):
@@ -71,21 +80,29 @@ def slots_of(text: str) -> list[int]:
 
 
 def cases(
-    slots: Sequence[int], grace: int | None, reduction: int | None, every: int, last: float, limit: float
+    slots: Sequence[int],
+    grace: int | None,
+    reduction: int | None,
+    every: int,
+    last: float,
+    limits: Mapping[str, Any],
 ) -> Iterator[Rules]:
-    """For each number of slots everything to the end, then each grace period with each reduction."""
+    """For each number of slots everything to the end, then each grace period with each reduction. `limits`: the other
+    fields of the rules."""
     graces = [grace] if grace else [every * 3**power for power in range(GRACES)]
     for number in slots:
-        yield Rules(number, 0, 2, limit)
+        yield Rules(number, 0, 2, **limits)
         for first in graces:
             for one in [reduction] if reduction else REDUCTIONS:
                 if first < last:
-                    yield Rules(number, first, one, limit)
+                    yield Rules(number, first, one, **limits)
 
 
 def row(found: Recorded, one: Replay) -> dict[str, Any]:
     """A row of the table."""
-    whole, trained = sum(curve.epochs[-1] for curve in found.curves), sum(one.epochs.values())
+    trained, least, most = sum(one.epochs.values()), one.saved, one.saved + one.unknown
+    low, high = (f"{100 * epochs / to_the_end(found):.0f}" for epochs in (least, most))
+    limited = {"ended by": one.reached or "its last run"} if one.rules.limits else {}
     near = {f"to {margin:.1%}": clock(at) for margin, at in zip(MARGINS, one.near, strict=True)}
     return {
         "slots": one.rules.slots,
@@ -94,11 +111,29 @@ def row(found: Recorded, one: Replay) -> dict[str, Any]:
         "time": clock(one.seconds),
         **near,
         "epochs": f"{trained:g}",
-        "saved": f"{1 - trained / whole:.0%}",
+        "saved": f"{low}%" if low == high else f"{low}-{high}%",
         "stopped": one.stopped,
         "begun": one.begun,
         "best": f"{one.best:.6g}",
+        **limited,
     }
+
+
+def to_the_end(found: Recorded) -> float:
+    """The epochs of everything to the end: of so many runs, each up to the last epoch on record."""
+    return len(found.curves) * max(curve.epochs[-1] for curve in found.curves)
+
+
+def epochs_in_words(found: Recorded) -> str:
+    """What the epochs that are saved are a share of."""
+    known, whole = sum(curve.epochs[-1] for curve in found.curves), to_the_end(found)
+    line = f"everything to the end: {len(found.curves)} runs, {whole:g} epochs, of which rungs save a share (saved)"
+    if known == whole:
+        return line
+    return (
+        f"{line}; {known:g} of them are on record: of a run that no rung stops before its record ends nobody knows how "
+        "far it would go, so the least and the most are told"
+    )
 
 
 def clock(found: float) -> str:

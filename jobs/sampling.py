@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from gen.config import DataConfig, RunConfig
 from gen.metrics.table import direction
+from gen.record.learned import Learned, find_learned, record_learned
 from gen.record.names import Names
 from gen.results.ledger import Slot
 from gen.results.pareto import of_runs
+from gen.results.storage import Storage
 from gen.search.samplers import QUEUE, Drawn, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
 from jobs.draws import TPE
@@ -52,17 +54,34 @@ def is_supplied(wanted: Plans) -> bool:
     return wanted.first.sampler == TPE or wanted.first.endless
 
 
-def part_of(part: Plan, hashes: Mapping[DataConfig, str], named: Names) -> tuple[Part, str]:
-    """The configurations of an entry, as a search is supplied with them, with nothing on record yet; and a line on what
-    an earlier experiment taught the sampler, "" without one."""
+def earlier(part: Plan, data_hash: str, storage: Storage, attempt: str) -> tuple[Sequence[tuple[Settings, Score]], str]:
+    """What an earlier experiment taught the sampler of an entry, from the record of the search, where it is put if it
+    is not there yet; and a line on that, "" without such an experiment. `storage`: the lease's."""
+    config, asked, source = part.space.config, part.asked, part.begins.source
+    if part.sampler != TPE or (part.also and not source):
+        return [], ""
+    if part.also:
+        return [], f"start-from {source}: a sampler of several objectives learns from the search's own runs alone"
+    if found := find_learned(storage, asked.name, config.entry):
+        many = f"{len(found.known)} configurations"
+        return found.known, f"start-from {found.source}: the sampler goes on with what it learned from {many} of it"
+    if not source:
+        return [], ""
+    known, line = learned(asked.storage, source, config, asked.pinned, data_hash)
+    slot = Slot(storage, asked.name, f"{attempt}-learned-{config.entry}", kind="proposed")
+    record_learned(slot, attempt, config.entry, Learned(source, known), line)
+    return known, line
+
+
+def part_of(
+    part: Plan, hashes: Mapping[DataConfig, str], named: Names, storage: Storage, attempt: str
+) -> tuple[Part, str]:
+    """The configurations of an entry, as a search is supplied with them, with no proposal on record yet; and a line on
+    what an earlier experiment taught the sampler, "" without one."""
     from gen.on_ray.proposals import Part
 
-    config, asked, begins = part.space.config, part.asked, part.begins
-    known, line = list[tuple[Settings, Score]](), ""
-    if begins.source and part.sampler == TPE and part.also:
-        line = f"start-from {begins.source}: a sampler of several objectives learns from the search's own runs alone"
-    elif begins.source and part.sampler == TPE:
-        known, line = learned(asked.storage, begins.source, config, asked.pinned, hashes[part.configs[0].data])
+    config, begins = part.space.config, part.begins
+    known, line = earlier(part, hashes[part.configs[0].data], storage, attempt)
     samples = math.inf if part.endless else part.space.samples
     own: Sampler = Drawn(lambda number: draw(part.space, config.seed, number))
     if part.sampler == TPE:
@@ -82,7 +101,7 @@ def supply_of(
     sampler learned from an earlier experiment."""
     from gen.on_ray.proposals import Supply, proposals
 
-    parts, lines = zip(*(part_of(part, hashes, named) for part in wanted.parts), strict=True)
+    parts, lines = zip(*(part_of(part, hashes, named, slot.storage, attempt) for part in wanted.parts), strict=True)
     also = wanted.first.also
     others = functools.partial(of_runs, slot.storage, slot.experiment, also) if also else None
     recorded = proposals(slot.storage, slot.experiment)

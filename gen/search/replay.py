@@ -10,13 +10,15 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gen.search.budgets import Account, Budget
 from gen.search.halving import Halving, Report, rungs
 
 SAFE = 0.5  # rank correlation between a rung and the end, below which stopping at that rung is a matter of luck
 FEWEST = 3  # configurations of which a rank correlation can be told
 MARGINS = (0.01, 0.001)  # shares of the best value within which a search is near it
+TIME_UP = "the time is up"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Rules:
     grace: int
     reduction: int
     seconds: float = math.inf  # after which it ends
+    budget: Budget = field(default_factory=Budget)  # of all runs together
+    devices: float = 1.0  # that a run takes
+
+    @property
+    def limits(self) -> bool:
+        """Whether anything is limited."""
+        return self.seconds < math.inf or self.budget.limits
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,10 @@ class Replay:
     near: Sequence[float]  # seconds until it was within each of MARGINS of the best on record; NaN: never
     best: float
     stopped: int  # runs that the rungs stopped
-    begun: int  # runs that were begun before the time was up
+    saved: float  # epochs that those had to their end, of all runs that have as many
+    unknown: float  # epochs behind the end of the records of runs that no rung stopped up to there
+    begun: int  # runs that were begun before a limit was reached
+    reached: str  # the limit that ended it, in words; "": none, all runs had ended
 
 
 def so_far(values: Sequence[float], mode: str) -> list[float]:
@@ -65,65 +77,117 @@ def so_far(values: Sequence[float], mode: str) -> list[float]:
 
 
 def replay(curves: Sequence[Curve], rules: Rules, mode: str, every: int) -> Replay:
-    """Runs a search over recorded curves, in their order. A run ends where its record ends, if no rung stops it."""
-    last = math.ceil(max(curve.epochs[-1] for curve in curves))
-    halving = Halving(
-        mode,
-        last,
-        min(rules.grace or last, last),
-        rules.reduction if rules.grace else max(2, rules.reduction),
-        configurations={curve.run: curve.configuration for curve in curves},
-        every=every,
+    """Runs a search over recorded curves, in their order. A run ends where its record ends, if no rung stops it. At the
+    first limit that is reached the search ends, if anything is left of it, without the ticks that are under way."""
+    playing, now, reached = Playing(curves, rules, mode, every), 0.0, ""
+    playing.fill(now)
+    while playing.queue and not reached:
+        if playing.queue[0][0] > rules.seconds:
+            now, reached = rules.seconds, TIME_UP
+            break
+        now = playing.next_tick()
+        reached = playing.account.reached(rules.budget) if playing.is_left() else ""
+        if not reached:
+            playing.fill(now)
+    epochs = playing.epochs
+    saved, unknown = (
+        sum(playing.last - curves[number].epochs[tick] for number, tick in ends.items())
+        for ends in (playing.halted, playing.over)
     )
-    bests = [so_far(curve.values, mode) for curve in curves]
-    goal = (min if mode == "min" else max)((own[-1] for own in bests if math.isfinite(own[-1])), default=math.nan)
-    near, best, now = [math.nan] * len(MARGINS), math.nan, 0.0
-    epochs: dict[str, float] = {}
-    queue: list[tuple[float, int, int]] = []  # seconds at which a run comes to a tick, number of the run, of the tick
-    new, waiting = iter(range(len(curves))), dict[int, int]()  # the latter: number of a run -> of its tick
-    halted: set[int] = set()
+    return Replay(
+        rules, now, epochs, playing.near, playing.best, len(playing.halted), saved, unknown, len(epochs), reached
+    )
 
-    def report(number: int, tick: int, waits: bool = False) -> Report:
-        one = curves[number]
-        return Report(one.run, tick, one.epochs[tick], bests[number][tick], one.values[tick], one.seconds[tick], waits)
 
-    def go_on(at: float, number: int, tick: int) -> None:
-        halving.decide(report(number, tick))
-        if rules.grace and not halving.goes_on(report(number, tick)):
-            halted.add(number)
-            return
-        seconds = curves[number].seconds
-        heapq.heappush(queue, (at + seconds[tick + 1] - seconds[tick], number, tick + 1))
+class Playing:
+    """A search that is played: what its rungs, its slots and its account hold."""
 
-    def start(at: float) -> bool:
-        ready = [number for number in waiting if not halving.awaits(curves[number].run)]
-        if not ready and (number := next(new, None)) is not None:
-            epochs[curves[number].run] = 0.0
-            heapq.heappush(queue, (at + curves[number].seconds[0], number, 0))
+    def __init__(self, curves: Sequence[Curve], rules: Rules, mode: str, every: int) -> None:
+        self.curves, self.rules, self.mode = curves, rules, mode
+        self.last = max(curve.epochs[-1] for curve in curves)
+        last = math.ceil(self.last)
+        self.halving = Halving(
+            mode,
+            last,
+            min(rules.grace or last, last),
+            rules.reduction if rules.grace else max(2, rules.reduction),
+            configurations={curve.run: curve.configuration for curve in curves},
+            every=every,
+        )
+        self.bests = [so_far(curve.values, mode) for curve in curves]
+        ends = (own[-1] for own in self.bests if math.isfinite(own[-1]))
+        self.goal = (min if mode == "min" else max)(ends, default=math.nan)
+        self.near, self.best = [math.nan] * len(MARGINS), math.nan
+        self.account = Account(rules.devices)
+        self.epochs: dict[str, float] = {}
+        self.queue: list[tuple[float, int, int]] = []  # seconds at which a run comes to a tick, numbers of both
+        self.waiting: dict[int, int] = {}  # number of a run that gave its slot away -> of its tick
+        self.halted: dict[int, int] = {}  # number of a run that a rung stopped -> of its tick
+        self.over: dict[int, int] = {}  # ... of one whose record has ended
+
+    def is_left(self) -> bool:
+        """Whether a run trains, waits, or is to be begun."""
+        return bool(self.queue or self.waiting) or len(self.epochs) < len(self.curves)
+
+    def fill(self, at: float) -> None:
+        """Gives each free slot a run, as long as there are any."""
+        while len(self.queue) < self.rules.slots and self.start(at):
+            pass
+
+    def start(self, at: float) -> bool:
+        """Gives a slot a run that waited, or the next one; False if there is none."""
+        ready = [number for number in self.waiting if not self.halving.awaits(self.curves[number].run)]
+        if not ready and (number := len(self.epochs)) < len(self.curves):
+            self.epochs[self.curves[number].run] = 0.0
+            heapq.heappush(self.queue, (at + self.curves[number].seconds[0], number, 0))
             return True
-        if chosen := ready or ([] if queue else list(waiting)):  # nobody is left for whom they could wait
-            go_on(at, chosen[0], waiting.pop(chosen[0]))
+        if chosen := ready or ([] if self.queue else list(self.waiting)):  # nobody is left for whom they could wait
+            self.go_on(at, chosen[0], self.waiting.pop(chosen[0]))
         return bool(chosen)
 
-    while len(queue) < rules.slots and start(0.0):
-        pass
-    while queue and queue[0][0] <= rules.seconds:
-        now, number, tick = heapq.heappop(queue)
-        curve, value = curves[number], bests[number][tick]
-        epochs[curve.run] = curve.epochs[tick]
-        best = so_far([best, value], mode)[-1]
+    def next_tick(self) -> float:
+        """The run that comes to a tick next reports it; gives the seconds at which it does."""
+        now, number, tick = heapq.heappop(self.queue)
+        curve = self.curves[number]
+        self.epochs[curve.run] = curve.epochs[tick]
+        self.account.note(curve.run, curve.epochs[tick], curve.seconds[tick])
+        self.best = so_far([self.best, self.bests[number][tick]], self.mode)[-1]
         for place, margin in enumerate(MARGINS):
-            if math.isnan(near[place]) and abs(best - goal) <= margin * abs(goal):
-                near[place] = now
-        ended = tick + 1 == len(curve.epochs)
-        halving.decide(report(number, tick, waits=True), ended)
-        if not ended and rules.grace and halving.awaits(curve.run):
-            waiting[number] = tick
-        elif not ended:
-            go_on(now, number, tick)
-        while len(queue) < rules.slots and start(now):
-            pass
-    return Replay(rules, rules.seconds if queue else now, epochs, near, best, len(halted), len(epochs))
+            if math.isnan(self.near[place]) and abs(self.best - self.goal) <= margin * abs(self.goal):
+                self.near[place] = now
+        report = self.report(number, tick, waits=True)
+        whole = curve.epochs[tick] >= self.last or not math.isfinite(report.finite_value)
+        ended = whole and self.is_last(number, tick)
+        self.halving.decide(report, ended)
+        if ended:
+            self.over[number] = tick
+        elif self.rules.grace and self.halving.awaits(curve.run):
+            self.waiting[number] = tick
+        else:
+            self.go_on(now, number, tick)
+        return now
+
+    def is_last(self, number: int, tick: int) -> bool:
+        """Whether the record of a run ends at a tick."""
+        return tick + 1 == len(self.curves[number].epochs)
+
+    def go_on(self, at: float, number: int, tick: int) -> None:
+        """A run trains for its next tick, unless a rung stops it, or its record ends there."""
+        self.halving.decide(self.report(number, tick))
+        if self.rules.grace and not self.halving.goes_on(self.report(number, tick)):
+            self.halted[number] = tick
+            return
+        if self.is_last(number, tick):
+            self.halving.decide(self.report(number, tick), ended=True)
+            self.over[number] = tick
+            return
+        seconds = self.curves[number].seconds
+        heapq.heappush(self.queue, (at + seconds[tick + 1] - seconds[tick], number, tick + 1))
+
+    def report(self, number: int, tick: int, waits: bool = False) -> Report:
+        """What a run tells at a tick."""
+        one, best = self.curves[number], self.bests[number][tick]
+        return Report(one.run, tick, one.epochs[tick], best, one.values[tick], one.seconds[tick], waits)
 
 
 def agreement(curves: Sequence[Curve], rung: float, mode: str) -> tuple[float, int]:

@@ -14,6 +14,8 @@ from typing import Any
 
 PROPOSAL = "proposal"  # kind of the rows of `events` that hold proposals, one a run
 QUEUE = "queue"  # who proposed what was known before
+RANDOM, GRID, TPE = SAMPLERS = ("random", "grid", "tpe")  # who proposes the rest
+ENDLESS = 1_000_000_000  # samples of a search that only a budget ends
 
 Settings = Mapping[str, Any]  # dotted key -> plain value
 

@@ -1,6 +1,7 @@
 """What a search knows before it draws: the entry's defaults, and --start-from, an experiment or a file."""
 
 import json
+import shutil
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from gen.zoo import ZOO
 from jobs import tune
 from jobs.known import learned
 from jobs.plan import Plan, plan
+from jobs.sampling import supply_of
+from jobs.several import Plans
 from tests.record.test_earlier_version import ARCHIVE, SEARCHES, SMALL
 from tests.results.example_rows import run_row
 
@@ -119,6 +122,37 @@ def test_a_sampler_learns_from_the_runs_that_compare(tmp_path: Path):
     assert line == ("start-from earlier: the sampler learns from 4 of 5 ended runs (1 go by another protocol)")
     _, line = learned(storage, "earlier", config, [], "others")
     assert line.endswith("learns from 0 of 5 ended runs (5 go by other images)")
+
+
+def test_what_was_learned_is_on_record_before_the_first_proposal(tmp_path: Path):
+    """The earlier experiment grows, and is deleted: the search proposes what it would have proposed."""
+    ends = [(begun(model__beta=0.05 * 1.4**n), "finished", abs(n - 9.0), 20.0) for n in range(14)]
+    trained(tmp_path, [*ends, (begun(model__beta=9.0), "failed", None, 1.0), (begun(), "stopped", 1.0, 2.0)])
+    storage = Storage(str(tmp_path))
+
+    def submitted() -> tuple[list[object], list[str]]:
+        wanted = planned(tmp_path, "--sampler", "tpe", "--samples", "20", "--start-from", "earlier")
+        names.write_note(storage, "new", wanted.note("images"))
+        attempt, hashes = results.new_attempt(), {wanted.configs[0].data: "images"}
+        slot = results.Slot(storage, "new", f"{attempt}-proposals", kind="proposed")
+        supply, lines = supply_of(Plans([wanted]), hashes, names.Names(storage, "new"), slot, attempt)
+        return [supply.parts[0].sampler.propose(number) for number in range(9)], lines
+
+    first, told = submitted()
+    assert told == ["start-from earlier: the sampler learns from 16 of 16 ended runs"]
+    (row,) = results.events(storage, "new", kind="learned").to_dict("records")
+    assert (row["run"], row["decision"], row["why"]) == ("", "earlier", told[0])
+    assert "NaN" not in row["detail"]
+    trained(tmp_path, [(begun(model__beta=0.05 * 1.4**n, seed=1), "finished", n * 9.0, 20.0) for n in range(14)])
+    again, told = submitted()
+    assert again == first
+    assert told == ["start-from earlier: the sampler goes on with what it learned from 16 configurations of it"]
+    shutil.rmtree(tmp_path / "earlier")
+    assert submitted()[0] == first
+    assert len(results.events(storage, "new", kind="learned")) == 1
+    (tmp_path / "new" / "events").rename(tmp_path / "gone")  # of an earlier version
+    with pytest.raises(ValueError, match="start-from=earlier is no experiment"):
+        submitted()
 
 
 def test_configurations_of_a_file(tmp_path: Path):

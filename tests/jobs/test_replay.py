@@ -7,8 +7,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gen import results
+from gen.on_ray.proposals import Proposal
+from gen.on_ray.proposals import record as record_proposals
+from gen.record import names
 from gen.record.curves import recorded
+from gen.results.forget import forget
 from gen.results.schema import FULL_SHARE, LATER_SECONDS, WORST
+from gen.zoo import ZOO
 from jobs import tune
 from tests.results.example_rows import eval_row, outcome_row, run_row, when
 
@@ -16,11 +21,19 @@ FLOOR = (("evaluate.floor", None, "recall/reconstructions"), ("evaluate.least", 
 
 
 def record(
-    place: Path, run: str, seed: int, values: Sequence[float], *, ended: bool = True, settings: Sequence = (), **more
+    place: Path,
+    run: str,
+    seed: int,
+    values: Sequence[float],
+    *,
+    ended: bool = True,
+    settings: Sequence = (),
+    entry: str = "vqvae",
+    **more,
 ) -> None:
     """A run that measured `values`, an epoch and ten seconds apart."""
     ledger = results.Ledger(results.Storage(str(place)), "old", run, results.new_attempt())
-    ledger.add("runs", 0, **run_row(seed))
+    ledger.add("runs", 0, **run_row(seed, entry=entry))
     for key, number, text in (("model.beta", None, run[0]), ("seed", seed, str(seed)), *settings):
         ledger.add("settings", 0, key=key, number=number, text=text)
     for tick, value in enumerate(values, start=1):
@@ -52,20 +65,41 @@ def test_a_recorded_search_is_told_under_other_rules(tmp_path: Path):
     assert lines[0].endswith("5 runs by frechet_classifier/reconstructions (min), up to epoch 3")
     assert lines[1] == "1 of 6 runs have not ended: left out"
     assert lines[2] == "1 of 5 runs are on record up to before epoch 3: the replay ends them there too"
-    table = [line.split() for line in lines[3:8]]
+    assert lines[3].startswith(
+        "everything to the end: 5 runs, 15 epochs, of which rungs save a share (saved); 13 of them"
+    )
+    table = [line.split() for line in lines[4:9]]
     assert table[1:] == [
-        ["1", "none", "0:02:10", "30", "s", "30", "s", "13", "0%", "0", "5", "0.4"],
-        ["1", "1", "2", "0:01:10", "30", "s", "30", "s", "7", "46%", "3", "5", "0.4"],
-        ["500", "none", "30", "s", "30", "s", "30", "s", "13", "0%", "0", "5", "0.4"],
-        ["500", "1", "2", "30", "s", "30", "s", "30", "s", "7", "46%", "3", "5", "0.4"],
+        ["1", "none", "0:02:10", "30", "s", "30", "s", "13", "0-13%", "0", "5", "0.4"],
+        ["1", "1", "2", "0:01:10", "30", "s", "30", "s", "7", "53%", "4", "5", "0.4"],
+        ["500", "none", "30", "s", "30", "s", "30", "s", "13", "0-13%", "0", "5", "0.4"],
+        ["500", "1", "2", "30", "s", "30", "s", "30", "s", "7", "53%", "4", "5", "0.4"],
     ]
-    assert lines[8:10] == [
+    assert lines[9:11] == [
         f"rank correlation of epoch {rung} with the end: 1.00, of 4 configurations on record to the end"
         for rung in (1, 2)
     ]
-    assert lines[10].startswith("the correlations are of those that were not stopped")
-    assert len(lines) == 11
+    assert lines[11].startswith("the correlations are of those that were not stopped")
+    assert len(lines) == 12
     assert "unsafe" not in done.stdout
+
+
+def test_limits_end_a_replay_and_the_first_one_is_said(tmp_path: Path):
+    for run in "abcd":
+        record(tmp_path, run, 0, [2.0, 1.0])
+    asked = ["--slots", "1,2", "--grace", 1, "--reduction", 2]
+    done = replayed(tmp_path, *asked, "--epoch-budget", 9, "--device-budget", "12s", "--gpus-per-trial", 0.25)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[1] == "everything to the end: 4 runs, 8 epochs, of which rungs save a share (saved)"
+    assert lines[2] == "device-seconds: a run takes 0.25 devices"
+    ended = "the budget of 12 device-seconds is spent (12)"  # 48 s of a quarter of a device
+    assert lines[3].endswith(" ended by")
+    assert all(line.endswith(f" {ended}") for line in lines[4:8])
+    assert [line.split()[-10] for line in lines[4:8]] == ["3", "3", "4", "4"]  # begun
+    done = replayed(tmp_path, *asked, "--cost-budget", 100, "--price", 3600, "--time-budget", "15s")
+    assert "device-seconds: a run takes 1 device\n" in done.stdout
+    assert done.stdout.count("the time is up") == 4
 
 
 def test_a_family_whose_early_values_do_not_tell_is_called_unsafe(tmp_path: Path):
@@ -76,6 +110,53 @@ def test_a_family_whose_early_values_do_not_tell_is_called_unsafe(tmp_path: Path
     assert done.exit_code == 0, done.output
     assert "rank correlation of epoch 1 with the end: -1.00, of 4 configurations on record to the end" in done.stdout
     assert "early stopping is unsafe for this family at epoch 1, 2: the rank correlation is below 0.5" in done.stdout
+
+
+def propose(place: Path, number: int, *runs: str, sampler: str = "random", entry: str = "vqvae") -> None:
+    slot = results.Slot(results.Storage(str(place)), "old", results.new_attempt(), kind="proposed")
+    record_proposals(slot, slot.name, [Proposal(entry, number, {}, sampler, frozenset(runs))])
+
+
+def order(place: Path) -> list[str]:
+    return [one.run for one in recorded(results.Storage(str(place)), "old").curves]
+
+
+def test_runs_come_in_the_order_of_their_proposals_not_of_a_clock(tmp_path: Path):
+    for run, seed in (("d0", 0), ("b1", 1), ("a0", 0), ("b0", 0), ("c0", 0)):  # as their names do not sort
+        record(tmp_path, run, seed, [1.0])
+    assert sorted(order(tmp_path)) == ["a0", "b0", "b1", "c0", "d0"]
+    propose(tmp_path, 2, "b0", "b1")
+    propose(tmp_path, 0, "c0")
+    propose(tmp_path, 1, "a0")
+    propose(tmp_path, 3, "c0")  # drawn twice
+    assert order(tmp_path) == ["c0", "a0", "b0", "b1", "d0"]  # no proposal of the last one is on record
+
+
+@pytest.mark.parametrize(("sampler", "expected"), [("grid", "p0 p1 a0 a1"), ("tpe", "p0 a0 p1 a1")])
+def test_entries_come_as_a_search_takes_them(sampler: str, expected: str, tmp_path: Path):
+    entries = {"p": "vqvae", "a": "vae_mlp"}
+    for run in ("a1", "a0", "p1", "p0"):
+        record(tmp_path, run, 0, [1.0], entry=entries[run[0]])
+        propose(tmp_path, int(run[1]), run, sampler=sampler, entry=entries[run[0]])
+    note = names.note(ZOO["vqvae"], "d1", entries=["vqvae", "vae_mlp"])
+    names.write_note(results.Storage(str(tmp_path)), "old", note)
+    assert order(tmp_path) == expected.split()
+
+
+def test_forgotten_runs_are_not_played(tmp_path: Path):
+    for run, value in (("a", 3.0), ("b", 2.0), ("c", 0.1)):
+        record(tmp_path, run, 0, [value])
+    forget(results.Storage(str(tmp_path)), "old", results.new_attempt(), "c", "its images were wrong")
+    done = replayed(tmp_path, "--slots", 1)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("2 runs by frechet_classifier/reconstructions (min), up to epoch 1")
+    assert lines[1] == "1 of 3 runs are forgotten: left out"
+    assert lines[-1].split()[-1] == "2"  # the best
+    for run in "ab":
+        forget(results.Storage(str(tmp_path)), "old", results.new_attempt(), run, "as are theirs")
+    assert "no run of old in" in replayed(tmp_path).stderr
+    assert "has ended but 3 that are forgotten" in replayed(tmp_path).stderr
 
 
 def test_weights_below_the_floor_steered_as_the_worst(tmp_path: Path):
@@ -93,6 +174,10 @@ def test_weights_below_the_floor_steered_as_the_worst(tmp_path: Path):
         (["--replay", "old", "--slots", "8,none"], "slots='8,none' names no numbers of slots; allowed: such as 8,64"),
         (["--replay", "old", "--slots", "0"], "slots='0'"),
         (["--replay", "old", "--entry", "vqvae", "--set", "model.beta=1"], "so --entry, --set says nothing to it"),
+        (["--replay", "old", "--epoch-budget", "0"], "epoch-budget=0 is out of range"),
+        (["--replay", "old", "--cost-budget", "3"], "cost-budget goes with price"),
+        (["--replay", "old", "--device-budget", "much"], "device-budget='much' is no length of time"),
+        (["--replay", "old", "--gpus-per-trial", "0"], "gpus-per-trial=0 is out of range"),
         (["--replay", "old", "--grace", "0"], "grace=0 is out of range"),
         (["--replay", "old"], "no run of old"),
         (["--entry", "vqvae", "--slots", "8"], "slots is for --replay"),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gen.search.budgets import Budget
 from gen.search.replay import Curve, Rules, agreement, all_rungs, replay, so_far
 
 
@@ -59,10 +60,78 @@ def test_the_time_may_be_up():
     assert (found.seconds, found.epochs, found.begun) == (35.0, {"r0": 2.0, "r1": 1.0}, 2)
 
 
+@pytest.mark.parametrize(
+    ("rules", "ends", "told"),
+    [
+        (Rules(1, 0, 2, budget=Budget(epochs=3)), 30.0, "the budget of 3 epochs is spent (3)"),
+        (Rules(1, 0, 2, budget=Budget(device_seconds=55), devices=2), 30.0, "the budget of 55 device-seconds is spent"),
+        (Rules(1, 0, 2, budget=Budget(money=25, price=3600)), 30.0, "the budget of 25 at 3600 a device-hour is spent"),
+        (Rules(1, 0, 2, 35.0, Budget(epochs=4, device_seconds=99)), 35.0, "the time is up"),
+        (Rules(1, 0, 2, 30.0, Budget(epochs=3)), 30.0, "the budget of 3 epochs"),  # which is heard first
+    ],
+)
+def test_the_first_limit_that_is_reached_ends_it_and_is_said(rules: Rules, ends: float, told: str):
+    found = replay(LINE, rules, "min", 1)
+    assert (found.seconds, found.epochs) == (ends, {"r0": 2.0, "r1": 1.0})
+    assert found.reached.startswith(told)
+
+
+def test_a_limit_counts_all_slots_and_ends_what_has_something_left():
+    found = replay(LINE, Rules(2, 0, 2, budget=Budget(epochs=3)), "min", 1)
+    assert (found.seconds, found.epochs, found.begun) == (20.0, {"r0": 2.0, "r1": 1.0}, 2)
+    for rules in (Rules(2, 0, 2, 40.0, Budget(epochs=8)), Rules(2, 0, 2)):
+        whole = replay(LINE, rules, "min", 1)
+        assert (whole.seconds, sum(whole.epochs.values()), whole.reached) == (40.0, 8.0, "")
+
+
+@given(
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=9),
+    slots=st.integers(1, 4),
+    grace=st.integers(0, 3),
+    limit=st.integers(1, 30),
+    value=st.sampled_from([1.0, -1.0]),
+)
+def test_a_limited_replay_is_the_beginning_of_the_whole_one(
+    lengths: list[int], slots: int, grace: int, limit: int, value: float
+):
+    curves = [curve(f"r{n}", [value * n] * length, 1.0 + n % 3) for n, length in enumerate(lengths)]
+    whole = replay(curves, Rules(slots, grace, 2), "min", 1)
+    found = replay(curves, Rules(slots, grace, 2, budget=Budget(epochs=limit)), "min", 1)
+    spent = sum(found.epochs.values())
+    assert bool(found.reached) == (spent < sum(whole.epochs.values()) or found.begun < whole.begun)
+    assert spent == min(limit, sum(whole.epochs.values()))
+    assert all(epochs <= whole.epochs[run] for run, epochs in found.epochs.items())
+    assert found.seconds <= whole.seconds
+    assert found.seconds == whole.seconds or found.reached
+    assert sum(whole.epochs.values()) + whole.saved + whole.unknown == len(curves) * max(lengths)
+
+
 def test_a_run_ends_where_its_record_ends():
     curves = [curve("short", [1.0]), curve("long", [2.0, 0.5, 0.4])]
     found = replay(curves, Rules(1, 0, 2), "min", 1)
     assert (found.epochs, found.stopped) == ({"short": 1.0, "long": 3.0}, 0)
+    assert (found.saved, found.unknown) == (0.0, 2.0)  # nobody stopped the short one, which is of three epochs too
+
+
+def test_what_is_saved_is_of_all_runs_to_the_last_epoch():
+    found = replay(LINE, Rules(1, 1, 2), "min", 1)
+    assert (found.stopped, found.saved, found.unknown) == (3, 3.0, 0.0)
+    cut = [LINE[0], *(curve(one.run, one.values[:1]) for one in LINE[1:])]  # as that search leaves it on record
+    again = replay(cut, Rules(1, 1, 2), "min", 1)
+    assert (again.stopped, again.saved, again.unknown, again.epochs) == (3, 3.0, 0.0, found.epochs)
+    everything = replay(cut, Rules(1, 0, 2), "min", 1)
+    assert (everything.stopped, everything.saved, everything.unknown) == (0, 0.0, 3.0)
+    broken = [LINE[0], curve("nan", [math.nan])]  # it ended by itself
+    assert replay(broken, Rules(1, 1, 2), "min", 1).stopped == 0
+
+
+def test_seeds_whose_records_end_are_stopped_together_or_wait_for_nobody():
+    cut = [curve(run, [value], 10.0, own) for run, own, value in (("b0", "b", 1.5), ("b1", "b", 3.5))]
+    best = [curve(run, [value] * 9, 10.0, "a") for run, value in (("a0", 1.0), ("a1", 3.0))]
+    found = replay([*best, *cut], Rules(1, 1, 3), "min", 1)
+    assert (found.stopped, found.saved, found.unknown) == (2, 16.0, 0.0)
+    first = replay([*cut, *best], Rules(1, 1, 3), "min", 1)  # who comes first goes on, and its record ends
+    assert (first.stopped, first.unknown, sum(first.epochs.values())) == (0, 16.0, 20.0)
 
 
 @given(

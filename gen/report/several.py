@@ -44,6 +44,8 @@ def best_of_k(facts: Facts) -> tuple[pd.DataFrame, str]:
         found = results.best_of_k(facts.first.storage, names)
         if found["split"].nunique() > 1:  # figures of different images are not to be compared
             found = results.best_of_k(facts.first.storage, names, split="validation")
+        if len(several := found.attrs["protocols"]) > 1:  # one axis would rank their values together
+            return pd.DataFrame(), f"they are of {len(several)} data sets: {', '.join(sorted(several))}"
         return (found if found["mean"].notna().any() else pd.DataFrame()), ""
     except ValueError as unlike:
         return pd.DataFrame(), str(unlike)

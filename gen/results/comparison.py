@@ -12,17 +12,18 @@ from gen.checks import nearest
 from gen.metrics.table import direction
 from gen.results.added import complete
 from gen.results.confirmation import fresh_runs
-from gen.results.floor import find_floor
+from gen.results.floor import find_floors, only_one, value_of
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import (
     NO_COLUMN,
     having,
+    in_each_data_set,
     measured_as,
     of_best_weights,
-    one_protocol,
     only,
+    shared,
 )
 from gen.results.storage import Storage
 
@@ -38,9 +39,13 @@ def compare(
     confidence: float = 0.95,
     protocol: str | None = None,
 ) -> pd.DataFrame:
-    """The full figure of best weights over seeds: one row for each combination of values of the settings `by`.
+    """The full figure of best weights over seeds: one row for each combination of values of the settings `by`, and for
+    each data set: runs on several are not ranked against each other, so each data set has a protocol and a floor of its
+    own.
 
-    Columns: those of `by`, then `configurations`, `n`, `mean`, `low`, `high`, `validation_images`. A row is of `n` runs
+    Columns: those of `by`, `data` where these do not tell the data sets apart, then `configurations`, `n`, `mean`,
+    `low`, `high`, `validation_images`, and `floor`, what real images reach in the figure of the row, as of
+    `leaderboard` (NaN: it is not on record). A row is of `n` runs
     of one configuration, which differ by their seeds alone; from `low` to `high` is Student's interval of their mean at
     this `confidence` (NaN of one run). Where there are several configurations, it is the one of which most runs have
     the figure, and among these the one with the best mean of the validation figures that steered its runs: test images
@@ -48,11 +53,12 @@ def compare(
     chose it. `validation_images` is how many validation images, with their labels where the steering figure needs
     them, chose each run's best weights; they count beside the training images.
 
-    `attrs["floor"]` is what real images reach, as of `leaderboard`.
-    `metric` is a figure as there; None: what selected the best weights. `protocol` (its hash) chooses one of
-    several. A run that several of the `experiments` have counts once. ValueError for a key that is no setting
-    (names the nearest), for a figure that no run has, and where figures do not compare: those of several protocols or,
-    but for metrics of held-out images alone, of several data sets.
+    `attrs["protocols"]` and `attrs["floors"]` are those of each data set, as of `leaderboard`; `attrs["protocol"]` is
+    what all of them share, `attrs["floor"]` that of the only one. `metric` is a figure as there; None: what selected
+    the best weights. `protocol` (its hash) chooses one of several, in the data sets that have it. A run that several of
+    the `experiments` have counts once. ValueError for a key that is no setting (names the nearest), for a figure that
+    no run has, and where figures of one data set do not compare: those of several protocols or, but for metrics of
+    held-out images alone, of other images under its name.
     """
     storage = place if isinstance(place, Storage) else Storage(place)
     names = [experiments] if isinstance(experiments, str) else list(experiments)
@@ -82,11 +88,14 @@ def compare(
     figures = measured_as(figure, figures, ", ".join(names), split)
     only("subject", figures["subject"], "say metric=NAME/SUBJECT of")
     only("column", figures["column"], "say metric=NAME/SUBJECT/COLUMN of")
-    figures = figures if protocol is None else having(figures, "protocol", protocol)
-    figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
+    if protocol is not None:
+        chosen = having(figures, "protocol", protocol)
+        figures = pd.concat([chosen, figures[~figures["data"].isin(chosen["data"])]])
+    figures, protocols = in_each_data_set(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     ticks = of_all(lambda name: evals(storage, name, scope="tick", split="validation"))
     chosen_on = figure_name(steering).choose(ticks).groupby("run")["n_real"].max()
-    frame = told.merge(ends[["run", "best"]], on="run", how="left")
+    begun = of_all(lambda name: runs(storage, name, ["run", "data"])).drop_duplicates("run")
+    frame = told.merge(begun, on="run", how="left").merge(ends[["run", "best"]], on="run", how="left")
     frame = frame.merge(figures[["run", "value"]], on="run", how="left")
     frame["chosen_on"] = frame["run"].map(chosen_on.to_dict())
     for column in ("best", "value"):
@@ -96,17 +105,25 @@ def compare(
     frame["fresh"] = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
     confirmed = frame.groupby([*by, "configuration"], dropna=False)["fresh"].transform("any")
     frame = frame[frame["fresh"] | ~confirmed]
-    rows = []
-    for values, group in frame.groupby(list(by), dropna=False):
+    floors, rows = find_floors(storage, names, protocols), []
+    for (*values, data), group in frame.groupby([*by, "data"], dropna=False):
         best = best_configuration(group, direction(str(steering)))
         low, high = interval(best["value"], confidence)
         row: dict[str, Any] = dict(zip(by, values, strict=True))
-        row |= {"configurations": group["configuration"].nunique(), "n": best["value"].count()}
+        row |= {"data": data, "configurations": group["configuration"].nunique(), "n": best["value"].count()}
         row |= {"mean": best["value"].mean(), "low": low, "high": high}
-        rows.append(row | {"validation_images": best["chosen_on"].max()})
+        rows.append(row | {"validation_images": best["chosen_on"].max(), "floor": value_of(floors.get(str(data)))})
     table = pd.DataFrame(rows)
-    table.attrs = {"protocol": {"confidence": confidence, **common}, "floor": find_floor(storage, names, common)}
+    table = with_needed(table, by)
+    table.attrs = {"protocol": {"confidence": confidence, **shared(protocols.values())}, "protocols": protocols}
+    table.attrs |= {"floor": only_one(floors), "floors": floors}
     return table
+
+
+def with_needed(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The table without its column `data`, where the columns `by` tell the data sets apart."""
+    rows = table.drop_duplicates([*by, "data"])
+    return table if rows.duplicated(list(by)).any() else table.drop(columns="data")
 
 
 def without_forgotten(storage: Storage, name: str, frame: pd.DataFrame) -> pd.DataFrame:

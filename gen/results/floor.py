@@ -78,6 +78,23 @@ def find_floor(storage: Storage, experiments: Collection[str], protocol: Mapping
     return next((one for one in found if one), None)
 
 
+def find_floors(
+    storage: Storage, experiments: Collection[str], protocols: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any] | None]:
+    """Data set -> as `find_floor`, for its protocol."""
+    return {data: find_floor(storage, experiments, one) if one else None for data, one in protocols.items()}
+
+
+def only_one(floors: Mapping[str, dict[str, Any] | None]) -> dict[str, Any] | None:
+    """The floor of the only data set; None if there are several."""
+    return next(iter(floors.values())) if len(floors) == 1 else None
+
+
+def value_of(floor: Mapping[str, Any] | None) -> float:
+    """The value of a floor; NaN if there is none."""
+    return float("nan") if floor is None else float(floor["value"])
+
+
 def floor_of(events: pd.DataFrame, protocol: Mapping[str, Any]) -> dict[str, Any] | None:
     """The floor of figures of this `protocol` (of `leaderboard`), as columns of `evals`; None if none is on record."""
     for text in events["detail"]:

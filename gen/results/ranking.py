@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
@@ -204,6 +205,20 @@ def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]
             "n_fake= or protocol="
         )
     return shared, {str(name): None if pd.isna(value) else value for name, value in common.iloc[0].items()}
+
+
+def in_each_data_set(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, dict[str, object]]]:
+    """As `one_protocol`, among the runs of each data set, which are not ranked against those of another: the figures,
+    and data set -> what its protocol is."""
+    parts = {str(data): one_protocol(part) for data, part in figures.groupby("data")}
+    found = [part for part, _ in parts.values()]
+    return pd.concat(found) if found else figures, {data: common for data, (_, common) in parts.items()}
+
+
+def shared(protocols: Collection[Mapping[str, object]]) -> dict[str, object]:
+    """What protocols have in common."""
+    first = next(iter(protocols), {})
+    return {name: value for name, value in first.items() if all(one.get(name) == value for one in protocols)}
 
 
 def varying(wide: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:

@@ -10,17 +10,20 @@ from example_rows import TIME, begin, eval_row, outcome_row, when
 from gen import results
 from gen.results import Ledger
 from gen.results.comparison import configuration_of
+from gen.results.floor import Asked, floor_rows
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
 
 
-def run(storage, name, entry, labels, value, *, experiment="e", best=0.5, seed=0, rate=0.1, tick=1, **changes):
+def run(
+    storage, name, entry, labels, value, *, experiment="e", best=0.5, seed=0, rate=0.1, tick=1, data="digits", **changes
+):
     """A run of a classifier with a full figure of test images; None: it was stopped and has none."""
     ledger = Ledger(storage, experiment, name, "a1")
     numbers = {"data.labels": labels, "data.label_seed": seed, "seed": seed, "model.rate": rate}
-    settings = [("entry", None, entry), ("family", None, "semi")]
+    settings = [("entry", None, entry), ("family", None, "semi"), ("data.name", None, data)]
     settings += [(key, float(number), str(number)) for key, number in numbers.items()]
-    begin(ledger, seed, settings, **{"data_hash": f"d{labels}-{seed}", "held_out": "h1"} | changes)
+    begin(ledger, seed, settings, **{"data_hash": f"d{labels}-{seed}", "held_out": "h1", "data": data} | changes)
     about = {"metric": "accuracy", "subject": "images", "features": None, "features_hash": None, "n_fake": 300}
     ledger.add("evals", tick, **eval_row(tick, best, **about, n_real=144))
     ledger.add("evals", tick, **eval_row(tick, 0.1, **{**about, "metric": "mse"}, n_real=20))
@@ -39,7 +42,7 @@ def test_a_table_of_entries_and_labels(storage, place):
                 run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
     table = results.compare(place, "e")
     assert list(table.columns) == [
-        *("entry", "data.labels", "configurations", "n", "mean", "low", "high", "validation_images")
+        *("entry", "data.labels", "configurations", "n", "mean", "low", "high", "validation_images", "floor")
     ]
     assert list(zip(table["entry"], table["data.labels"], strict=True)) == [
         ("classifier", 20), ("classifier", 100), ("sgan", 20), ("sgan", 100)
@@ -188,6 +191,55 @@ def test_several_experiments_are_one_table(storage, place):
     table = results.compare(place, ["one", "two"])
     assert table["n"].to_list() == [1, 1]
     assert table["mean"].to_list() == [0.7, 0.8]
+
+
+@local
+def test_each_data_set_has_rows_a_protocol_and_a_floor_of_its_own(storage, place):
+    """The figure is the same by name, in the features of each data set's own classifier."""
+    figure = "frechet_classifier/reconstructions"
+    for number, data in enumerate(("digits", "mnist")):
+        about = {"data": data, "data_hash": f"d-{data}", "held_out": f"h-{data}", "experiment": data}
+        measured = {"split": "test", "features_hash": f"f-{data}", "protocol": f"best-{data}"}
+        for place_, entry in enumerate(("vae", "gan")):
+            name, value = f"{entry}-{data}", 1.0 + place_ + 10 * number
+            run(storage, name, entry, 20, None, **about)
+            rows = [eval_row(1, value, "best", **measured), eval_row(1, 0.1, **measured | {"split": "validation"})]
+            who = {"experiment": data, "run": name, "attempt": "a2", "tick": 1}
+            results.Slot(storage, data, f"a2-{name}", kind="evaluated").extend({"evals": [who | row for row in rows]})
+        of = Asked(f"h-{data}", "test", "image", f"f-{data}", 180)
+        (row,) = floor_rows(
+            data, of, [{**eval_row(1, 0.5 + number, **measured), "variant": None, "data_hash": f"d-{data}"}], 0.1
+        )
+        events = {"events": [row | {"attempt": "a3", "time": TIME}]}
+        results.Slot(storage, data, "a3-floors", kind="evaluated").extend(events)
+    table = results.compare(place, ["digits", "mnist"], ["entry", "data.name"], figure)
+    assert table[["entry", "data.name", "n", "mean", "floor"]].to_numpy().tolist() == [
+        ["gan", "digits", 1, 2.0, 0.5], ["gan", "mnist", 1, 12.0, 1.5],
+        ["vae", "digits", 1, 1.0, 0.5], ["vae", "mnist", 1, 11.0, 1.5],
+    ]  # fmt: skip
+    assert "data" not in table
+    by_entry = results.compare(place, ["digits", "mnist"], "entry", figure)
+    assert by_entry[["entry", "data", "mean"]].to_numpy().tolist() == [
+        ["gan", "digits", 2.0], ["gan", "mnist", 12.0], ["vae", "digits", 1.0], ["vae", "mnist", 11.0]
+    ]  # fmt: skip
+    hashes = {data: one["features_hash"] for data, one in table.attrs["protocols"].items()}
+    assert hashes == {"digits": "f-digits", "mnist": "f-mnist"}
+    assert table.attrs["protocol"]["metric"] == "frechet_classifier"
+    assert "features_hash" not in table.attrs["protocol"]
+    assert table.attrs["floor"] is None
+    assert table.attrs["floors"]["mnist"]["value"] == 1.5
+    chosen = results.compare(place, ["digits", "mnist"], "entry", figure, protocol="best-mnist")
+    assert chosen["mean"].notna().all()
+    curves = results.best_of_k(place, ["digits", "mnist"], "accuracy/images")
+    assert curves[["experiment", "k"]].to_numpy().tolist() == [["digits", 1], ["digits", 2], ["mnist", 1], ["mnist", 2]]
+    mixed = results.best_of_k(place, ["digits", "mnist"], "accuracy/images", by="entry")
+    assert mixed[["entry", "data", "k"]].to_numpy().tolist() == [
+        ["vqvae", "digits", 1], ["vqvae", "digits", 2], ["vqvae", "mnist", 1], ["vqvae", "mnist", 2]
+    ]  # fmt: skip
+    other = {"data": "mnist", "data_hash": "d-other", "held_out": "h-other", "experiment": "other"}
+    run(storage, "other", "vae", 20, 0.9, **other)
+    with pytest.raises(ValueError, match=r"not ranked together; .*data_hash: d-mnist, d-other"):
+        results.compare(place, ["mnist", "other"], "entry", figure)
 
 
 @local

@@ -10,6 +10,7 @@ from gen.config import RunConfig
 from gen.engine.fit import SPLITS
 from gen.record import history
 from gen.results.confirmation import fresh_runs
+from gen.results.equal import budget_lines
 from jobs import confirm
 from jobs.board import footing
 from jobs.cluster import say
@@ -76,7 +77,10 @@ def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | N
         for line in footing(board, TOP):
             print(line)
         if wanted.by:
-            print(results.compare(storage, name, wanted.by).to_string())
+            compared = results.compare(storage, name, wanted.by)
+            print(compared.to_string())
+            for line in budget_lines(compared):
+                print(line)
         if first.also:
             show_front(storage, name, [metric, *first.also])
         if raced:

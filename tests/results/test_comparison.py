@@ -1,6 +1,8 @@
 """Runs of several seeds compared by one figure."""
 
 import json
+import math
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -10,13 +12,27 @@ from example_rows import TIME, begin, eval_row, outcome_row, when
 from gen import results
 from gen.results import Ledger
 from gen.results.comparison import configuration_of
+from gen.results.equal import budget_lines
 from gen.results.floor import Asked, floor_rows
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
 
 
 def run(
-    storage, name, entry, labels, value, *, experiment="e", best=0.5, seed=0, rate=0.1, tick=1, data="digits", **changes
+    storage,
+    name,
+    entry,
+    labels,
+    value,
+    *,
+    experiment="e",
+    best=0.5,
+    seed=0,
+    rate=0.1,
+    tick=1,
+    data="digits",
+    seconds=3.0,
+    **changes,
 ):
     """A run of a classifier with a full figure of test images; None: it was stopped and has none."""
     ledger = Ledger(storage, experiment, name, "a1")
@@ -30,7 +46,7 @@ def run(
     if value is not None:
         ledger.add("evals", tick, **eval_row(tick, value, "best", **about, n_real=300) | {"split": "test"})
         ledger.add("evals", tick, **eval_row(tick, value + 1, "best") | {"split": "test"})
-    ledger.add("outcomes", tick, **outcome_row(tick, best=best, metric="accuracy/images"))
+    ledger.add("outcomes", tick, **outcome_row(tick, best=best, metric="accuracy/images", seconds=seconds))
     ledger.close(tick)
 
 
@@ -42,7 +58,20 @@ def test_a_table_of_entries_and_labels(storage, place):
                 run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
     table = results.compare(place, "e")
     assert list(table.columns) == [
-        *("entry", "data.labels", "configurations", "n", "mean", "low", "high", "validation_images", "floor")
+        *(
+            "entry",
+            "data.labels",
+            "configurations",
+            "left_out",
+            "device_seconds",
+            "confirming",
+            "n",
+            "mean",
+            "low",
+            "high",
+            "validation_images",
+            "floor",
+        )
     ]
     assert list(zip(table["entry"], table["data.labels"], strict=True)) == [
         ("classifier", 20), ("classifier", 100), ("sgan", 20), ("sgan", 100)
@@ -163,6 +192,7 @@ def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place
     assert table["confirmed_apart"].isna().all()
     (row,) = results.compare(place, "e", ["entry"]).to_dict("records")
     assert (row["n"], row["configurations"], row["mean"]) == (3, 2, pytest.approx(0.55))
+    assert (row["device_seconds"], row["confirming"]) == (6.0, 9.0)
     by_rate = results.compare(place, "e", ["model.rate"])  # of what was not confirmed the search's
     assert by_rate["n"].to_list() == [3, 1]
     assert by_rate["mean"].to_list() == pytest.approx([0.55, 0.7])
@@ -191,6 +221,36 @@ def test_several_experiments_are_one_table(storage, place):
     table = results.compare(place, ["one", "two"])
     assert table["n"].to_list() == [1, 1]
     assert table["mean"].to_list() == [0.7, 0.8]
+
+
+@local
+def test_rows_are_of_equal_device_seconds(storage, place):
+    """Of "many" the later configurations are better, and are left out of a comparison with "few", which had half."""
+    for place_, value in enumerate((0.5, 0.6, 0.7, 0.8)):  # in an order that is not that of their names
+        about = {"rate": 0.1 + place_, "seconds": 1.5, "world_size": 2, "started": TIME + timedelta(hours=place_)}
+        run(storage, f"m{9 - place_}", "many", 20, value, best=value, **about)
+        if place_ < 2:
+            run(storage, f"f{place_}", "few", 20, value, best=value, rate=0.1 + place_, seconds=3.0)
+    run(storage, "b0", "big", 20, 0.9, best=0.9, seconds=30.0)
+    run(storage, "s0", "stopped", 20, None, best=0.9, seconds=1.0)  # without the figure it is compared with nothing
+    table = results.compare(place, "e", "entry").set_index("entry")
+    assert table.loc[["many", "few", "big"], "mean"].to_list() == [0.6, 0.6, 0.9]
+    assert table.loc[["many", "few", "big"], "configurations"].to_list() == [2, 2, 1]
+    assert table.loc[["many", "few", "big"], "left_out"].to_list() == [2, 0, 0]
+    assert table.loc[["many", "few", "big"], "device_seconds"].to_list() == [6.0, 6.0, 30.0]
+    assert set(table["budget"]) == {6.0}
+    left, over = budget_lines(table)
+    assert left.startswith("left out: 2 of 8 configurations, which began after the equal budget of 6 device-seconds")
+    assert (
+        over
+        == "of more than the equal budget of 6 device-seconds: 1 of 4 rows, whose first configuration alone took it"
+    )
+    for seconds, mean, count in ((9.0, 0.7, 3), (math.inf, 0.8, 4)):
+        of = results.compare(place, "e", "entry", device_seconds=seconds).set_index("entry").loc["many"]
+        assert (of["mean"], of["configurations"], of["device_seconds"]) == (mean, count, 3.0 * count)
+    assert budget_lines(results.compare(place, "e", "entry", device_seconds=math.inf)) == []
+    with pytest.raises(ValueError, match=r"^device_seconds=0 is out of range; allowed: more than 0"):
+        results.compare(place, "e", device_seconds=0)
 
 
 @local

@@ -9,7 +9,6 @@ from gen import results
 from gen.config import RunConfig
 from gen.engine.fit import SPLITS
 from gen.record import history
-from gen.results.confirmation import fresh_runs
 from gen.results.equal import budget_lines
 from jobs import confirm
 from jobs.board import footing
@@ -71,8 +70,6 @@ def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | N
         return
     try:
         board = results.leaderboard(storage, name)
-        board = board[~board["run"].isin(fresh_runs(storage, name))].reset_index(drop=True)
-        board["rank"] = board["rank"].rank().astype("int64[pyarrow]")  # among the search's own
         print(board.head(TOP).to_string())
         for line in footing(board, TOP):
             print(line)

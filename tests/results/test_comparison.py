@@ -7,13 +7,16 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from example_rows import TIME, begin, eval_row, outcome_row, when
 
 from gen import results
 from gen.results import Ledger
+from gen.results.best import rank_runs
 from gen.results.comparison import configuration_of
 from gen.results.equal import budget_lines
 from gen.results.floor import Asked, floor_rows
+from jobs import board as board_job
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
 
@@ -197,7 +200,16 @@ def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place
     assert by_rate["n"].to_list() == [3, 1]
     assert by_rate["mean"].to_list() == pytest.approx([0.55, 0.7])
     assert results.best_of_k(place, "e", "accuracy/images")["n"].iloc[0] == 2
-    with pytest.raises(ValueError, match="by='seed' is not known; allowed: run, config"):
+    board = results.leaderboard(place, "e", split="test")  # the search's own alone
+    assert board[["rank", "run"]].to_numpy().tolist() == [[1, "r0.1-0"], [2, "r0.2-0"]]
+    fresh = results.leaderboard(place, "e", split="test", by="fresh")
+    assert fresh[["rank", "run"]].to_numpy().tolist() == [[1, "r0.1-2"], [2, "r0.1-3"], [3, "r0.1-1"]]
+    assert (board.attrs["apart"], fresh.attrs["apart"]) == (3, 2)
+    assert rank_runs(storage, "e")["run"].to_list() == ["r0.1-0", "r0.2-0"]
+    printed = CliRunner().invoke(board_job.main, ["--storage", place, "--name", "e", "--split", "test"])
+    left = "left out: 3 runs with fresh seeds, which confirm; jobs.board --by fresh ranks them\n"
+    assert printed.stdout.endswith(left), printed.output
+    with pytest.raises(ValueError, match="by='seed' is not known; allowed: run, config, fresh"):
         results.leaderboard(place, "e", by="seed")
 
 

@@ -9,6 +9,7 @@ from gen import results
 from gen.config import RunConfig
 from gen.engine.fit import SPLITS
 from gen.record import history
+from gen.results.configs import CONFIRMED
 from gen.results.equal import budget_lines
 from jobs import confirm
 from jobs.board import footing
@@ -63,13 +64,16 @@ def measure(
 
 
 def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | None) -> None:
-    """Prints the leaderboard, and whatever else was asked for; nothing before a run has ended."""
+    """Prints the leaderboard, by configuration where one has several seeds, and whatever else was asked for; nothing
+    before a run has ended."""
     first = wanted.first
     name, metric = first.asked.name, first.space.config.evaluate.metric
     if results.outcomes(storage, name).empty:
         return
     try:
-        board = results.leaderboard(storage, name)
+        board = results.leaderboard(storage, name, by="config").drop(columns=list(CONFIRMED))
+        if not (board["runs"] > 1).any():
+            board = results.leaderboard(storage, name)
         print(board.head(TOP).to_string())
         for line in footing(board, TOP):
             print(line)

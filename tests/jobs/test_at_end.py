@@ -1,0 +1,48 @@
+"""What a search prints when it has ended, from tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gen import results
+from gen.results import Ledger
+from jobs.at_end import show_found
+from tests.results.example_rows import begin, end, go
+
+
+def searched(place: Path, seeds: int) -> results.Storage:
+    """An experiment "e" of two configurations; the best run of all is a lucky seed of the worse one."""
+    storage = results.Storage(str(place))
+    for rate, values in {0.1: (1.0, 9.0), 0.2: (2.0, 3.0)}.items():
+        for seed, value in enumerate(values[:seeds]):
+            ledger = Ledger(storage, "e", f"r{rate}-{seed}", "a1")
+            begin(ledger, seed, [("model.rate", rate, str(rate)), ("seed", float(seed), str(seed))])
+            go(ledger, 1)
+            end(ledger, 1, value)
+            ledger.close(1)
+    return storage
+
+
+def printed(storage: results.Storage, capsys: pytest.CaptureFixture[str], by: tuple[str, ...] = ()) -> list[str]:
+    config: Any = SimpleNamespace(evaluate=SimpleNamespace(metric="frechet_classifier/reconstructions"))
+    first = SimpleNamespace(asked=SimpleNamespace(name="e"), space=SimpleNamespace(config=config), also=())
+    wanted: Any = SimpleNamespace(first=first, by=list(by))
+    show_found(wanted, storage, None)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_several_seeds_are_printed_as_one_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heading, *rows = printed(searched(tmp_path, 2), capsys)
+    assert heading.split() == "rank entry mean low high n runs apart collapsed best run rate".split()
+    assert [row.split()[1] for row in rows[:2]] == ["1", "2"]
+    assert [row.split()[-2:] for row in rows[:2]] == [["r0.2-0", "0.2"], ["r0.1-0", "0.1"]]
+
+
+def test_one_seed_each_is_printed_by_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heading, *rows = printed(searched(tmp_path, 1), capsys)
+    assert heading.split()[:5] == "rank run entry seed value".split()
+    assert [row.split()[2] for row in rows[:2]] == ["r0.1-0", "r0.2-0"]

@@ -11,6 +11,7 @@ from gen.engine.fit import SPLITS
 from gen.record import history
 from gen.results.configs import CONFIRMED
 from gen.results.equal import budget_lines
+from gen.results.floor import floor_lines
 from jobs import confirm
 from jobs.board import footing
 from jobs.cluster import say
@@ -80,7 +81,7 @@ def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | N
         if wanted.by:
             compared = results.compare(storage, name, wanted.by)
             print(compared.to_string())
-            for line in budget_lines(compared):
+            for line in [*floor_lines(compared), *budget_lines(compared)]:
                 print(line)
         if first.also:
             show_front(storage, name, [metric, *first.also])

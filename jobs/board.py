@@ -18,6 +18,7 @@ from gen.checks import at_least
 from gen.metrics.table import direction
 from gen.results.board import BY
 from gen.results.configs import CONFIRMED
+from gen.results.floor import fewer
 from gen.results.forget import forget
 from gen.results.queries import shown
 from jobs.options import Job, refusing
@@ -117,6 +118,7 @@ def footing(board: pd.DataFrame, top: int, begun: int | None = None) -> list[str
             if floor
             else []
         ),
+        *([f"floor {less}"] if (less := fewer(floor, board.attrs["protocol"])) else []),
         *([f"not printed: {hidden} of {len(board)} rows; jobs.board --top 0 prints all"] if hidden else []),
         *([f"left out: {apart} {APART[board.attrs['by']]}"] if apart and "runs" not in board else []),
         *([f"collapsed: {collapsed} of {ended} runs"] if collapsed else []),

@@ -9,7 +9,9 @@ from gen import results
 from gen.config import RunConfig
 from gen.engine.fit import SPLITS
 from gen.record import history
-from gen.results.confirmation import fresh_runs
+from gen.results.configs import CONFIRMED
+from gen.results.equal import budget_lines
+from gen.results.floor import floor_lines
 from jobs import confirm
 from jobs.board import footing
 from jobs.cluster import say
@@ -63,20 +65,24 @@ def measure(
 
 
 def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | None) -> None:
-    """Prints the leaderboard, and whatever else was asked for; nothing before a run has ended."""
+    """Prints the leaderboard, by configuration where one has several seeds, and whatever else was asked for; nothing
+    before a run has ended."""
     first = wanted.first
     name, metric = first.asked.name, first.space.config.evaluate.metric
     if results.outcomes(storage, name).empty:
         return
     try:
-        board = results.leaderboard(storage, name)
-        board = board[~board["run"].isin(fresh_runs(storage, name))].reset_index(drop=True)
-        board["rank"] = board["rank"].rank().astype("int64[pyarrow]")  # among the search's own
+        board = results.leaderboard(storage, name, by="config").drop(columns=list(CONFIRMED))
+        if not (board["runs"] > 1).any():
+            board = results.leaderboard(storage, name)
         print(board.head(TOP).to_string())
         for line in footing(board, TOP):
             print(line)
         if wanted.by:
-            print(results.compare(storage, name, wanted.by).to_string())
+            compared = results.compare(storage, name, wanted.by)
+            print(compared.to_string())
+            for line in [*floor_lines(compared), *budget_lines(compared)]:
+                print(line)
         if first.also:
             show_front(storage, name, [metric, *first.also])
         if raced:

@@ -1,8 +1,8 @@
 """Prints an experiment's leaderboard: python -m jobs.board --name vqvae-mnist --by config
 
 Ranked by the full figure of each run's best weights; runs without one follow, by what steered them. By configuration
-the mean over seeds is ranked, with its interval; what was confirmed stands beside it, of test images. The tables can be
-read while the experiment's jobs still write.
+the mean over seeds is ranked, with its interval; what was confirmed stands beside it, of test images. Runs with fresh
+seeds, which confirm, are none of the search's: --by fresh ranks them. The tables can be read while jobs still write.
 --forget RUN --why TEXT takes a run out of all rankings, for good; its rows stay.
 """
 
@@ -18,6 +18,7 @@ from gen.checks import at_least
 from gen.metrics.table import direction
 from gen.results.board import BY
 from gen.results.configs import CONFIRMED
+from gen.results.floor import fewer
 from gen.results.forget import forget
 from gen.results.queries import shown
 from jobs.options import Job, refusing
@@ -25,6 +26,10 @@ from jobs.places import storage_at
 from jobs.runs import tell_lost
 
 GOOD = {"min": "small is good", "max": "large is good"}
+APART = {
+    "run": "runs with fresh seeds, which confirm; jobs.board --by fresh ranks them",
+    "fresh": "runs of the search; jobs.board --by run ranks them",
+}  # what a ranking by runs leaves out
 TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol")  # of a figure's protocol
 
 
@@ -41,7 +46,13 @@ TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol"
 @click.option("--forget", "unwanted", multiple=True, metavar="RUN", help="Rank this run no more; it stays on record.")
 @click.option("--why", default="", help="The reason, with --forget.")
 def main(
-    storage: str, name: str, by: Literal["run", "config"], top: int, unwanted: tuple[str, ...], why: str, **choice: Any
+    storage: str,
+    name: str,
+    by: Literal["run", "config", "fresh"],
+    top: int,
+    unwanted: tuple[str, ...],
+    why: str,
+    **choice: Any,
 ) -> None:
     """Ranks and prints."""
     with refusing():
@@ -61,7 +72,7 @@ def main(
         print(line)
     gone = board.attrs["forgotten"]
     if len(board):
-        hidden = [] if by == "run" or board["confirmed_runs"].any() else list(CONFIRMED)
+        hidden = [] if by != "config" or board["confirmed_runs"].any() else list(CONFIRMED)
         print((board.head(top) if top else board).drop(columns=hidden).to_string(index=False))
     for line in [*footing(board, top, begun - len(gone)), *(overlaps(board) if by == "config" else ())]:
         print(line)
@@ -97,15 +108,17 @@ def footing(board: pd.DataFrame, top: int, begun: int | None = None) -> list[str
     """What real images reach, and what the printed rows leave out, counted. `begun`: runs of the experiment; None: all
     have ended."""
     ended = len(board) if "runs" not in board else int(board["runs"].sum())
-    confirmed = 0 if "runs" not in board else int(board["confirmed_runs"].sum())
+    apart = board.attrs["apart"]
     collapsed = int((board["collapsed"].notna() if "runs" not in board else board["collapsed"]).sum())
     hidden = max(len(board) - top, 0) if top else 0
     floor = board.attrs.get("floor")
     return [
         *([told_floor(floor)] if floor else []),
+        *([f"floor {less}"] if (less := fewer(floor, board.attrs["protocol"])) else []),
         *([f"not printed: {hidden} of {len(board)} rows; jobs.board --top 0 prints all"] if hidden else []),
+        *([f"left out: {apart} {APART[board.attrs['by']]}"] if apart and "runs" not in board else []),
         *([f"collapsed: {collapsed} of {ended} runs"] if collapsed else []),
-        *([f"not ended yet: {left} of {begun} runs"] if begun and (left := begun - ended - confirmed) > 0 else []),
+        *([f"not ended yet: {left} of {begun} runs"] if begun and (left := begun - ended - apart) > 0 else []),
     ]
 
 

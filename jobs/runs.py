@@ -11,6 +11,7 @@ from gen.config import AugmentConfig, RunConfig, on_stage
 from gen.engine.stage_one import CPU, stage_of
 from gen.record import checkpoint
 from gen.record.best import best_run
+from gen.results.confirmation import fresh_runs
 from gen.results.manifest import shortfall
 from gen.results.queries import run_of, shown
 from gen.zoo import restore
@@ -25,6 +26,12 @@ def tell_lost(storage: results.Storage, name: str) -> None:
     """Says on stderr, in one line, if the tables of an experiment lack rows that were written."""
     if line := shortfall(storage, name):
         click.echo(line, err=True)
+
+
+def tell_fresh(storage: results.Storage, name: str) -> None:
+    """Says on stderr, in one line, how many runs confirm, of which none is among an experiment's best runs."""
+    if fresh := fresh_runs(storage, name):
+        click.echo(f"left out: {len(fresh)} runs of {name} with fresh seeds, which confirm; --run takes one", err=True)
 
 
 def find_run(storage: results.Storage, text: str) -> tuple[str, str]:

@@ -34,7 +34,7 @@ from jobs.drawings import Picture, check, of_weights
 from jobs.history import history
 from jobs.options import Job, refusing, show, split_names
 from jobs.places import absolute, storage_at, writing
-from jobs.runs import tell_lost
+from jobs.runs import tell_fresh, tell_lost
 from jobs.translate import translate
 
 
@@ -70,6 +70,8 @@ def main(name: str, wanted: str | None, asked: str | None, to: str | None, out: 
         options["data_root"] = absolute("data-root", options["data_root"])
         storage, kinds = storage_at(options["storage"]), split_names("kinds", options["kinds"])
         tell_lost(storage, name)
+        if wanted is None:
+            tell_fresh(storage, name)
         if asked is not None:
             wanted = results.find_run(storage, name, wanted) if wanted is not None else None
             runs = [wanted] if wanted else list(rank_runs(storage, name)["run"])

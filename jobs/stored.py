@@ -28,6 +28,7 @@ from gen.zoo import restore
 from jobs.options import split_names
 from jobs.places import absolute, data_at, storage_at
 from jobs.progress import decode_here
+from jobs.runs import tell_fresh
 
 
 def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:
@@ -39,6 +40,7 @@ def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **op
         at_least("best", best, 1)
         if runs:
             raise ValueError("run and best both choose runs; say one of them")
+        tell_fresh(place, name)
         runs = list(rank_runs(place, name).dropna(subset=["best", "checkpoint"])["run"])[:best]
     runs = [run_of(run, begun.index, f"experiment {name}") or run for run in runs]
     for run in runs:

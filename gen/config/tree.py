@@ -99,7 +99,7 @@ class EvaluateConfig:
     floor: str = ""  # figure, NAME/SUBJECT: weights that have less of it than `least` rank last; "": none
     least: float = 0.0  # least value of the figure that `floor` names: below it codes, say, have collapsed
     full: Literal["all", "leaders", "none"] = "all"  # runs that get the full protocol (jobs.tune: leaders)
-    leaders: int = 10  # so many of the best runs of a search get it, when the search ends or pauses
+    leaders: int = 10  # so many runs of the best configurations of a search get it, when it ends or pauses
 
     def __post_init__(self) -> None:
         at_least("every", self.every, 1)

@@ -19,11 +19,11 @@ from gen.distributed.workers import ALONE
 from gen.metrics.table import direction
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.errors import reason
-from gen.on_ray.replay import configurations
 from gen.on_ray.scoring import Stored, Wanted, score
 from gen.record import checkpoint
 from gen.record.later import Known, Rows, of_attempt, on_record
 from gen.results import queries
+from gen.results.comparison import configuration_of
 from gen.results.forget import forgotten
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
@@ -36,26 +36,37 @@ RETRIES = 2  # of a task whose process died
 
 
 def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) -> list[str]:
-    """The finished runs that are measured in full when their search ends, the best by the figure that steered them
-    first: as many as `evaluate.leaders` says, and then those that differ from one of these by their seeds alone, for a
-    mean over some seeds of a configuration, the best ones, flatters it, or has no rank. Or all if `evaluate.full` is
-    "all". None of them was forgotten."""
+    """The finished runs that are measured in full when their search ends, or all if `evaluate.full` is "all": whole
+    configurations, the best by the mean of the figures that steered their runs first, so many that they have as many
+    runs as `evaluate.leaders` says, or more by less than one configuration's seeds. Those of which a run that ended has
+    no sound weights (it failed, was stopped, or is below its floor) come behind all others, as in the ranking by
+    configuration, and of them the sound runs are measured. None of the runs was forgotten."""
     if experiment not in storage.folders(""):
         return []
     ends = queries.outcomes(storage, experiment)
-    ranked = runs.keys() - forgotten(storage, experiment).keys()
-    ends = ends[ends["run"].isin(ranked) & (ends["status"] == "finished") & ends["checkpoint"].notna()]
-    if ends.empty:
+    ends = ends[ends["run"].isin(runs.keys() - forgotten(storage, experiment).keys())]
+    finished = (ends["status"] == "finished").to_numpy(dtype=bool) & ends["checkpoint"].notna().to_numpy(dtype=bool)
+    if not finished.any():
         return []
-    small, asked = direction(ends["metric"].iloc[0]) == "min", next(iter(runs.values())).evaluate
-    ends = ends.sort_values("best", ascending=small, kind="stable")
-    if asked.full == "all":
-        return list(ends["run"])
+    sign, asked = 1 if direction(ends["metric"].iloc[0]) == "min" else -1, next(iter(runs.values())).evaluate
     best = ends["best"].to_numpy(dtype=float, na_value=np.nan)
-    ordered = list(ends["run"][np.isfinite(best) & (np.abs(best) < WORST)])
-    first, own = ordered[: asked.leaders], configurations(runs)  # which names those alone that have several runs
-    led = {own.get(run, run) for run in first}
-    return first + [run for run in ordered[asked.leaders :] if own.get(run, run) in led]
+    cost = np.where(np.isnan(best), np.inf, sign * best)  # what has no value is last
+    ends = ends.assign(finished=finished, cost=cost, sound=finished & np.isfinite(best) & (np.abs(best) < WORST))
+    ends = ends.sort_values("cost", kind="stable")
+    if asked.full == "all":
+        return list(ends["run"][ends["finished"]])
+    number = configuration_of(queries.settings(storage, experiment))
+    ends["configuration"] = ends["run"].map(number)
+    of = ends.groupby("configuration", dropna=False)["sound"].agg(["sum", "size"])
+    means = ends[ends["sound"]].groupby("configuration", dropna=False)["cost"].mean()
+    whole = (of["sum"] == of["size"]).reindex(means.index)
+    fewer = np.where(whole, 0, -of["sum"].reindex(means.index))
+    found = list[str]()
+    for place in np.lexsort([means.to_numpy(), fewer, ~whole.to_numpy(dtype=bool)]):
+        if len(found) >= asked.leaders:
+            break
+        found += list(ends["run"][ends["sound"] & (ends["configuration"] == means.index[place])])
+    return found
 
 
 @dataclass(frozen=True)

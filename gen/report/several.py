@@ -9,6 +9,8 @@ from gen.report.facts import Facts
 from gen.report.section import COLORS, Plot, Section, number, plain, render
 from gen.report.thin import thin
 from gen.report.trials import is_wide
+from gen.results.equal import budget_lines
+from gen.results.floor import floor_lines
 
 MOST = 200  # points of a curve
 
@@ -30,6 +32,7 @@ def section(facts: Facts) -> Section | None:
         headings=list(table.columns),
         rows=[[number(value) for value in row] for row in table.itertuples(index=False)],
         unlike=unlike,
+        lines=[*floor_lines(table), *budget_lines(table)] if len(table) else [],
         confidence=95,
     )
     return Section("Comparison" if len(facts.experiments) > 1 else "Best of k", "comparison", html, plots)
@@ -44,6 +47,8 @@ def best_of_k(facts: Facts) -> tuple[pd.DataFrame, str]:
         found = results.best_of_k(facts.first.storage, names)
         if found["split"].nunique() > 1:  # figures of different images are not to be compared
             found = results.best_of_k(facts.first.storage, names, split="validation")
+        if len(several := found.attrs["protocols"]) > 1:  # one axis would rank their values together
+            return pd.DataFrame(), f"they are of {len(several)} data sets: {', '.join(sorted(several))}"
         return (found if found["mean"].notna().any() else pd.DataFrame()), ""
     except ValueError as unlike:
         return pd.DataFrame(), str(unlike)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gen.metrics.table import direction
+from gen.results.confirmation import fresh_runs
 from gen.results.forget import forgotten
 from gen.results.queries import outcomes, runs
 from gen.results.storage import Storage
@@ -14,7 +15,8 @@ from gen.results.storage import Storage
 
 def rank_runs(storage: Storage, name: str) -> pd.DataFrame:
     """One row a run: `run`, the `best` value of the figure that steered it, and `checkpoint`. The best run comes first,
-    runs without a value last, those that are to be forgotten not at all. ValueError if there are no runs, or if
+    runs without a value last, those that are to be forgotten, and those with fresh seeds that confirm what the search
+    found, not at all. ValueError if there are no runs, or if
     different figures steered them."""
     begun = runs(storage, name)
     if begun.empty:
@@ -23,7 +25,7 @@ def rank_runs(storage: Storage, name: str) -> pd.DataFrame:
     if len(kinds := sorted(ends["metric"].dropna().unique())) > 1:
         raise unlike(name, kinds)
     small = not kinds or direction(kinds[0]) == "min"
-    begun = begun[~begun["run"].isin(forgotten(storage, name))]
+    begun = begun[~begun["run"].isin({*forgotten(storage, name), *fresh_runs(storage, name)})]
     frame = begun[["run"]].merge(ends[["run", "best", "checkpoint"]], on="run", how="left")
     return pd.DataFrame(frame).sort_values("best", ascending=small, kind="stable")
 

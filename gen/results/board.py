@@ -11,7 +11,7 @@ from gen.results.queries import Place
 from gen.results.ranking import leaderboard_of_runs
 from gen.results.storage import Storage
 
-BY = ("run", "config")
+BY = ("run", "config", "fresh")
 
 
 def leaderboard(
@@ -25,11 +25,13 @@ def leaderboard(
     features: str | None = None,
     n_fake: int | None = None,
     protocol: str | None = None,
-    by: Literal["run", "config"] = "run",
+    by: Literal["run", "config", "fresh"] = "run",
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """The ranking by the full figure of best weights, without runs that are to be forgotten (`attrs["forgotten"]`:
-    which, and why): one row for each run that ended, or `by` "config" for each configuration of the search.
+    which, and why): one row for each run of the search that ended, or `by` "config" for each configuration of it, or by
+    "fresh" for each run of its confirmation that ended, ranked among themselves as by run: fresh seeds of what a search
+    found best are no more of its runs. `attrs["apart"]`: how many runs that ended are left out as of the other kind.
 
     Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
     `n_fake` and `protocol` (its hash) choose one. `attrs["protocol"]` describes the figure, `attrs["floor"]` is
@@ -64,6 +66,6 @@ def leaderboard(
     storage = place if isinstance(place, Storage) else Storage(place)
     figure: dict[str, Any] = {"metric": metric, "subject": subject, "column": column, "mode": mode}
     measured: dict[str, Any] = {"features": features, "n_fake": n_fake, "protocol": protocol}
-    if by == "run":
-        return leaderboard_of_runs(storage, experiment, split=split, **figure, **measured)
+    if by != "config":
+        return leaderboard_of_runs(storage, experiment, split=split, fresh=by == "fresh", **figure, **measured)
     return leaderboard_of_configurations(storage, experiment, confidence, split, **figure, **measured)

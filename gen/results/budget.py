@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 
 from gen.metrics.table import direction
-from gen.results.comparison import check_settings
+from gen.results.comparison import check_settings, with_needed
 from gen.results.confirmation import fresh_runs
-from gen.results.floor import find_floor
+from gen.results.floor import find_floors, only_one, value_of
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
-from gen.results.ranking import costs, measured_as, of_best_weights, one_protocol, only
+from gen.results.ranking import costs, in_each_data_set, measured_as, of_best_weights, only, shared
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
 STEPS = (1, 2, 5)  # and ten, a hundred times as many: the numbers of runs that are asked for by default
-COLUMNS = ("k", "device_seconds", "mean", "low", "high", "split", "n", "without", "measured")
+COLUMNS = ("k", "device_seconds", "mean", "low", "high", "split", "n", "without", "measured", "floor")
 
 
 def best_of_k(
@@ -35,19 +35,22 @@ def best_of_k(
     """The best value that is to be expected of a search of k runs, as in "Are GANs Created Equal?" (Lucic et al. 2018):
     k of the runs on record are drawn, with replacement, and of these the one with the best validation figure counts.
 
-    One row for each group of runs (`by`: "experiment", or settings) and k, which is 1, 2, 5, 10 ... up to the runs that
-    there are, or as many as each of the `device_seconds` pays for. Columns: those of `by`, k, device_seconds (of k runs
-    on average: seconds, with those of measuring, times workers), mean, and low and high, between which the best of k
-    lies with this `confidence`; split, n (runs that ended, which are drawn), without (those of them that have no
-    validation figure: they cost, and are never the best), measured (those with the full figure on test images).
+    One row for each group of runs (`by`: "experiment", or settings; runs on several data sets are several groups, each
+    with a protocol and a floor of its own, and a column `data` where `by` does not tell them apart) and k, which is 1,
+    2, 5, 10 ... up to the runs that there are, or as many as each of the `device_seconds` pays for. Columns: those of
+    `by`, k, device_seconds (of k runs on average: seconds, with those of measuring, times workers), mean, and low and
+    high, between which the best of k lies with this `confidence`; split, n (runs that ended, which are drawn), without
+    (those of them that have no validation figure: they cost, and are never the best), measured (those with the full
+    figure on test images), and floor (what real images reach in that figure, as of `leaderboard`; NaN: it is not on
+    record, or validation images are told of).
 
     All draws are counted exactly, so no seed matters. The runs of a confirmation are none that a search drew. Selection
     is by the cheap validation figure that steered the runs. What is reported: "test", the full figure `metric` of the
     same weights on test images, if each run that can be chosen has it; else "validation", the figure that chose, which
-    flatters the larger k. `split` asks for one of them. `attrs["floor"]`: what real images reach, as of `leaderboard`;
-    its seconds are in none of these costs, for a search pays them once, however many its runs are. mean is null where
-    the money pays for no run, or for more than are on record: nothing is known of those. ValueError as in `compare`,
-    and for a split that is asked for and lacks runs."""
+    flatters the larger k. `split` asks for one of them. `attrs` as of `compare`; a floor's seconds are in none of these
+    costs, for a search pays them once, however many its runs are. mean is null where the money pays for no run, or for
+    more than are on record: nothing is known of those. ValueError as in `compare`, and for a split that is asked for
+    and lacks runs."""
     storage = place if isinstance(place, Storage) else Storage(place)
     names = [experiments] if isinstance(experiments, str) else list(experiments)
     by = [by] if isinstance(by, str) else list(by)
@@ -69,16 +72,17 @@ def best_of_k(
         frame = frame.drop_duplicates("run" if "experiment" not in by else ["experiment", "run"])
         own = [key for key in by if key != "experiment" and key not in frame]
         frame = frame.merge(told[["run", *own]], on="run", how="left")
-    frame, protocol = with_figures(storage, names, frame, metric or steering, steering, split)
+    frame, protocols = with_figures(storage, names, frame, metric or steering, steering, split)
     sign = 1 if direction(steering) == "min" else -1
-    rows = list[dict[str, Any]]()
-    for values, group in frame.groupby(by, dropna=False):
-        rows += [
-            dict(zip(by, values, strict=True)) | row for row in curve(group, split, sign, device_seconds, confidence)
-        ]
-    table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
-    about = {"confidence": confidence, "chosen_by": steering, **protocol}
-    table.attrs = {"protocol": about, "floor": find_floor(storage, names, protocol)}
+    floors, rows = find_floors(storage, names, protocols), list[dict[str, Any]]()
+    for (*values, data), group in frame.groupby([*by, "data"], dropna=False):
+        for row in curve(group, split, sign, device_seconds, confidence):
+            floor = value_of(floors.get(str(data)) if row["split"] == "test" else None)
+            rows.append({**dict(zip(by, values, strict=True)), "data": data, **row, "floor": floor})
+    table = pd.DataFrame(rows, columns=[*by, "data", *COLUMNS])
+    table = with_needed(table, by)
+    about = {"confidence": confidence, "chosen_by": steering, **shared(protocols.values())}
+    table.attrs = {"protocol": about, "protocols": protocols, "floor": only_one(floors), "floors": floors}
     return table
 
 
@@ -94,28 +98,29 @@ def ended(storage: Storage, name: str) -> pd.DataFrame:
 
 def with_figures(
     storage: Storage, names: Sequence[str], frame: pd.DataFrame, metric: str, steering: str, split: str | None
-) -> tuple[pd.DataFrame, dict[str, object]]:
+) -> tuple[pd.DataFrame, dict[str, dict[str, object]]]:
     """The runs with `chosen` (the validation figure by which they are chosen) and `value` (the full figure on test
-    images); NaN: none, or none that is finite. And the protocol of the latter. ValueError if figures do not compare."""
+    images); NaN: none, or none that is finite. And data set -> the protocol of the latter. ValueError if figures do not
+    compare."""
     figure = figure_name(metric)
     if figure.metric is not None and direction(figure.metric) != direction(steering):
         raise ValueError(f"metric={metric} and {steering}, which chose the weights, are good in opposite directions")
     ticks = pd.concat([evals(storage, name, scope="tick", split="validation") for name in names], ignore_index=True)
-    one_protocol(
+    in_each_data_set(
         last(of_best_weights(figure_name(steering).choose(ticks), once(frame)), ["run", "protocol"], ["attempt"])
     )
     best = frame["best"].to_numpy(dtype=float, na_value=np.nan)
     frame = frame.assign(chosen=np.where(np.isfinite(best) & (np.abs(best) < WORST), best, np.nan), value=np.nan)
     if split == "validation":
-        return frame, {"metric": steering}
+        return frame, {str(data): {"metric": steering} for data in frame["data"].unique()}
     full = pd.concat([evals(storage, name, scope="best", split="test") for name in names], ignore_index=True)
     full = of_best_weights(full, once(frame))
     full = measured_as(figure, full, ", ".join(names), "test") if split == "test" else figure.choose(full)
     only("subject", full["subject"], "say metric=NAME/SUBJECT of")
     only("column", full["column"], "say metric=NAME/SUBJECT/COLUMN of")
-    full, common = one_protocol(last(full, ["run", "protocol"], ["attempt", "tick"]))
+    full, protocols = in_each_data_set(last(full, ["run", "protocol"], ["attempt", "tick"]))
     values = frame["run"].map(dict(zip(full["run"], full["value"], strict=True))).to_numpy(dtype=float, na_value=np.nan)
-    return frame.assign(value=np.where(np.isfinite(values), values, np.nan)), common
+    return frame.assign(value=np.where(np.isfinite(values), values, np.nan)), protocols
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:

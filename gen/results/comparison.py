@@ -12,17 +12,19 @@ from gen.checks import nearest
 from gen.metrics.table import direction
 from gen.results.added import complete
 from gen.results.confirmation import fresh_runs
-from gen.results.floor import find_floor
+from gen.results.equal import spending, within_budget
+from gen.results.floor import find_floors, only_one, value_of
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import (
     NO_COLUMN,
     having,
+    in_each_data_set,
     measured_as,
     of_best_weights,
-    one_protocol,
     only,
+    shared,
 )
 from gen.results.storage import Storage
 
@@ -37,22 +39,34 @@ def compare(
     split: str = "test",
     confidence: float = 0.95,
     protocol: str | None = None,
+    device_seconds: float | None = None,
 ) -> pd.DataFrame:
-    """The full figure of best weights over seeds: one row for each combination of values of the settings `by`.
+    """The full figure of best weights over seeds: one row for each combination of values of the settings `by`, and for
+    each data set: runs on several are not ranked against each other, so each data set has a protocol and a floor of its
+    own.
 
-    Columns: those of `by`, then `configurations`, `n`, `mean`, `low`, `high`, `validation_images`. A row is of `n` runs
-    of one configuration, which differ by their seeds alone; from `low` to `high` is Student's interval of their mean at
-    this `confidence` (NaN of one run). Where there are several configurations, it is the one of which most runs have
-    the figure, and among these the one with the best mean of the validation figures that steered its runs: test images
+    The rows of a data set are of equal budgets: configurations are taken in the order in which they began, each with
+    all its seeds, as long as they cost the search no more device-seconds (seconds, with those of measuring, times
+    workers) than that row's search in all which cost least (of the rows that have the figure), or than
+    `device_seconds` (math.inf: take all). A row has at least its first configuration, whatever it costs.
+
+    Columns: those of `by`, `data` where these do not tell the data sets apart, then `configurations` (that the budget
+    pays for), `left_out` (those it does not), `budget`, `device_seconds` (what the former took in the search),
+    `confirming` (what their fresh seeds took), `n`, `mean`, `low`, `high`, `validation_images`, and `floor`, what real
+    images reach in the figure of the row, as of `leaderboard` (NaN: it is not on record). A row is of `n` runs of one
+    configuration, which differ by their seeds alone; from `low` to `high` is Student's interval of their mean at this
+    `confidence` (NaN of one run). Where there are several configurations, it is the one of which most runs have the
+    figure, and among these the one with the best mean of the validation figures that steered its runs: test images
     choose nothing. Of a configuration that was confirmed the runs with fresh seeds count, and not the search's, which
-    chose it. `validation_images` is how many validation images, with their labels where the steering figure needs
-    them, chose each run's best weights; they count beside the training images.
+    chose it. `validation_images` is how many validation images, with their labels where the steering figure needs them,
+    chose each run's best weights; they count beside the training images.
 
-    `attrs["floor"]` is what real images reach, as of `leaderboard`.
-    `metric` is a figure as there; None: what selected the best weights. `protocol` (its hash) chooses one of
-    several. A run that several of the `experiments` have counts once. ValueError for a key that is no setting
-    (names the nearest), for a figure that no run has, and where figures do not compare: those of several protocols or,
-    but for metrics of held-out images alone, of several data sets.
+    `attrs["protocols"]` and `attrs["floors"]` are those of each data set, as of `leaderboard`; `attrs["protocol"]` is
+    what all of them share, `attrs["floor"]` that of the only one. `metric` is a figure as there; None: what selected
+    the best weights. `protocol` (its hash) chooses one of several, in the data sets that have it. A run that several of
+    the `experiments` have counts once. ValueError for a key that is no setting (names the nearest), for a figure that
+    no run has, and where figures of one data set do not compare: those of several protocols or, but for metrics of
+    held-out images alone, of other images under its name.
     """
     storage = place if isinstance(place, Storage) else Storage(place)
     names = [experiments] if isinstance(experiments, str) else list(experiments)
@@ -62,6 +76,9 @@ def compare(
     check_split(split)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence} is out of range; allowed: more than 0 and less than 1, such as 0.95")
+
+    if device_seconds is not None and not device_seconds > 0:
+        raise ValueError(f"device_seconds={device_seconds} is out of range; allowed: more than 0, math.inf: all")
 
     def of_all(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
         return pd.concat([read(name) for name in names], ignore_index=True)
@@ -82,11 +99,15 @@ def compare(
     figures = measured_as(figure, figures, ", ".join(names), split)
     only("subject", figures["subject"], "say metric=NAME/SUBJECT of")
     only("column", figures["column"], "say metric=NAME/SUBJECT/COLUMN of")
-    figures = figures if protocol is None else having(figures, "protocol", protocol)
-    figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
+    if protocol is not None:
+        chosen = having(figures, "protocol", protocol)
+        figures = pd.concat([chosen, figures[~figures["data"].isin(chosen["data"])]])
+    figures, protocols = in_each_data_set(last(figures, ["run", "protocol"], ["attempt", "tick"]))
     ticks = of_all(lambda name: evals(storage, name, scope="tick", split="validation"))
     chosen_on = figure_name(steering).choose(ticks).groupby("run")["n_real"].max()
-    frame = told.merge(ends[["run", "best"]], on="run", how="left")
+    frame = told.merge(spending(storage, names), on="run", how="left").merge(
+        ends[["run", "best"]], on="run", how="left"
+    )
     frame = frame.merge(figures[["run", "value"]], on="run", how="left")
     frame["chosen_on"] = frame["run"].map(chosen_on.to_dict())
     for column in ("best", "value"):
@@ -94,19 +115,31 @@ def compare(
         frame[column] = np.where(np.isfinite(numbers), numbers, np.nan)
     frame["configuration"] = frame["run"].map(configuration_of(told, by))
     frame["fresh"] = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
-    confirmed = frame.groupby([*by, "configuration"], dropna=False)["fresh"].transform("any")
-    frame = frame[frame["fresh"] | ~confirmed]
-    rows = []
-    for values, group in frame.groupby(list(by), dropna=False):
-        best = best_configuration(group, direction(str(steering)))
-        low, high = interval(best["value"], confidence)
-        row: dict[str, Any] = dict(zip(by, values, strict=True))
-        row |= {"configurations": group["configuration"].nunique(), "n": best["value"].count()}
-        row |= {"mean": best["value"].mean(), "low": low, "high": high}
-        rows.append(row | {"validation_images": best["chosen_on"].max()})
+    frame["confirmed"] = frame.groupby([*by, "configuration"], dropna=False)["fresh"].transform("any")
+    frame["within"], budgets = within_budget(frame, by, device_seconds)
+    floors, rows = find_floors(storage, names, protocols), []
+    for (*values, data), group in frame.groupby([*by, "data"], dropna=False):
+        paid = group[group["within"]]
+        best = best_configuration(paid[paid["fresh"] | ~paid["confirmed"]], direction(str(steering)))
+        row: dict[str, Any] = {**dict(zip(by, values, strict=True)), "data": data}
+        row |= {"configurations": (count := paid["configuration"].nunique())}
+        row |= {"left_out": group["configuration"].nunique() - count}
+        row["budget"] = budgets.get(str(data), np.nan)
+        row |= {"device_seconds": paid["cost"][~paid["fresh"]].sum(), "confirming": paid["cost"][paid["fresh"]].sum()}
+        row |= {"n": best["value"].count(), "mean": best["value"].mean()}
+        row["low"], row["high"] = interval(best["value"], confidence)
+        rows.append(row | {"validation_images": best["chosen_on"].max(), "floor": value_of(floors.get(str(data)))})
     table = pd.DataFrame(rows)
-    table.attrs = {"protocol": {"confidence": confidence, **common}, "floor": find_floor(storage, names, common)}
+    table = with_needed(table, by)
+    table.attrs = {"protocol": {"confidence": confidence, **shared(protocols.values())}, "protocols": protocols}
+    table.attrs |= {"floor": only_one(floors), "floors": floors}
     return table
+
+
+def with_needed(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The table without its column `data`, where the columns `by` tell the data sets apart."""
+    rows = table.drop_duplicates([*by, "data"])
+    return table if rows.duplicated(list(by)).any() else table.drop(columns="data")
 
 
 def without_forgotten(storage: Storage, name: str, frame: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,6 @@ def leaderboard_of_configurations(
     board = leaderboard_of_runs(storage, experiment, split=split, **choice)
     attributes, board.attrs = board.attrs, {}  # pandas would copy them deeply for each configuration
     fresh = fresh_runs(storage, experiment)
-    board = board[~board["run"].isin(fresh)]
     told = settings(storage, experiment)
     told = told[told["run"].isin({*board["run"], *fresh})]
     number = configuration_of(told)

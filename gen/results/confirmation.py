@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from gen.results.queries import Place, read
 
 KIND = "confirm"  # of the events
@@ -34,7 +36,13 @@ class Begun:
 
 def fresh_runs(place: Place, experiment: str) -> dict[str, str]:
     """Run -> the run that entered for its configuration, for all runs of confirmations: the others are the search's."""
-    rows = read(place, experiment, "events", {"kind": KIND, "decision": RUN}, ["run", "detail"])
+    rows = read(place, experiment, "events", {"kind": KIND, "decision": RUN}, ["run", "decision", "detail"])
+    return fresh_of(rows)
+
+
+def fresh_of(rows: pd.DataFrame) -> dict[str, str]:
+    """As `fresh_runs`, from the rows of `events` that tell of confirmations."""
+    rows = rows[rows["decision"] == RUN]
     return {run: json.loads(detail)["configuration"] for run, detail in zip(rows["run"], rows["detail"], strict=True)}
 
 

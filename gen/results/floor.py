@@ -93,6 +93,44 @@ def find_floor(storage: Storage, experiments: Collection[str], protocol: Mapping
     return next((one for one in found if one), None)
 
 
+def find_floors(
+    storage: Storage, experiments: Collection[str], protocols: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any] | None]:
+    """Data set -> as `find_floor`, for its protocol."""
+    return {data: find_floor(storage, experiments, one) if one else None for data, one in protocols.items()}
+
+
+def only_one(floors: Mapping[str, dict[str, Any] | None]) -> dict[str, Any] | None:
+    """The floor of the only data set; None if there are several."""
+    return next(iter(floors.values())) if len(floors) == 1 else None
+
+
+def value_of(floor: Mapping[str, Any] | None) -> float:
+    """The value of a floor; NaN if there is none."""
+    return float("nan") if floor is None else float(floor["value"])
+
+
+def fewer(floor: Mapping[str, Any] | None, protocol: Mapping[str, Any]) -> str:
+    """Where a floor is of fewer images than the figures of this `protocol`: "of fewer images: 5,999 against 10,000";
+    else ""."""
+    of = protocol.get("n_fake")
+    if floor is None or of is None or floor["n_fake"] >= of:
+        return ""
+    return f"of fewer images: {floor['n_fake']:,} against {of:,}"
+
+
+def floor_lines(table: pd.DataFrame) -> list[str]:
+    """A line for each floor beside a table of `compare` or `best_of_k`; of several data sets each says which."""
+    floors, protocols = table.attrs["floors"], table.attrs["protocols"]
+    found = list[str]()
+    for data, floor in floors.items():
+        if floor:
+            of, less = f" of {data}" * (len(floors) > 1), fewer(floor, protocols[data])
+            words = f"{floor['value']:.6g}, of {floor['n_fake']} real held-out images in the place of fakes"
+            found.append(f"floor{of}: {words}{', ' * bool(less)}{less}")
+    return found
+
+
 def floor_of(events: pd.DataFrame, protocol: Mapping[str, Any]) -> dict[str, Any] | None:
     """The floor of figures of this `protocol` (of `leaderboard`), as columns of `evals`; None if none is on record."""
     for text in events["detail"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ import pyarrow.compute as pc
 
 from gen.metrics.table import FRECHET, direction, is_known
 from gen.metrics.table import metric as metric_of
+from gen.results.confirmation import KIND as CONFIRM
+from gen.results.confirmation import fresh_of
 from gen.results.floor import KIND as FLOOR
 from gen.results.floor import floor_of, measuring
 from gen.results.forget import KIND as FORGET
@@ -31,6 +34,7 @@ DATA = ("data", "data_hash")  # figures on different images do not compare eithe
 NO_COLUMN = ("budget.", "machine.", "evaluate.full", "evaluate.leaders")
 """Settings that get no column: they may change while a run goes on, and the tables hold only how it began."""
 COLLAPSE = "collapse"  # kind of events
+TOLD = ("run", "kind", "decision", "why", "detail")
 ENDED = ("experiment", "run", *("why", "metric", "best", "collapsed"), "status", "epochs", "seconds", "best_epoch")
 BEGUN = ("experiment", "run", "entry", "seed", *DATA, "held_out", "code_version")
 ENDS = ("status", "epochs", "seconds", "best_epoch")
@@ -48,15 +52,18 @@ def leaderboard_of_runs(
     features: str | None = None,
     n_fake: int | None = None,
     protocol: str | None = None,
+    fresh: bool = False,
 ) -> pd.DataFrame:
-    """As `leaderboard` with by="run", which says what it gives."""
+    """As `leaderboard` with by="run", or by="fresh" for `fresh`, which says what it gives."""
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode={mode!r} is not known; allowed: min, max")
     check_split(split)
-    told = read(storage, experiment, "events", {"kind": {FORGET, COLLAPSE, FLOOR}}, ["run", "kind", "why", "detail"])
+    told = read(storage, experiment, "events", {"kind": {FORGET, COLLAPSE, FLOOR, CONFIRM}}, TOLD)
     gone = why_forgotten(told[told["kind"] == FORGET])
     ends = outcomes(storage, experiment, columns=ENDED)
-    ends = ends[~ends["run"].isin(gone)].reset_index(drop=True)
+    ends = ends[~ends["run"].isin(gone)]
+    confirming = ends["run"].isin(fresh_of(told[told["kind"] == CONFIRM]))
+    apart, ends = ends[confirming != fresh], ends[confirming == fresh].reset_index(drop=True)
     asked = any(said is not None for said in (metric, subject, column))
     if metric is None:
         steering = only("metric", ends["metric"], "they were selected by different metrics; say metric=")
@@ -86,6 +93,8 @@ def leaderboard_of_runs(
     board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
     board.attrs = {
         "forgotten": gone,
+        "apart": len(apart),
+        "by": "fresh" if fresh else "run",
         "protocol": {"mode": mode, **common},
         "floor": floor_of(told[told["kind"] == FLOOR], common) if common else None,
         "code_versions": sorted(set(frame["code_version"].dropna())),
@@ -212,6 +221,20 @@ def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]
             "n_fake= or protocol="
         )
     return shared, {str(name): None if pd.isna(value) else value for name, value in common.iloc[0].items()}
+
+
+def in_each_data_set(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, dict[str, object]]]:
+    """As `one_protocol`, among the runs of each data set, which are not ranked against those of another: the figures,
+    and data set -> what its protocol is."""
+    parts = {str(data): one_protocol(part) for data, part in figures.groupby("data")}
+    found = [part for part, _ in parts.values()]
+    return pd.concat(found) if found else figures, {data: common for data, (_, common) in parts.items()}
+
+
+def shared(protocols: Collection[Mapping[str, object]]) -> dict[str, object]:
+    """What protocols have in common."""
+    first = next(iter(protocols), {})
+    return {name: value for name, value in first.items() if all(one.get(name) == value for one in protocols)}
 
 
 def varying(wide: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:

@@ -80,7 +80,7 @@ def test_rows_that_are_left_out_are_counted(place: Path) -> None:
         (["--features", "inception"], "features=inception: the runs have no such figure; there are: classifier"),
         (["--name", "other"], "no experiment 'other'"),
         (["--top", "-1"], "top=-1 is out of range; allowed: at least 0"),
-        (["--by", "seed"], "'seed' is not one of 'run', 'config'"),
+        (["--by", "seed"], "'seed' is not one of 'run', 'config', 'fresh'"),
     ],
 )
 def test_refusals_are_one_line(place: Path, arguments: list[str], expected: str) -> None:

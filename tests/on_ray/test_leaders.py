@@ -36,7 +36,7 @@ from gen.results.survey import survey
 from gen.zoo import ZOO, tiny
 from jobs.board import footing
 from jobs.stored import missing
-from tests.results.example_rows import outcome_row
+from tests.results.example_rows import begin, outcome_row
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,9 @@ def searched(
     base = override(tiny(ZOO[entry]), {**SMALL, "evaluate.full": "leaders", **settings})
     runs = {}
     for seed in range(4):
-        config = override(base, {"seed": seed, "train.clip": 1000.0 + seed}).resolve()
+        config = override(
+            base, {"seed": seed, "train.batch": 32 + seed}
+        ).resolve()  # each of a configuration of its own
         runs[identity(config, dataset.hash)] = config
         home = Home(Storage(str(place)), "search", "a", keep_last=False)
         ticks = fit(config, dataset, device=CPU, judge=judge, home=home)
@@ -91,19 +93,27 @@ def test_leaders_are_the_best_that_finished(most: int, digits: Dataset, judge: J
     assert len(finished) == 3
 
 
-def test_the_other_seeds_of_a_leader_are_leaders_too(tmp_path: Path) -> None:
-    """The best mean has the best two runs and one that is not among the best five."""
-    values = {"a": (0.1, 0.11, 0.3), "b": (0.2, 0.21, 0.22), "c": (0.31, 0.32, 0.33)}
-    base = override(ZOO["vae_mlp"], {"evaluate.full": "leaders", "evaluate.leaders": 5})
-    storage, runs = Storage(str(tmp_path)), dict[str, RunConfig]()
-    for clip, (name, of_seeds) in enumerate(values.items(), 1):
-        for seed, best in enumerate(of_seeds):
-            run = f"{name}{seed}"
-            runs[run] = override(base, {"seed": seed, "train.clip": float(clip)})
-            row = outcome_row(3) | {"experiment": "search", "run": run, "attempt": "a", "tick": 3, "best": best}
-            Slot(storage, "search", run).extend({"outcomes": [row | {"metric": "mse", "checkpoint": "there"}]})
-    assert leaders(storage, "search", runs) == ["a0", "a1", "b0", "b1", "b2", "a2"]
-    assert leaders(storage, "search", {run: runs[run] for run in ("a0", "b2", "c0")}) == ["a0", "b2", "c0"]
+def test_leaders_are_whole_configurations_by_their_means(tmp_path: Path) -> None:
+    """The best run of all is a lucky seed, and a configuration that lost one comes behind those that are whole."""
+    storage = Storage(str(tmp_path))
+    values = {"lucky": [0.1, 0.9, 0.8], "best": [0.3, 0.35, 0.25], "lossy": [0.2, None, 0.22], "next": [0.4, 0.45]}
+    for rate, (name, of) in enumerate(values.items()):
+        for seed, best in enumerate(of):
+            ledger = results.Ledger(storage, "search", f"{name}{seed}", "a")
+            begin(ledger, seed, [("model.rate", float(rate), str(rate)), ("seed", float(seed), str(seed))])
+            status = "failed" if best is None else "finished"
+            ledger.add("outcomes", 1, **outcome_row(1, best=best, status=status, checkpoint="weights"))
+            ledger.close(1)
+
+    def chosen(most: int) -> list[str]:
+        config = override(ZOO["vae_mlp"], {"evaluate.full": "leaders", "evaluate.leaders": most})
+        return leaders(storage, "search", {f"{name}{seed}": config for name in values for seed in range(3)})
+
+    best, following = ["best2", "best0", "best1"], ["next0", "next1"]
+    assert chosen(1) == chosen(3) == best
+    assert chosen(4) == chosen(5) == [*best, *following]
+    assert chosen(6) == [*best, *following, "lucky0", "lucky2", "lucky1"]
+    assert chosen(99) == [*chosen(6), "lossy0", "lossy2"]
 
 
 def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(

@@ -1,33 +1,55 @@
 """Runs of several seeds compared by one figure."""
 
 import json
+import math
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from example_rows import TIME, begin, eval_row, outcome_row, when
 
 from gen import results
 from gen.results import Ledger
+from gen.results.best import rank_runs
 from gen.results.comparison import configuration_of
+from gen.results.equal import budget_lines
+from gen.results.floor import Asked, floor_rows
+from jobs import board as board_job
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
 
 
-def run(storage, name, entry, labels, value, *, experiment="e", best=0.5, seed=0, rate=0.1, tick=1, **changes):
+def run(
+    storage,
+    name,
+    entry,
+    labels,
+    value,
+    *,
+    experiment="e",
+    best=0.5,
+    seed=0,
+    rate=0.1,
+    tick=1,
+    data="digits",
+    seconds=3.0,
+    **changes,
+):
     """A run of a classifier with a full figure of test images; None: it was stopped and has none."""
     ledger = Ledger(storage, experiment, name, "a1")
     numbers = {"data.labels": labels, "data.label_seed": seed, "seed": seed, "model.rate": rate}
-    settings = [("entry", None, entry), ("family", None, "semi")]
+    settings = [("entry", None, entry), ("family", None, "semi"), ("data.name", None, data)]
     settings += [(key, float(number), str(number)) for key, number in numbers.items()]
-    begin(ledger, seed, settings, **{"data_hash": f"d{labels}-{seed}", "held_out": "h1"} | changes)
+    begin(ledger, seed, settings, **{"data_hash": f"d{labels}-{seed}", "held_out": "h1", "data": data} | changes)
     about = {"metric": "accuracy", "subject": "images", "features": None, "features_hash": None, "n_fake": 300}
     ledger.add("evals", tick, **eval_row(tick, best, **about, n_real=144))
     ledger.add("evals", tick, **eval_row(tick, 0.1, **{**about, "metric": "mse"}, n_real=20))
     if value is not None:
         ledger.add("evals", tick, **eval_row(tick, value, "best", **about, n_real=300) | {"split": "test"})
         ledger.add("evals", tick, **eval_row(tick, value + 1, "best") | {"split": "test"})
-    ledger.add("outcomes", tick, **outcome_row(tick, best=best, metric="accuracy/images"))
+    ledger.add("outcomes", tick, **outcome_row(tick, best=best, metric="accuracy/images", seconds=seconds))
     ledger.close(tick)
 
 
@@ -39,7 +61,20 @@ def test_a_table_of_entries_and_labels(storage, place):
                 run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
     table = results.compare(place, "e")
     assert list(table.columns) == [
-        *("entry", "data.labels", "configurations", "n", "mean", "low", "high", "validation_images")
+        *(
+            "entry",
+            "data.labels",
+            "configurations",
+            "left_out",
+            "device_seconds",
+            "confirming",
+            "n",
+            "mean",
+            "low",
+            "high",
+            "validation_images",
+            "floor",
+        )
     ]
     assert list(zip(table["entry"], table["data.labels"], strict=True)) == [
         ("classifier", 20), ("classifier", 100), ("sgan", 20), ("sgan", 100)
@@ -172,11 +207,21 @@ def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place
     assert table["confirmed_apart"].isna().all()
     (row,) = results.compare(place, "e", ["entry"]).to_dict("records")
     assert (row["n"], row["configurations"], row["mean"]) == (3, 2, pytest.approx(0.55))
+    assert (row["device_seconds"], row["confirming"]) == (6.0, 9.0)
     by_rate = results.compare(place, "e", ["model.rate"])  # of what was not confirmed the search's
     assert by_rate["n"].to_list() == [3, 1]
     assert by_rate["mean"].to_list() == pytest.approx([0.55, 0.7])
     assert results.best_of_k(place, "e", "accuracy/images")["n"].iloc[0] == 2
-    with pytest.raises(ValueError, match="by='seed' is not known; allowed: run, config"):
+    board = results.leaderboard(place, "e", split="test")  # the search's own alone
+    assert board[["rank", "run"]].to_numpy().tolist() == [[1, "r0.1-0"], [2, "r0.2-0"]]
+    fresh = results.leaderboard(place, "e", split="test", by="fresh")
+    assert fresh[["rank", "run"]].to_numpy().tolist() == [[1, "r0.1-2"], [2, "r0.1-3"], [3, "r0.1-1"]]
+    assert (board.attrs["apart"], fresh.attrs["apart"]) == (3, 2)
+    assert rank_runs(storage, "e")["run"].to_list() == ["r0.1-0", "r0.2-0"]
+    printed = CliRunner().invoke(board_job.main, ["--storage", place, "--name", "e", "--split", "test"])
+    left = "left out: 3 runs with fresh seeds, which confirm; jobs.board --by fresh ranks them\n"
+    assert printed.stdout.endswith(left), printed.output
+    with pytest.raises(ValueError, match="by='seed' is not known; allowed: run, config, fresh"):
         results.leaderboard(place, "e", by="seed")
 
 
@@ -200,6 +245,85 @@ def test_several_experiments_are_one_table(storage, place):
     table = results.compare(place, ["one", "two"])
     assert table["n"].to_list() == [1, 1]
     assert table["mean"].to_list() == [0.7, 0.8]
+
+
+@local
+def test_rows_are_of_equal_device_seconds(storage, place):
+    """Of "many" the later configurations are better, and are left out of a comparison with "few", which had half."""
+    for place_, value in enumerate((0.5, 0.6, 0.7, 0.8)):  # in an order that is not that of their names
+        about = {"rate": 0.1 + place_, "seconds": 1.5, "world_size": 2, "started": TIME + timedelta(hours=place_)}
+        run(storage, f"m{9 - place_}", "many", 20, value, best=value, **about)
+        if place_ < 2:
+            run(storage, f"f{place_}", "few", 20, value, best=value, rate=0.1 + place_, seconds=3.0)
+    run(storage, "b0", "big", 20, 0.9, best=0.9, seconds=30.0)
+    run(storage, "s0", "stopped", 20, None, best=0.9, seconds=1.0)  # without the figure it is compared with nothing
+    table = results.compare(place, "e", "entry").set_index("entry")
+    assert table.loc[["many", "few", "big"], "mean"].to_list() == [0.6, 0.6, 0.9]
+    assert table.loc[["many", "few", "big"], "configurations"].to_list() == [2, 2, 1]
+    assert table.loc[["many", "few", "big"], "left_out"].to_list() == [2, 0, 0]
+    assert table.loc[["many", "few", "big"], "device_seconds"].to_list() == [6.0, 6.0, 30.0]
+    assert set(table["budget"]) == {6.0}
+    left, over = budget_lines(table)
+    assert left.startswith("left out: 2 of 8 configurations, which began after the equal budget of 6 device-seconds")
+    assert (
+        over
+        == "of more than the equal budget of 6 device-seconds: 1 of 4 rows, whose first configuration alone took it"
+    )
+    for seconds, mean, count in ((9.0, 0.7, 3), (math.inf, 0.8, 4)):
+        of = results.compare(place, "e", "entry", device_seconds=seconds).set_index("entry").loc["many"]
+        assert (of["mean"], of["configurations"], of["device_seconds"]) == (mean, count, 3.0 * count)
+    assert budget_lines(results.compare(place, "e", "entry", device_seconds=math.inf)) == []
+    with pytest.raises(ValueError, match=r"^device_seconds=0 is out of range; allowed: more than 0"):
+        results.compare(place, "e", device_seconds=0)
+
+
+@local
+def test_each_data_set_has_rows_a_protocol_and_a_floor_of_its_own(storage, place):
+    """The figure is the same by name, in the features of each data set's own classifier."""
+    figure = "frechet_classifier/reconstructions"
+    for number, data in enumerate(("digits", "mnist")):
+        about = {"data": data, "data_hash": f"d-{data}", "held_out": f"h-{data}", "experiment": data}
+        measured = {"split": "test", "features_hash": f"f-{data}", "protocol": f"best-{data}"}
+        for place_, entry in enumerate(("vae", "gan")):
+            name, value = f"{entry}-{data}", 1.0 + place_ + 10 * number
+            run(storage, name, entry, 20, None, **about)
+            rows = [eval_row(1, value, "best", **measured), eval_row(1, 0.1, **measured | {"split": "validation"})]
+            who = {"experiment": data, "run": name, "attempt": "a2", "tick": 1}
+            results.Slot(storage, data, f"a2-{name}", kind="evaluated").extend({"evals": [who | row for row in rows]})
+        of = Asked(f"h-{data}", "test", "image", f"f-{data}", 180)
+        (row,) = floor_rows(
+            data, of, [{**eval_row(1, 0.5 + number, **measured), "variant": None, "data_hash": f"d-{data}"}], 0.1
+        )
+        events = {"events": [row | {"attempt": "a3", "time": TIME}]}
+        results.Slot(storage, data, "a3-floors", kind="evaluated").extend(events)
+    table = results.compare(place, ["digits", "mnist"], ["entry", "data.name"], figure)
+    assert table[["entry", "data.name", "n", "mean", "floor"]].to_numpy().tolist() == [
+        ["gan", "digits", 1, 2.0, 0.5], ["gan", "mnist", 1, 12.0, 1.5],
+        ["vae", "digits", 1, 1.0, 0.5], ["vae", "mnist", 1, 11.0, 1.5],
+    ]  # fmt: skip
+    assert "data" not in table
+    by_entry = results.compare(place, ["digits", "mnist"], "entry", figure)
+    assert by_entry[["entry", "data", "mean"]].to_numpy().tolist() == [
+        ["gan", "digits", 2.0], ["gan", "mnist", 12.0], ["vae", "digits", 1.0], ["vae", "mnist", 11.0]
+    ]  # fmt: skip
+    hashes = {data: one["features_hash"] for data, one in table.attrs["protocols"].items()}
+    assert hashes == {"digits": "f-digits", "mnist": "f-mnist"}
+    assert table.attrs["protocol"]["metric"] == "frechet_classifier"
+    assert "features_hash" not in table.attrs["protocol"]
+    assert table.attrs["floor"] is None
+    assert table.attrs["floors"]["mnist"]["value"] == 1.5
+    chosen = results.compare(place, ["digits", "mnist"], "entry", figure, protocol="best-mnist")
+    assert chosen["mean"].notna().all()
+    curves = results.best_of_k(place, ["digits", "mnist"], "accuracy/images")
+    assert curves[["experiment", "k"]].to_numpy().tolist() == [["digits", 1], ["digits", 2], ["mnist", 1], ["mnist", 2]]
+    mixed = results.best_of_k(place, ["digits", "mnist"], "accuracy/images", by="entry")
+    assert mixed[["entry", "data", "k"]].to_numpy().tolist() == [
+        ["vqvae", "digits", 1], ["vqvae", "digits", 2], ["vqvae", "mnist", 1], ["vqvae", "mnist", 2]
+    ]  # fmt: skip
+    other = {"data": "mnist", "data_hash": "d-other", "held_out": "h-other", "experiment": "other"}
+    run(storage, "other", "vae", 20, 0.9, **other)
+    with pytest.raises(ValueError, match=r"not ranked together; .*data_hash: d-mnist, d-other"):
+        results.compare(place, ["mnist", "other"], "entry", figure)
 
 
 @local

@@ -13,7 +13,7 @@ from gen.report.again import again
 from gen.report.facts import Experiment, Facts
 from gen.report.section import Section, number, render
 from gen.report.winner import short_names
-from gen.report.words import protocol
+from gen.report.words import left_out, protocol
 
 MOST = 200  # rows of the page
 HEADINGS = {
@@ -70,7 +70,8 @@ def section(facts: Facts) -> Section | None:
         ranked=int(table["rank"].notna().sum()),
         shared=commands.shared,
         protocol=protocol(experiment),
-        forgotten=experiment.configurations.attrs.get("forgotten", {}),
+        forgotten=experiment.forgotten,
+        left_out=left_out(experiment),
     )
     return Section("Leaderboard", "leaderboard", html)
 

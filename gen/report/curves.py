@@ -14,6 +14,7 @@ from gen.report.facts import Experiment, Facts
 from gen.report.section import SOFT, Plot, Section, render
 from gen.report.thin import thin
 from gen.results.queries import last, read_arrow
+from gen.report.words import left_out
 
 RUNS = 40  # whose curves are in the page
 BEST = 10  # of them the best
@@ -54,7 +55,8 @@ def section(facts: Facts) -> Section | None:
         names=list(found.names),
         first=first,
         shown=len(found.runs),
-        total=len(experiment.runs),
+        total=len(experiment.searched),
+        left_out=left_out(experiment),
         best=min(BEST, len(found.runs)),
         most=found.most,
         kept=found.kept,
@@ -84,11 +86,12 @@ def curves(experiment: Experiment, runs: int = RUNS, points: int = POINTS) -> Cu
 
 
 def choose(experiment: Experiment, most: int) -> pd.DataFrame:
-    """At most so many runs: the best `BEST` by what steered, then evenly by rank, so that stopped and failed ones are
-    among them. Columns: run, status, epochs, why, rank (0: none)."""
+    """At most so many runs of the search: the best `BEST` by what steered, then evenly by rank, so that stopped and
+    failed ones are among them. Columns: run, status, epochs, best, why, rank (0: none)."""
     sign = 1.0 if experiment.mode == "min" else -1.0
-    merit = (sign * experiment.runs["best"]).to_numpy(dtype=float)
-    order = experiment.runs.iloc[np.argsort(merit, kind="stable")].reset_index(drop=True)
+    runs = experiment.searched
+    merit = (sign * runs["best"]).to_numpy(dtype=float)
+    order = runs.iloc[np.argsort(merit, kind="stable")].reset_index(drop=True)
     order["rank"] = np.where(order["best"].notna(), np.arange(1, len(order) + 1), 0)
     best = min(BEST, most, len(order))
     places = [*range(best), *(best + thin(len(order) - best, most - best))]

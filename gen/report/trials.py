@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 WIDE = 50.0  # times the least value is the largest, from which on a scale is logarithmic
+MEMBERS = "runs of the mean"  # column: of how many runs a value is the mean; a run that failed may have none
 BEST = 100  # configurations that are kept whatever is left out
 
 
@@ -67,7 +68,7 @@ class Trials:
 def trials(experiment: Experiment) -> Trials:
     """The configurations of an experiment."""
     keys = {key: plain(name) for key, name in short_names(experiment.varying).items()}
-    runs = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
+    runs = experiment.searched[experiment.searched["ended"].notna()]
     runs = runs[["run", "configuration", "best"]].merge(
         experiment.settings[["run", *keys]].rename(columns=keys), on="run"
     )

@@ -58,7 +58,7 @@ def winner(experiment: Experiment) -> Winner | None:
 def of_steering(experiment: Experiment) -> Winner | None:
     """The configuration with the best mean of the cheap figures that steered its runs, of those all of whose ended runs
     have one; None if no run has one."""
-    ended = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
+    ended = experiment.searched[experiment.searched["ended"].notna()]
     groups = ended.groupby("configuration", sort=False)["best"]
     told = pd.DataFrame({"mean": groups.mean(), "n": groups.count(), "runs": groups.size()})
     told = told[told["mean"].notna()]

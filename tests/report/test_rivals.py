@@ -1,0 +1,94 @@
+"""Who is compared on the page: the search's own runs, by figures of one protocol. Those with fresh seeds confirm, and
+those that are ranked no more are counted and left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen.report import board, curves, pareto, pictures, progress, several, slots
+from gen.report.facts import Facts, facts
+from gen.report.first import section as first_screen
+from gen.report.importance import of_contour, of_coordinates, of_slices
+from gen.report.page import page
+from gen.report.spending import spent
+from gen.report.trials import MEMBERS, trials
+from gen.report.winner import doubts, winner
+from gen.results import Storage
+from gen.results.confirmation import KIND as CONFIRM
+from gen.results.confirmation import RUN
+from gen.results.forget import KIND as FORGET
+from tests.report import rows
+
+WHY = "its images were others"
+
+
+def read(place: Path, *names: str) -> Facts:
+    return facts(Storage(str(place)), names)
+
+
+def words(html: str) -> str:
+    return " ".join(html.split())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three rates with two seeds each: of "forgot" both runs of the best rate are ranked no more; of "raced" the first
+    seeds, which are the better ones, are fresh."""
+    place = tmp_path_factory.mktemp("rivals")
+    for name in ("forgot", "raced"):
+        rows.write(place, name, rows.configs(rates=[0.001, 0.002, 0.003]))
+    for run in ("r0-0", "r0-1"):
+        rows.event(place, "forgot", run, FORGET, None, why=WHY)
+    for number in range(3):
+        rows.event(place, "raced", f"r{number}-0", CONFIRM, RUN, configuration=f"r{number}-1", race=1)
+    return place
+
+
+def test_a_forgotten_run_wins_nothing_and_is_counted(place: Path) -> None:
+    found = read(place, "forgot")
+    experiment = found.first
+    assert sorted(experiment.searched["run"]) == ["r1-0", "r1-1", "r2-0", "r2-1"]
+    assert dict(experiment.forgotten) == dict.fromkeys(("r0-0", "r0-1"), WHY)
+    won = winner(experiment)
+    assert won is not None
+    assert won.run == "r1-0"
+    assert progress.spent(experiment)["best"].iloc[-1] == pytest.approx(0.2)
+    assert list(board.configurations(experiment)["run"]) == ["r1-0", "r2-0"]
+    assert trials(experiment).table["value"].min() == pytest.approx(0.205)
+    assert sorted(curves.curves(experiment).runs["run"]) == sorted(experiment.searched["run"])
+    for section in (progress.section, board.section, curves.section):
+        made = section(found)
+        assert made is not None
+        assert "2 runs that are ranked no more" in words(made.html), section.__module__
+    assert f"<code>r0-0</code>: {WHY}" in board.section(found).html  # type: ignore[union-attr]
+
+
+def test_where_nothing_was_measured_in_full_a_forgotten_run_is_not_the_best_so_far(tmp_path: Path) -> None:
+    runs = rows.configs(rates=[0.001, 0.002], seeds=1)
+    rows.write(tmp_path, "e", runs, dict.fromkeys(runs, "stopped"))
+    rows.event(tmp_path, "e", "r0-0", FORGET, None, why=WHY)
+    found = winner(read(tmp_path, "e").first)
+    assert found is not None
+    assert (found.run, found.full) == ("r1-0", False)
+    rows.event(tmp_path, "e", "r1-0", FORGET, None, why=WHY)
+    assert winner(read(tmp_path, "e").first) is None
+    assert "2 runs that are ranked no more" in words(page(read(tmp_path, "e")))
+
+
+def test_fresh_seeds_are_in_no_curve_of_the_search(place: Path) -> None:
+    found = read(place, "raced")
+    frame = progress.spent(found.first)
+    assert list(frame["run"]) == ["r0-1", "r1-1", "r2-1"]
+    assert frame["device_seconds"].iloc[-1] == 3 * 2 * rows.EPOCHS == spent(found.first).device_seconds / 2
+    assert set(curves.curves(found.first).runs["run"]) == set(frame["run"])
+    made = pictures.section(found)
+    assert made is not None
+    assert "rank 2 of 3" in words(made.html), "the median of the search's runs"
+    for section in (progress.section, curves.section):
+        made = section(found)
+        assert made is not None
+        assert "3 runs with fresh seeds" in words(made.html), section.__module__

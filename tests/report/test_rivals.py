@@ -35,6 +35,33 @@ def words(html: str) -> str:
 
 
 @pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of one configuration, each with its figure on 180 test images."""
+    place = tmp_path_factory.mktemp("measured")
+    rows.write(place, "e", rows.configs(rates=[0.001]))
+    return place
+
+
+def test_a_test_figure_of_another_protocol_is_not_mixed_into_the_first_screen(measured: Path) -> None:
+    rows.measured_again(measured, "e", "r0-0", 9.9, n_fake=100)
+    rows.measured_again(measured, "e", "r0-0", 9.8, features="inception", features_hash="f2", protocol="third")
+    rows.measured_again(measured, "e", "r0-0", 9.7, n_real=100, n_fake=100, protocol="fourth")
+    found = winner(read(measured, "e").first)
+    assert found is not None
+    assert (found.test, found.test_runs, found.test_images) == (pytest.approx(0.106), 2, 180)
+    assert "On 180 test images: <strong>0.106</strong>" in words(first_screen(read(measured, "e")).html)
+
+
+def test_where_test_figures_are_of_several_protocols_none_is_told_and_that_is_said(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001], seeds=1))
+    rows.measured_again(tmp_path, "e", "r0-0", 9.7, n_real=100, n_fake=100)
+    found = winner(experiment := read(tmp_path, "e").first)
+    assert found is not None
+    assert np.isnan(found.test)
+    assert any("2 protocols" in line and "n_fake: " in line for line in doubts(experiment, found))
+
+
+@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three rates with two seeds each: of "forgot" both runs of the best rate are ranked no more; of "raced" the first
     seeds, which are the better ones, are fresh."""

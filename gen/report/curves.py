@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,8 @@ import pyarrow as pa
 from gen.report.facts import Experiment, Facts
 from gen.report.section import SOFT, Plot, Section, render
 from gen.report.thin import thin
-from gen.results.queries import last, read_arrow
 from gen.report.words import left_out
+from gen.results.queries import last, read_arrow
 
 RUNS = 40  # whose curves are in the page
 BEST = 10  # of them the best
@@ -81,8 +82,8 @@ def curves(experiment: Experiment, runs: int = RUNS, points: int = POINTS) -> Cu
             lines.append((place[str(run)], digits(few["epoch"]), digits(few["value"])))
         names[str(name)] = sorted(lines)
     events = experiment.events[experiment.events["kind"] == "rung"]
-    compared = events[events["decision"].isin(["stop", "continue"])]["epoch"].dropna().astype(float)
-    return Curves(chosen, names, sorted(set(compared))[:RUNGS], most, min(most, each))
+    compared = {json.loads(detail).get("rung") for detail in events["detail"]}  # None: between rungs
+    return Curves(chosen, names, sorted(map(float, compared - {None}))[:RUNGS], most, min(most, each))
 
 
 def choose(experiment: Experiment, most: int) -> pd.DataFrame:

@@ -119,3 +119,10 @@ def test_fresh_seeds_are_in_no_curve_of_the_search(place: Path) -> None:
         made = section(found)
         assert made is not None
         assert "3 runs with fresh seeds" in words(made.html), section.__module__
+
+
+def test_rungs_are_where_runs_were_compared_and_no_other_epochs(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001, 0.002], seeds=1))
+    rows.event(tmp_path, "e", "r0-0", "rung", "continue", 3, rung=2.0)  # its report came later than the rung
+    rows.event(tmp_path, "e", "r1-0", "rung", "stop", 5, rung=None)  # not finite between rungs
+    assert curves.curves(read(tmp_path, "e").first).rungs == [2.0]

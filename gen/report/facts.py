@@ -127,7 +127,7 @@ class Facts:
 
     experiments: Sequence[Experiment]
     made: datetime
-    objectives: Sequence[str] = ()  # two figures, where the reader asks for a Pareto set
+    objectives: Sequence[str] = ()  # two figures of a Pareto set, where the reader asks for them
 
     @property
     def first(self) -> Experiment:

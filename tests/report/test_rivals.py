@@ -126,3 +126,27 @@ def test_rungs_are_where_runs_were_compared_and_no_other_epochs(tmp_path: Path) 
     rows.event(tmp_path, "e", "r0-0", "rung", "continue", 3, rung=2.0)  # its report came later than the rung
     rows.event(tmp_path, "e", "r1-0", "rung", "stop", 5, rung=None)  # not finite between rungs
     assert curves.curves(read(tmp_path, "e").first).rungs == [2.0]
+
+
+@pytest.fixture(scope="module")
+def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search by two figures, at a price."""
+    place = tmp_path_factory.mktemp("noted")
+    rows.write(place, "e", rows.configs(rates=[0.001, 0.002, 0.003], seeds=1))
+    rows.note(place, "e", search={"also": ["psnr/reconstructions"]}, price={"device_hour": 900.0, "devices": 0.5})
+    return place
+
+
+def test_a_search_by_two_figures_shows_its_own_pareto_set(noted: Path) -> None:
+    made = pareto.section(read(noted, "e"))
+    assert made is not None
+    assert made.plots[0].figure.layout.xaxis.title.text == rows.METRIC
+    assert "3 configurations of 3 are beaten by none in both" in words(made.html)
+
+
+def test_objectives_that_nobody_measured_are_said_and_end_nothing(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001, 0.002], seeds=1))
+    rows.note(tmp_path, "e", search={"also": ["rate"]})
+    made = pareto.section(read(tmp_path, "e"))
+    assert made is not None
+    assert "rate was measured of no run" in made.html

@@ -18,6 +18,13 @@ from gen.results.storage import put_local
 from jobs.places import absolute, storage_at, writing
 from jobs.program import Program, refusing
 
+PARETO = "Two figures: which configurations none beats in both; default: the search's own, where it has several."
+
+
+def objectives_of(pareto: str | None) -> list[str]:
+    """The figures of a Pareto set that the reader asks for."""
+    return [one.strip() for one in pareto.split(",")] if pareto is not None else []
+
 
 @click.command(cls=Program, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
@@ -29,7 +36,7 @@ from jobs.program import Program, refusing
 @click.option("--data-root", type=click.Path(), help="Of --nearest: folder of the originals, if not in the cache.")
 @click.option("--download", is_flag=True, help="Of --nearest: fetch the originals if they are missing.")
 @click.option("--device", default="auto", show_default=True, help="Of --nearest: auto, cpu or cuda.")
-@click.option("--pareto", metavar="FIGURE,FIGURE", help="Two figures: which configurations none beats in both.")
+@click.option("--pareto", metavar="FIGURE,FIGURE", help=PARETO)
 def main(storage: str, names: tuple[str, ...], out: str, pareto: str | None, asked: bool, **options: Any) -> None:
     """Reads the tables, writes the page and says where it is."""
     start = time.monotonic()
@@ -47,7 +54,7 @@ def main(storage: str, names: tuple[str, ...], out: str, pareto: str | None, ask
         from gen.report.facts import facts  # once all that they need is known to be installed
         from gen.report.page import page
 
-        objectives = [one.strip() for one in pareto.split(",")] if pareto is not None else []
+        objectives = objectives_of(pareto)
         found = facts(place, names, objectives=objectives)
         if asked:
             from jobs.nearest import nearest  # which imports torch, and a page needs none

@@ -16,13 +16,15 @@ from jobs import interrupt
 from jobs.output import outlive_readers
 from jobs.places import storage_at
 from jobs.program import Program, refusing
+from jobs.report import PARETO, objectives_of
 
 
 @click.command(cls=Program, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", "names", required=True, multiple=True, help="Experiment; again for another to compare.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of 127.0.0.1; default: one that is free.")
-def main(storage: str, names: tuple[str, ...], port: int) -> None:
+@click.option("--pareto", metavar="FIGURE,FIGURE", help=PARETO)
+def main(storage: str, names: tuple[str, ...], port: int, pareto: str | None) -> None:
     """Makes the first page, says where it is, and serves it until Ctrl-C."""
     outlive_readers()
     with refusing():
@@ -33,7 +35,7 @@ def main(storage: str, names: tuple[str, ...], port: int) -> None:
         for name in names:
             if line := shortfall(place, name):
                 click.echo(line, err=True)
-        watcher = Watcher(place, names)
+        watcher = Watcher(place, names, objectives_of(pareto))
         watcher.look()
         try:
             server = Server(watcher, port)

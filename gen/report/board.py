@@ -13,7 +13,7 @@ from gen.report.again import again
 from gen.report.facts import Experiment, Facts
 from gen.report.section import Section, number, render
 from gen.report.winner import short_names
-from gen.report.words import protocol
+from gen.report.words import left_out, protocol
 
 MOST = 200  # rows of the page
 HEADINGS = {
@@ -26,6 +26,7 @@ HEADINGS = {
     "confirmed_n": "fresh seeds",
     "runs": "runs",
     "steering": "steering",
+    "steering_n": "runs in steering",
     "states": "ended as",
     "epochs": "epochs",
     "seconds": "device-seconds",
@@ -70,23 +71,25 @@ def section(facts: Facts) -> Section | None:
         ranked=int(table["rank"].notna().sum()),
         shared=commands.shared,
         protocol=protocol(experiment),
-        forgotten=experiment.configurations.attrs.get("forgotten", {}),
+        forgotten=experiment.forgotten,
+        left_out=left_out(experiment),
     )
     return Section("Leaderboard", "leaderboard", html)
 
 
 def configurations(experiment: Experiment) -> pd.DataFrame:
     """One row for each configuration of the search of which a run ended: those that `results.leaderboard` ranks, in
-    their order, then the others by `steering`, the mean of the cheap figures that steered their runs. With their best
-    `run`, `runs`, `states` (how these ended), `epochs` and `seconds` of all of them, what fresh seeds gave, and the
-    settings that vary."""
-    runs = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
+    their order, then the others by `steering`, the mean of the cheap figures that steered `steering_n` of their runs.
+    With their best `run`, `runs`, `states` (how these ended), `epochs` and `seconds` of all of them, what fresh seeds
+    gave, and the settings that vary."""
+    runs = experiment.searched[experiment.searched["ended"].notna()]
     sign = 1.0 if experiment.mode == "min" else -1.0
     groups = runs.groupby("configuration", sort=False)
     ordered = runs.assign(merit=sign * runs["best"]).sort_values(["configuration", "merit"], kind="stable")
     table = pd.DataFrame(
         {
             "steering": groups["best"].mean(),
+            "steering_n": groups["best"].count(),
             "runs": groups.size(),
             "epochs": groups["epochs"].sum(),
             "seconds": groups["device_seconds"].sum().round(1),

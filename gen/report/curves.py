@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from gen.report.facts import Experiment, Facts
-from gen.report.section import SOFT, Plot, Section, render
+from gen.report.section import DASH, SOFT, Plot, Section, number, render
 from gen.report.thin import thin
+from gen.report.words import left_out
 from gen.results.queries import last, read_arrow
 
 RUNS = 40  # whose curves are in the page
@@ -39,6 +41,7 @@ def section(facts: Facts) -> Section | None:
     found = curves(experiment)
     if not found.names:
         return None
+    steering = f"best {experiment.metric}" if experiment.metric else ""
     first = experiment.metric if experiment.metric in found.names else next(iter(found.names))
     plot = Plot(
         "curves",
@@ -54,10 +57,13 @@ def section(facts: Facts) -> Section | None:
         names=list(found.names),
         first=first,
         shown=len(found.runs),
-        total=len(experiment.runs),
+        total=len(experiment.searched),
+        left_out=left_out(experiment),
         best=min(BEST, len(found.runs)),
         most=found.most,
         kept=found.kept,
+        headings=["rank", "run", "ended as", "epochs", *([steering] if steering else []), "why"],
+        rows=in_rows(found, bool(steering)),
     )
     return Section("Learning curves", "curves", html, [plot], {"curves": embedded(found)})
 
@@ -79,20 +85,21 @@ def curves(experiment: Experiment, runs: int = RUNS, points: int = POINTS) -> Cu
             lines.append((place[str(run)], digits(few["epoch"]), digits(few["value"])))
         names[str(name)] = sorted(lines)
     events = experiment.events[experiment.events["kind"] == "rung"]
-    compared = events[events["decision"].isin(["stop", "continue"])]["epoch"].dropna().astype(float)
-    return Curves(chosen, names, sorted(set(compared))[:RUNGS], most, min(most, each))
+    compared = {json.loads(detail).get("rung") for detail in events["detail"]}  # None: between rungs
+    return Curves(chosen, names, sorted(map(float, compared - {None}))[:RUNGS], most, min(most, each))
 
 
 def choose(experiment: Experiment, most: int) -> pd.DataFrame:
-    """At most so many runs: the best `BEST` by what steered, then evenly by rank, so that stopped and failed ones are
-    among them. Columns: run, status, epochs, why, rank (0: none)."""
+    """At most so many runs of the search: the best `BEST` by what steered, then evenly by rank, so that stopped and
+    failed ones are among them. Columns: run, status, epochs, best, why, rank (0: none)."""
     sign = 1.0 if experiment.mode == "min" else -1.0
-    merit = (sign * experiment.runs["best"]).to_numpy(dtype=float)
-    order = experiment.runs.iloc[np.argsort(merit, kind="stable")].reset_index(drop=True)
+    runs = experiment.searched
+    merit = (sign * runs["best"]).to_numpy(dtype=float)
+    order = runs.iloc[np.argsort(merit, kind="stable")].reset_index(drop=True)
     order["rank"] = np.where(order["best"].notna(), np.arange(1, len(order) + 1), 0)
     best = min(BEST, most, len(order))
     places = [*range(best), *(best + thin(len(order) - best, most - best))]
-    found: pd.DataFrame = order.iloc[places][["run", "status", "epochs", "why", "rank"]].reset_index(drop=True)
+    found: pd.DataFrame = order.iloc[places][["run", "status", "epochs", "best", "why", "rank"]].reset_index(drop=True)
     return found
 
 
@@ -118,6 +125,21 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     return found
 
 
+def in_rows(found: Curves, steered: bool) -> list[list[str]]:
+    """The runs of the curves as rows of a table: what a mouse tells of each curve."""
+    return [
+        [
+            number(row["rank"]) if row["rank"] else DASH,
+            row["run"],
+            row["status"],
+            number(row["epochs"]),
+            *([number(row["best"])] if steered else []),
+            DASH if pd.isna(row["why"]) else str(row["why"]),
+        ]
+        for row in found.runs.to_dict("records")
+    ]
+
+
 def digits(values: pd.Series[float]) -> list[float]:
     """Numbers with as many digits as a plot shows."""
     return [float(f"{value:.4g}") for value in values]
@@ -125,7 +147,9 @@ def digits(values: pd.Series[float]) -> list[float]:
 
 def embedded(found: Curves) -> dict[str, Any]:
     """The curves as the page's script reads them."""
-    runs = found.runs.assign(why=found.runs["why"].fillna(""), epochs=found.runs["epochs"].fillna(0.0))
+    runs = found.runs.drop(columns="best").assign(
+        why=found.runs["why"].fillna(""), epochs=found.runs["epochs"].fillna(0.0)
+    )
     return {"runs": runs.to_dict("list"), "names": found.names}
 
 

@@ -20,7 +20,8 @@ from gen.metrics.table import metric as metric_of
 from gen.results.comparison import configuration_of
 from gen.results.confirmation import fresh_runs
 from gen.results.fence import holder_of
-from gen.results.forget import forgotten
+from gen.results.forget import KIND as FORGET
+from gen.results.forget import why_forgotten
 from gen.results.ranking import COLLAPSE, NO_COLUMN, collapses, costs
 from gen.results.schema import WORST
 from gen.results.storage import Storage
@@ -47,9 +48,9 @@ STATES = ("finished", "stopped", "failed", RUNNING, LEFT)
 class Experiment:
     """One experiment. `runs` has one row for each run that was begun: what `results.runs` and `results.outcomes` tell,
     `status` (one of `STATES`), `devices` (how many processes trained it), `device_seconds` (with those of measuring),
-    `fresh` (whether it confirms, by a seed that the search did not use), `forgotten` (whether it is ranked no more; it
-    has no `best` then), `budget` (epochs that it may train) and `configuration` (a number, the same for runs that
-    differ by seeds alone)."""
+    `fresh` (whether it confirms, by a seed that the search did not use), `forgotten` (why it is ranked no more; "": it
+    is ranked), `budget` (epochs that it may train) and `configuration` (a number, the same for runs that differ by
+    seeds alone)."""
 
     storage: Storage
     name: str
@@ -97,6 +98,24 @@ class Experiment:
             return ""
         return str(results.FigureName(about["metric"], about["subject"], about["column"]))
 
+    @property
+    def searched(self) -> pd.DataFrame:
+        """The rows of `runs` that the search compares: those that confirm, and those that are ranked no more, are no
+        rivals."""
+        return self.runs[~self.runs["fresh"] & (self.runs["forgotten"] == "")]
+
+    @property
+    def forgotten(self) -> Mapping[str, str]:
+        """Run -> why it is ranked no more."""
+        gone = self.runs[self.runs["forgotten"] != ""]
+        return dict(zip(gone["run"].astype(str), gone["forgotten"], strict=True))
+
+    @property
+    def objectives(self) -> Sequence[str]:
+        """The figures that the search goes by, where they are several."""
+        also = self.note.get("search", {}).get("also", ())
+        return (self.metric, *also) if also and self.metric else ()
+
     def count(self, status: str) -> int:
         """How many runs have a status."""
         return int((self.runs["status"] == status).sum())
@@ -108,7 +127,7 @@ class Facts:
 
     experiments: Sequence[Experiment]
     made: datetime
-    objectives: Sequence[str] = ()  # two figures, where the reader asks for a Pareto set
+    objectives: Sequence[str] = ()  # two figures of a Pareto set, where the reader asks for them
 
     @property
     def first(self) -> Experiment:
@@ -138,7 +157,8 @@ def experiment(storage: Storage, name: str) -> Experiment:
     runs = begun.merge(ends[["run", *ENDS]], on="run", how="left").drop(columns=["config"])
     runs["status"] = runs["status"].astype(object).where(runs["status"].notna(), RUNNING if holder else LEFT)
     runs["fresh"] = runs["run"].isin(fresh_runs(storage, name))
-    runs["forgotten"] = runs["run"].isin(forgotten(storage, name))
+    events = results.events(storage, name)
+    runs["forgotten"] = runs["run"].map(why_forgotten(events[events["kind"] == FORGET])).astype(object).fillna("")
     runs["devices"] = runs["world_size"].astype(float)
     seconds = runs["run"].map(costs(storage, name, ends)).astype(float)
     runs["device_seconds"] = seconds * runs["devices"]
@@ -148,14 +168,12 @@ def experiment(storage: Storage, name: str) -> Experiment:
     runs["configuration"] = runs["run"].map(configuration_of(settings)).fillna(-1).astype(int)
     for column in ("best", "last", "best_epoch", "epochs", "seconds"):
         runs[column] = finite(runs[column])
-    runs["best"] = runs["best"].mask(runs["forgotten"])  # so that it is the best, the median or a rank nowhere
     try:
         configurations, why = results.leaderboard(storage, name, by="config"), ""
         known = configurations["run"].isin(runs["run"])  # a run may have ended since the others were read
         configurations = configurations[known].reset_index(drop=True)
     except ValueError as unlike:
         configurations, why = pd.DataFrame(), str(unlike)
-    events = results.events(storage, name)
     told = collapses(events[events["kind"] == COLLAPSE], ends)  # by the runs, or when their best weights were measured
     runs["collapsed"] = runs["run"].map(dict(zip(ends["run"], told, strict=True)))
     varying = [

@@ -26,6 +26,7 @@ def section(facts: Facts) -> Section:
         facts=facts,
         experiment=experiment,
         about=words.about(experiment),
+        left_out=words.left_out(experiment),
         states={state: experiment.count(state) for state in STATES if experiment.count(state)},
         failed=experiment.count("failed"),
         winner=found,

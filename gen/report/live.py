@@ -40,11 +40,11 @@ HEADERS = {
 }
 
 
-def make_page(storage: Storage, names: Sequence[str], version: str) -> bytes:
+def make_page(storage: Storage, names: Sequence[str], version: str, objectives: Sequence[str] = ()) -> bytes:
     """The page of these experiments, which asks its server for later versions. ValueError if one is not there."""
     if waiting := [name for name in names if queries.runs(storage, name, ["run"]).empty]:
         return waiting_page(waiting[0], version).encode()
-    return page(facts(storage, names), version).encode()
+    return page(facts(storage, names, objectives=objectives), version).encode()
 
 
 def state_of(storage: Storage, names: Sequence[str]) -> str:
@@ -63,8 +63,8 @@ class Watcher:
     """The page of some experiments as of their tables' last change, and why a later one could not be made ("": it was).
     One page is held."""
 
-    def __init__(self, storage: Storage, names: Sequence[str]) -> None:
-        self.storage, self.names = storage, names
+    def __init__(self, storage: Storage, names: Sequence[str], objectives: Sequence[str] = ()) -> None:
+        self.storage, self.names, self.objectives = storage, names, objectives
         self.shown = ("", b"")  # version and page
         self.problem = ""
         self.took = 0.0  # seconds to make the page
@@ -77,7 +77,8 @@ class Watcher:
             return False
         start = time.monotonic()
         try:
-            self.shown, self.problem = (version, make_page(self.storage, self.names, version)), ""
+            made = make_page(self.storage, self.names, version, self.objectives)
+            self.shown, self.problem = (version, made), ""
         finally:
             self.took = time.monotonic() - start
         return True

@@ -14,6 +14,7 @@ from gen.report.images import Album, Embedded
 from gen.report.section import Section, number, render
 from gen.report.thin import thin
 from gen.report.winner import winner
+from gen.report.words import left_out
 from gen.results import queries
 
 FRAMES = 6  # of a run over training
@@ -62,14 +63,17 @@ def section(facts: Facts) -> Section | None:
     if stored.empty:
         return None
     best = best_of(experiment)
-    chosen = choose(experiment.runs, best, experiment.mode, stored)
+    rivals = experiment.searched
+    chosen = choose(rivals, best, experiment.mode, stored[stored["run"].isin(rivals["run"])])
+    if not chosen:
+        return None
     frames = {one.run: plan(one, stored, experiment.runs) for one in chosen}
     mains = [main_of(of_run) for of_run in frames.values()]
     found = load(experiment, album, mains, SHARE)
     nearest = find_nearest(experiment, album, stored, best)
     found |= load(experiment, album, list(in_turns(frames.values(), mains)), SHARE)
     shown = [found[one.choice.run, one.tick, one.kind] for one in mains]
-    collapsed = experiment.runs["collapsed"].notna()
+    collapsed = rivals["collapsed"].notna()
     html = render(
         "pictures.html",
         experiment=experiment,
@@ -86,6 +90,7 @@ def section(facts: Facts) -> Section | None:
         unseen=bool(collapsed.any()) and not any(one.role == "collapsed" for one in chosen),
         pictured=stored["run"][stored["kind"] != NEAREST].nunique(),
         runs=len(experiment.runs),
+        left_out=left_out(experiment),
     )
     return Section("Pictures", "pictures", html)
 

@@ -21,7 +21,9 @@ def section(facts: Facts) -> Section | None:
     if not (experiment.events["kind"] == EXPLOIT).any():
         return None
     spans = lineage(experiment.storage, experiment.name)
-    order = members(spans, experiment.mode)
+    order = sorted(
+        members(spans, experiment.mode), key=lambda run: run in experiment.forgotten
+    )  # what is ranked no more comes last
     path = ancestry(spans, order[0])
     plots = [plot(spans, order[:MOST], path, experiment.metric)]
     html = render(

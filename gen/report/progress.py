@@ -8,6 +8,7 @@ import pandas as pd
 from gen.report.facts import Experiment, Facts
 from gen.report.section import Plot, Section, plain, render
 from gen.report.thin import thin
+from gen.report.words import left_out
 
 MOST = 600  # points of a curve, or of a cloud
 
@@ -22,15 +23,21 @@ def section(facts: Facts) -> Section | None:
     return Section(
         "Progress",
         "progress",
-        render("progress.html", plots=plots, metric=facts.first.metric, unit=facts.first.unit),
+        render(
+            "progress.html",
+            plots=plots,
+            metric=facts.first.metric,
+            unit=facts.first.unit,
+            left_out={one.name: line for one in facts.experiments if (line := left_out(one))},
+        ),
         plots,
     )
 
 
 def spent(experiment: Experiment) -> pd.DataFrame:
-    """One row for each run that ended with a value, in the order of ends: its `value`, the `best` so far, and what all
-    ended runs had cost by then, `device_seconds` and `epochs`."""
-    ended = experiment.runs[experiment.runs["ended"].notna()].sort_values("ended", kind="stable")
+    """One row for each run of the search that ended with a value, in the order of ends: its `value`, the `best` so far,
+    and what all of the search's runs that had ended cost by then, `device_seconds` and `epochs`."""
+    ended = experiment.searched[experiment.searched["ended"].notna()].sort_values("ended", kind="stable")
     value = ended["best"].to_numpy(dtype=float)
     best = np.fmin.accumulate(value) if experiment.mode == "min" else np.fmax.accumulate(value)
     costs = {name: np.nancumsum(ended[name].to_numpy(dtype=float)) for name in ("device_seconds", "epochs")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,11 @@ from gen import results
 from gen.report.facts import LEFT, RUNNING, Experiment, unit_of
 from gen.results.comparison import interval
 from gen.results.confirmation import KIND, WIN
+from gen.results.ranking import PROTOCOL, of_best_weights, one_protocol
 
 CONFIDENCE = 0.95  # of intervals
+ALIKE = tuple(name for name in PROTOCOL if name not in ("split", "n_real", "n_fake", "protocol"))
+"""What a figure on test images has in common with the same figure on validation images."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Winner:
     images: int = 0  # real images that it was measured on; 0: not told
     test: float = math.nan  # the same figure on test images, a mean over the runs that have it; NaN: none has
     test_runs: int = 0
+    test_images: int = 0  # real ones, that this was measured on
+    test_why: str = ""  # why there is none, where some are on record
     rivals: int = -1  # others that are ranked and whose interval meets the winner's; -1: there are no intervals
     configurations: int = 0  # that are ranked, or raced with fresh seeds
     confirmed: bool = False  # whether the runs are of fresh seeds, and the figure of test images
@@ -60,8 +65,7 @@ def winner(experiment: Experiment) -> Winner | None:
 def of_steering(experiment: Experiment) -> Winner | None:
     """The configuration with the best mean of the cheap figures that steered its runs, of those all of whose ended runs
     have one; None if no run has one."""
-    ended = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
-    ended = ended[~ended["forgotten"]]
+    ended = experiment.searched[experiment.searched["ended"].notna()]
     groups = ended.groupby("configuration", sort=False)["best"]
     told = pd.DataFrame({"mean": groups.mean(), "n": groups.count(), "runs": groups.size()})
     told = told[told["mean"].notna()]
@@ -148,9 +152,8 @@ def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
     first, about = ranked.iloc[0], experiment.protocol
     low, high = float(first["low"]), float(first["high"])
     own = experiment.runs["configuration"][experiment.runs["run"] == first["run"]].iloc[0]
-    mine = (experiment.runs["configuration"] == own) & ~experiment.runs["forgotten"]
-    runs = list(experiment.runs["run"][mine])
-    test = test_figures(experiment, runs)
+    runs = list(experiment.searched["run"][experiment.searched["configuration"] == own])
+    test, test_images, test_why = test_figures(experiment, runs)
     rivals = -1 if math.isnan(low) else meets(ranked, "mean", low, high) - 1
     png, kind = picture(experiment, first["run"])
     epoch = experiment.runs["best_epoch"][experiment.runs["run"] == first["run"]].iloc[0]
@@ -171,34 +174,41 @@ def of_configuration(experiment: Experiment, ranked: pd.DataFrame) -> Winner:
         images=int(about.get("n_real") or 0),
         test=float(np.mean(test)) if test else math.nan,
         test_runs=len(test),
+        test_images=test_images,
+        test_why=test_why,
         rivals=rivals,
         configurations=len(ranked),
     )
 
 
-def test_figures(experiment: Experiment, runs: Sequence[str]) -> list[float]:
-    """The full figures of these runs on test images, by which nothing was chosen, all of one protocol: where a run was
-    measured under several, under the one of most of these runs, and of several such that of most images."""
-    about = experiment.protocol
-    figures = results.queries.read(
-        experiment.storage,
-        experiment.name,
-        "evals",
-        {"scope": "best", "split": "test", "metric": about["metric"], "run": set(runs)},
-        ["run", "attempt", "epoch", "subject", "column", "protocol", "n_real", "n_fake", "features_hash", "value"],
-    )
-    figures = figures[(figures["subject"] == about["subject"]) & (figures["column"] == about["column"])]
-    ends = experiment.runs.set_index("run")["best_epoch"].to_dict()
-    own = [epoch == ends.get(run) for run, epoch in zip(figures["run"], figures["epoch"], strict=True)]
-    figures = figures[np.array(own, dtype=bool)]  # an empty list would choose no columns
-    if about.get("features_hash") is not None:
-        figures = figures[figures["features_hash"] == about["features_hash"]]
-    if figures.empty:
-        return []
-    kinds = figures.groupby("protocol").agg(runs=("run", "nunique"), real=("n_real", "max"), fake=("n_fake", "max"))
-    order = kinds.fillna(0).sort_values(["runs", "real", "fake"], ascending=False, kind="stable")
-    figures = results.queries.last(figures[figures["protocol"] == order.index[0]], ["run"], ["attempt"])
-    return [float(value) for value in figures["value"].dropna() if math.isfinite(value)]
+def test_figures(experiment: Experiment, runs: Collection[str]) -> tuple[list[float], int, str]:
+    """The full figures of these runs on test images, by which nothing was chosen, and how many real images they are of;
+    or why there are none, though some are on record.
+
+    They are measured as the ranked figure was, but for the images. Of several protocols of these runs it is the one
+    that all runs with such figures share: who measures some of them again in another way changes nothing."""
+    about, ends = experiment.protocol, experiment.searched
+    equal = {"scope": "best", "split": "test", "metric": about["metric"], "run": set(ends["run"])}
+    columns = ["run", "attempt", "tick", "epoch", *PROTOCOL, "value"]
+    figures = results.queries.read(experiment.storage, experiment.name, "evals", equal, columns)
+    for name in ALIKE:
+        wanted = about.get(name)
+        figures = figures[figures[name].isna() if wanted is None else (figures[name] == wanted).fillna(False)]
+    own_images = about["n_fake"] == about["n_real"]  # made from the real ones: as many as the split has
+    figures = figures[figures["n_fake"] == (figures["n_real"] if own_images else about["n_fake"])]
+    figures = of_best_weights(figures, ends)
+    figures = results.queries.last(figures, ["run", "protocol"], ["attempt", "tick"])
+    why = ""
+    for some in (figures[figures["run"].isin(list(runs))], figures):
+        try:
+            shared, common = one_protocol(some)
+        except ValueError as several:
+            why = str(several).partition("; say ")[0]
+            continue
+        values = shared["value"][shared["run"].isin(list(runs))].astype(float)
+        found = [float(value) for value in values if math.isfinite(value)]
+        return found, int(str(common["n_real"])) if found else 0, ""
+    return [], 0, why
 
 
 def chosen(experiment: Experiment, run: str) -> dict[str, Any]:
@@ -247,7 +257,9 @@ def doubts(experiment: Experiment, found: Winner) -> list[str]:
         whom = f"{found.rivals:,} of {found.configurations - 1:,} others that were "
         whom += "confirmed" if found.confirmed else "ranked"
         lines.append(f"{whom} cannot be told apart from it: the intervals meet.")
-    if found.full and found.split == "validation" and math.isnan(found.test):
+    if found.test_why:
+        lines.append(f"No figure of test images stands here: {found.test_why}.")
+    elif found.full and found.split == "validation" and math.isnan(found.test):
         lines.append("The images that measured it also chose it, and no figure of test images is on record.")
     versions = experiment.runs["code_version"].dropna().unique()
     if len(versions) > 1:

@@ -41,6 +41,17 @@ def about(experiment: Experiment) -> str:
     return f"{what}; up to {listed(runs['budget'].dropna().map(number))} epochs each."
 
 
+def left_out(experiment: Experiment) -> str:
+    """What the search's own comparisons leave out, counted; "" where that is nothing."""
+    fresh, gone = (
+        int((experiment.runs["fresh"] & (experiment.runs["forgotten"] == "")).sum()),
+        len(experiment.forgotten),
+    )
+    parts = [f"{count(fresh, 'run')} with fresh seeds, which confirm"] if fresh else []
+    parts += [f"{count(gone, 'run')} that {'is' if gone == 1 else 'are'} ranked no more"] if gone else []
+    return f"Left out: {' and '.join(parts)}." if parts else ""
+
+
 def protocol(experiment: Experiment) -> str:
     """What the ranked figure is of; "" where nothing was measured in full."""
     told = experiment.protocol

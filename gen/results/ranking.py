@@ -241,7 +241,9 @@ def varying(wide: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     """One row a run of the board, with the settings that differ among the runs, by short names if those are unique."""
     wide = wide[wide["run"].isin(board["run"])]
     keys = [
-        key for key in wide.columns[2:] if key != "seed" and not key.startswith(NO_COLUMN) and wide[key].nunique() > 1
+        key
+        for key in wide.columns[2:]
+        if key not in board and not key.startswith(NO_COLUMN) and wide[key].nunique() > 1
     ]
     short = [key.rsplit(".", 1)[-1] for key in keys]
     taken = {*board.columns, *(name for name in short if short.count(name) > 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -13,7 +14,9 @@ from PIL import Image
 
 from gen import results
 from gen.config import RunConfig, override, to_json
+from gen.damage import sealed
 from gen.record.record import setting_rows
+from gen.report.facts import NOTE
 from gen.results import Ledger, Slot
 from gen.zoo import entry
 from tests.results.example_rows import TIME, eval_row, outcome_row, run_row, when
@@ -21,6 +24,7 @@ from tests.results.example_rows import TIME, eval_row, outcome_row, run_row, whe
 METRIC = "mse/reconstructions"
 EPOCHS = 6
 STOPPED = 2
+NUMBERS = itertools.count()  # of files that are added
 
 
 def configs(entry_name: str = "vqvae", rates: Sequence[float] = (0.001, 0.002, 0.004, 0.008), seeds: int = 2) -> Any:
@@ -68,9 +72,33 @@ def write(place: Path, name: str, runs: Mapping[str, RunConfig], statuses: Mappi
 
 def rung(place: Path, name: str, run: str, decision: str) -> None:
     """Writes a decision at the first rung."""
-    row = {"experiment": name, "run": run, "attempt": "a1", "tick": STOPPED, "epoch": float(STOPPED), "kind": "rung"}
-    row |= {"decision": decision, "value": 1.0, "why": "cutoff", "detail": json.dumps({"rung": STOPPED}), "time": TIME}
-    Slot(results.Storage(str(place)), name, f"a1-{run}", kind="slot").extend({"events": [row]})
+    event(place, name, run, "rung", decision, STOPPED, why="cutoff", rung=STOPPED)
+
+
+def event(
+    place: Path, name: str, run: str, kind: str, decision: str | None, tick: int = 0, why: str = "", **detail: Any
+) -> None:
+    """Writes an event of a run."""
+    row = {"experiment": name, "run": run, "attempt": "a1", "tick": tick, "epoch": float(tick), "kind": kind}
+    row |= {"decision": decision, "value": 1.0, "why": why, "detail": json.dumps(detail), "time": TIME}
+    add(place, name, run, {"events": [row]})
+
+
+def measured_again(place: Path, name: str, run: str, value: float, split: str = "test", **changes: Any) -> None:
+    """Writes a figure of a run's best weights, as `jobs.evaluate` adds it later."""
+    row = figure(EPOCHS, value, "best", split) | {"protocol": "another", **changes}
+    add(place, name, run, {"evals": [{"experiment": name, "run": run, "attempt": "a2", "tick": EPOCHS, **row}]})
+
+
+def note(place: Path, name: str, **about: Any) -> None:
+    """Writes the note of an experiment, as far as the page reads it."""
+    results.Storage(str(place)).put(f"{name}/{NOTE}", json.dumps(sealed(about)).encode())
+
+
+def add(place: Path, name: str, run: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Writes rows in a file of their own."""
+    number = next(NUMBERS)
+    Slot(results.Storage(str(place)), name, f"a1-{run}-{number}", kind="slot").extend(rows)
 
 
 def figure(tick: int, value: float, scope: str, split: str = "validation") -> dict[str, Any]:

@@ -13,9 +13,9 @@ from gen.results.comparison import check_settings, with_needed
 from gen.results.confirmation import fresh_runs
 from gen.results.floor import find_floors, only_one, value_of
 from gen.results.forget import forgotten
-from gen.results.queries import Place, evals, last, outcomes, runs, settings
+from gen.results.queries import Place, evals, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
-from gen.results.ranking import costs, in_each_data_set, measured_as, of_best_weights, only, shared
+from gen.results.ranking import costs, in_each_data_set, latest, measured_as, of_best_weights, only, shared
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -106,9 +106,7 @@ def with_figures(
     if figure.metric is not None and direction(figure.metric) != direction(steering):
         raise ValueError(f"metric={metric} and {steering}, which chose the weights, are good in opposite directions")
     ticks = pd.concat([evals(storage, name, scope="tick", split="validation") for name in names], ignore_index=True)
-    in_each_data_set(
-        last(of_best_weights(figure_name(steering).choose(ticks), once(frame)), ["run", "protocol"], ["attempt"])
-    )
+    in_each_data_set(latest(of_best_weights(figure_name(steering).choose(ticks), once(frame))))
     best = frame["best"].to_numpy(dtype=float, na_value=np.nan)
     frame = frame.assign(chosen=np.where(np.isfinite(best) & (np.abs(best) < WORST), best, np.nan), value=np.nan)
     if split == "validation":
@@ -118,7 +116,7 @@ def with_figures(
     full = measured_as(figure, full, ", ".join(names), "test") if split == "test" else figure.choose(full)
     only("subject", full["subject"], "say metric=NAME/SUBJECT of")
     only("column", full["column"], "say metric=NAME/SUBJECT/COLUMN of")
-    full, protocols = in_each_data_set(last(full, ["run", "protocol"], ["attempt", "tick"]))
+    full, protocols = in_each_data_set(latest(full))
     values = frame["run"].map(dict(zip(full["run"], full["value"], strict=True))).to_numpy(dtype=float, na_value=np.nan)
     return frame.assign(value=np.where(np.isfinite(values), values, np.nan)), protocols
 

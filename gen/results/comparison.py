@@ -15,12 +15,13 @@ from gen.results.confirmation import fresh_runs
 from gen.results.equal import spending, within_budget
 from gen.results.floor import find_floors, only_one, value_of
 from gen.results.forget import forgotten
-from gen.results.queries import Place, evals, last, outcomes, runs, settings
+from gen.results.queries import Place, evals, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
 from gen.results.ranking import (
     NO_COLUMN,
     having,
     in_each_data_set,
+    latest,
     measured_as,
     of_best_weights,
     only,
@@ -102,7 +103,7 @@ def compare(
     if protocol is not None:
         chosen = having(figures, "protocol", protocol)
         figures = pd.concat([chosen, figures[~figures["data"].isin(chosen["data"])]])
-    figures, protocols = in_each_data_set(last(figures, ["run", "protocol"], ["attempt", "tick"]))
+    figures, protocols = in_each_data_set(latest(figures))
     ticks = of_all(lambda name: evals(storage, name, scope="tick", split="validation"))
     chosen_on = figure_name(steering).choose(ticks).groupby("run")["n_real"].max()
     frame = told.merge(spending(storage, names), on="run", how="left").merge(

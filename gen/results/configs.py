@@ -12,9 +12,9 @@ import pyarrow as pa
 from gen.results.comparison import LUCK, configuration_of, interval
 from gen.results.confirmation import fresh_runs
 from gen.results.forget import forgotten
-from gen.results.queries import evals, last, outcomes, runs, settings
+from gen.results.queries import evals, outcomes, runs, settings
 from gen.results.questions import FigureName, figure_name
-from gen.results.ranking import BEGUN, leaderboard_of_runs, of_best_weights, one_protocol, varying
+from gen.results.ranking import BEGUN, latest, leaderboard_of_runs, of_best_weights, one_protocol, varying
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -91,7 +91,7 @@ def confirmed_figures(
     figures = of_best_weights(evals(storage, experiment, scope="best", split="test"), ends)
     figures = (figure or figure_name(ends["metric"].iloc[0])).choose(figures)
     figures = figures if features is None else figures[figures["features"] == features]
-    figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
+    figures, common = one_protocol(latest(figures))
     frame = ends[["run", "best"]].merge(figures[["run", "value"]], on="run", how="left")
     value, best = (frame[name].to_numpy(dtype=float, na_value=np.nan) for name in ("value", "best"))
     return frame.assign(value=np.where(np.isfinite(value) & ~(np.abs(best) >= WORST), value, np.nan)), common

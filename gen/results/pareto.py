@@ -14,7 +14,7 @@ from gen.results.confirmation import fresh_runs
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, last, outcomes, read, runs, settings
 from gen.results.questions import check_split, figure_name
-from gen.results.ranking import BEGUN, measured_as, of_best_weights, one_protocol, only, varying
+from gen.results.ranking import BEGUN, latest, measured_as, of_best_weights, one_protocol, only, varying
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -77,7 +77,7 @@ def figures(
         found = measured_as(name, measured, experiment, split)
     only("subject", found["subject"], f"say {metric}/SUBJECT of")
     only("column", found["column"], f"say {metric}/COLUMN of")
-    found, common = one_protocol(last(found, ["run", "protocol"], ["attempt", "tick"]))
+    found, common = one_protocol(latest(found))
     return dict(zip(found["run"], found["value"], strict=True)), common
 
 
@@ -90,13 +90,17 @@ def of_runs(
     ends = last(read(storage, experiment, "outcomes", chosen), ["run"], ["tick", "attempt", "ended"])
     wanted = {**chosen, "scope": "tick", "split": "validation"}
     rows = read(
-        storage, experiment, "evals", wanted, ["run", "attempt", "epoch", "metric", "subject", "column", "value"]
+        storage,
+        experiment,
+        "evals",
+        wanted,
+        ["run", "attempt", "tick", "epoch", "metric", "subject", "column", "value"],
     )
     rows = rows.merge(ends[["run", "best_epoch"]], on="run")
     rows = rows[rows["epoch"] == rows["best_epoch"]]
     columns = []
     for metric in metrics:
-        own = last(figure_name(metric).choose(rows), ["run"], ["attempt"])
+        own = last(figure_name(metric).choose(rows), ["run"], ["tick", "attempt"])
         values = dict(zip(own["run"], own["value"], strict=True))
         columns.append([float("nan") if pd.isna(value := values.get(run)) else float(value) for run in ends["run"]])
     return dict(zip(ends["run"], zip(*columns, strict=True), strict=True))

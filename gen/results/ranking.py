@@ -77,7 +77,7 @@ def leaderboard_of_runs(
         figures = figures if chosen is None or frame.empty else having(figures, key, chosen)
     only("subject", figures["subject"], "say subject=")
     only("column", figures["column"], "say column=")
-    figures, common = one_protocol(last(figures, ["run", "protocol"], ["attempt", "tick"]))
+    figures, common = one_protocol(latest(figures))
     frame = frame.merge(figures[["run", "value"]], on="run", how="left").rename(columns={"best": "steering"})
     frame["seconds"] = with_later(storage, experiment, frame)
     value = frame["value"].to_numpy(dtype=float, na_value=np.nan)
@@ -201,6 +201,11 @@ def only(name: str, values: pd.Series[str], remedy: str) -> str | None:
     if len(found) > 1:
         raise ValueError(f"the runs' figures have more than one {name}: {', '.join(found)}; {remedy} one of them")
     return found[0] if found else None
+
+
+def latest(figures: pd.DataFrame) -> pd.DataFrame:
+    """Of each run and protocol the last figure: of the latest tick, then of the latest attempt, as of `outcomes`."""
+    return last(figures, ["run", "protocol"], ["tick", "attempt"])
 
 
 def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]]:

@@ -249,6 +249,18 @@ def test_runs_under_several_protocols_are_ranked_by_the_one_they_share(storage, 
 
 
 @local
+def test_of_figures_of_one_epoch_the_later_tick_counts_and_then_the_later_attempt(storage, place):
+    search(storage)
+    for attempt, tick, number in (("a0", 1, 4.0), ("a2", 0, 0.1)):  # search's own: tick 0 of a1
+        row = {"experiment": "e", "run": "run0", "attempt": attempt, "tick": tick} | eval_row(0, number, "best")
+        results.Slot(storage, "e", f"{attempt}-{tick}", kind="evaluated").extend({"evals": [row]})
+    assert results.leaderboard(place, "e").set_index("run")["value"]["run0"] == 4.0
+    row = {"experiment": "e", "run": "run0", "attempt": "a3", "tick": 1} | eval_row(0, 5.0, "best")
+    results.Slot(storage, "e", "a3-1", kind="evaluated").extend({"evals": [row]})
+    assert results.leaderboard(place, "e").set_index("run")["value"]["run0"] == 5.0
+
+
+@local
 def test_a_figure_of_weights_that_are_no_longer_the_best_is_not_ranked(storage, place):
     search(storage)
     measured_again(storage, "run0", 0.1)

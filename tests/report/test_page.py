@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,6 +160,34 @@ def test_tables_fit_on_paper(browser: Page, whole: Path) -> None:
     widths = browser.run("return [...document.querySelectorAll('.scroll table')].map((one) => one.scrollWidth)")
     assert len(widths) >= 3
     assert max(widths) <= browser.run("return document.querySelector('main').clientWidth") <= PAPER["width"]
+
+
+@pytest.mark.usefixtures("dark")
+def test_all_plots_are_on_paper_in_its_colours_and_its_width_though_none_was_seen(
+    browser: Page, tmp_path: Path
+) -> None:
+    rows.write(tmp_path, "few", rows.configs(rates=[0.001, 0.002], seeds=1))
+    browser.open(write(tmp_path, tmp_path / "few.html", "few"))
+    browser.wait("return window.Plotly")  # unpacked once the page was idle
+    browser.run(  # after the page's own listener
+        "addEventListener('beforeprint', () => { window.printed = [...document.querySelectorAll('.plot')].map("
+        "  (one) => [one.dataset.drawn, one.querySelector('.main-svg').getAttribute('width')]); });"
+    )
+    pdf = base64.b64decode(browser.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    count = browser.run("return document.querySelectorAll('.plot').length")
+    assert count >= 5
+    drawn = b"".join(map(unpacked, re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)))
+    assert b"0 .4471 .698 rg" in drawn, "the first colour of plots on white paper: in the dark it is another"
+    assert browser.run("return window.printed") == [["yes", "680"]] * count
+    assert browser.errors() == []
+
+
+def unpacked(stream: bytes) -> bytes:
+    """A stream of a PDF, unpacked; nothing of one that is packed otherwise, as fonts and pictures may be."""
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return b""
 
 
 @pytest.mark.usefixtures("dark")

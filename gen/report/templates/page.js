@@ -4,8 +4,11 @@
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const OKABE_ITO = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
 const SWAPPED = { "#0072b2": "#56b4e9", "#56b4e9": "#0072b2" }; // in the dark the light blue comes first
-const shade = (value) => (dark.matches && SWAPPED[value]) || value;
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const ON_PAPER = { "--ink": "#000000", "--soft": "#444444", "--line": "#bbbbbb", "--paper": "#ffffff", "--panel": "#ffffff" };
+const PAPER = 680; // pixels: the width of A4 and of Letter within their margins, less a little
+let printing = false; // while plots are drawn for paper, which is white and narrow whatever the window is
+const shade = (value) => (dark.matches && !printing && SWAPPED[value]) || value;
+const color = (name) => (printing && ON_PAPER[name]) || getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // Plotly is in the page as text, compressed; it is unpacked when the first plot comes into view.
 let library = null;
@@ -92,8 +95,8 @@ async function draw(place) {
     const found = read(`figure-${place.dataset.figure}`);
     const tools = document.querySelector(`[data-curves="${place.dataset.figure}"]`);
     if (tools) addCurves(found, tools);
-    const Plotly = await plotly();
-    const layout = { ...themed(found.layout), template: template(), autosize: true };
+    const Plotly = window.Plotly ?? await plotly();
+    const layout = { ...themed(found.layout), template: template(), autosize: true, ...(printing && { autosize: false, width: PAPER }) };
     await Plotly.react(place, themed(found.data), layout, {
       displaylogo: false, responsive: true, displayModeBar: place.clientWidth > 500 ? "hover" : false,
       modeBarButtonsToRemove: ["sendChartToCloud", "sendDataToCloud", "lasso2d", "select2d", "autoScale2d"],
@@ -115,7 +118,18 @@ function drawAgain() {
   plots().filter((one) => one.dataset.drawn === "yes").forEach(redraw);
 }
 dark.addEventListener("change", drawAgain);
-addEventListener("beforeprint", () => plots().forEach(draw));
+
+// Paper: while the browser prints it waits for nothing, so the library is unpacked once the page is idle, and then all
+// plots can be drawn at once, in the colours and the width of paper. Who prints before has the plots' words in their place.
+addEventListener("beforeprint", () => { printing = true; plots().forEach(redraw); });
+addEventListener("afterprint", () => { printing = false; drawAgain(); });
+addEventListener("keydown", async (event) => {
+  if (window.Plotly || !plots().length || event.key !== "p" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  await plotly();
+  print();
+});
+addEventListener("load", () => { if (plots().length) (window.requestIdleCallback ?? setTimeout)(() => plotly().catch(console.error)); });
 
 // Tables: a click on a heading sorts, text in the box filters; rows without a value come last.
 function key(cell) {

@@ -156,6 +156,7 @@ def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any], ent
         return
     recorded, asked = (leaves(json.loads(json.dumps(note))) for note in (found, wanted))  # lists for tuples
     changed = [key for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
+    changed = [key for key in changed if not key.startswith("price.")]  # what a device costs makes no run another
     other = [key for key in changed if key not in GROWS]
     if other:
         shown = "; ".join(

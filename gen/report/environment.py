@@ -49,6 +49,7 @@ def told(experiment: Experiment) -> Mapping[str, str]:
         "first start": moment(runs["started"].min()),
         "last end": moment(runs["ended"].max()),
         "device time": duration(cost.device_seconds),
+        "cost": cost.in_money or "no price noted (--price of jobs.tune)",
         "budgets": ", ".join(f"{name} {number(value)}" for name, value in budget.items()) or "none noted",
     }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from gen.report.facts import Experiment
+from gen.report.section import number
+from gen.search.budgets import HOUR
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,21 @@ class Spent:
     wall: float  # seconds from the first start to the last end, pauses between submissions too; NaN: no run ended
     saved_epochs: float  # what the stopped runs would have trained to their end
     saved_seconds: float  # ... at the seconds an epoch took each of them
+    price: float = math.nan  # of a device for an hour, as the search was told it; NaN: it was not
+    devices: float = 1.0  # that a worker takes of those that cost it: of a GPU a part, where runs share one
+
+    @property
+    def money(self) -> float:
+        """What the device-seconds cost, in the unit of the price; NaN without one."""
+        return self.device_seconds * self.devices / HOUR * self.price
+
+    @property
+    def in_money(self) -> str:
+        """That in words; "" without a price."""
+        if math.isnan(self.price):
+            return ""
+        part = f", of which a worker takes {number(self.devices)}" if self.devices != 1 else ""
+        return f"{number(self.money)} at {number(self.price)} a device-hour{part}"
 
     @property
     def whole_epochs(self) -> float:
@@ -27,7 +45,7 @@ class Spent:
 
 def spent(experiment: Experiment) -> Spent:
     """What the runs cost that ended."""
-    runs = experiment.runs
+    runs, told = experiment.runs, experiment.note.get("price")
     ended = runs[runs["ended"].notna()]
     stopped = ended[ended["status"] == "stopped"]
     left = np.maximum(stopped["budget"] - stopped["epochs"], 0.0)
@@ -39,4 +57,5 @@ def spent(experiment: Experiment) -> Spent:
         float(wall),
         float(left.sum()),
         float((left * each).sum()),
+        **({"price": told["device_hour"], "devices": told["devices"]} if told else {}),
     )

@@ -150,3 +150,12 @@ def test_objectives_that_nobody_measured_are_said_and_end_nothing(tmp_path: Path
     made = pareto.section(read(tmp_path, "e"))
     assert made is not None
     assert "rate was measured of no run" in made.html
+
+
+def test_what_a_search_with_a_price_cost_in_money(noted: Path) -> None:
+    found = read(noted, "e")
+    seconds = 3 * 2 * rows.EPOCHS
+    assert spent(found.first).money == pytest.approx(900 * seconds / 2 / 3600)
+    told = "4.5 at 900 a device-hour, of which a worker takes 0.5"
+    assert told in words(first_screen(found).html)
+    assert page(found).count(told) == 2, "in the environment too"

@@ -14,7 +14,8 @@ MOST = 200  # points of a curve
 
 
 def section(facts: Facts) -> Section | None:
-    """What is to be expected of a search of k runs, one curve an experiment; None where nothing has ended."""
+    """What is to be expected of a search of k runs, one curve an experiment or entry; None where nothing has
+    ended."""
     curves, why = best_of_k(facts)
     if curves.empty and not why:
         return None
@@ -36,14 +37,21 @@ def section(facts: Facts) -> Section | None:
 
 
 def best_of_k(facts: Facts) -> tuple[pd.DataFrame, str]:
-    """`results.best_of_k` of the experiments, and why there is none."""
+    """`results.best_of_k` of the experiments, and why there is none: a curve an experiment, or, where one of them has
+    several entries, a curve of each of its entries. `name`: of the curve."""
     names = [one.name for one in facts.experiments if one.runs["ended"].notna().any()]
     if not names or (len(facts.experiments) == 1 and len(facts.first.runs) < 3):
         return pd.DataFrame(), ""
+    entries = max(one.runs["entry"].nunique() for one in facts.experiments) > 1
+    by = ["experiment", "entry"] if entries else ["experiment"]
     try:
-        found = results.best_of_k(facts.first.storage, names)
+        found = results.best_of_k(facts.first.storage, names, by=by)
         if found["split"].nunique() > 1:  # figures of different images are not to be compared
-            found = results.best_of_k(facts.first.storage, names, split="validation")
+            found = results.best_of_k(facts.first.storage, names, split="validation", by=by)
+        about = found.attrs
+        shown = by[1:] if entries and len(names) == 1 else by
+        found = found.assign(name=found[shown].astype(str).agg(", ".join, axis=1))
+        found.attrs = about
         return (found if found["mean"].notna().any() else pd.DataFrame()), ""
     except ValueError as unlike:
         return pd.DataFrame(), str(unlike)
@@ -67,8 +75,8 @@ def plot(curves: pd.DataFrame, facts: Facts) -> Plot:
     import plotly.graph_objects as go
 
     figure, told = go.Figure(), []
-    for place, name in enumerate(one.name for one in facts.experiments):
-        part = curves[curves["experiment"] == name].dropna(subset="mean")
+    for place, name in enumerate(curves["name"].unique()):
+        part = curves[curves["name"] == name].dropna(subset="mean")
         part = part.iloc[thin(len(part), MOST)]
         if part.empty:
             continue

@@ -159,3 +159,20 @@ def test_what_a_search_with_a_price_cost_in_money(noted: Path) -> None:
     told = "4.5 at 900 a device-hour, of which a worker takes 0.5"
     assert told in words(first_screen(found).html)
     assert page(found).count(told) == 2, "in the environment too"
+
+
+def test_best_of_k_has_a_curve_for_each_entry(tmp_path: Path) -> None:
+    mixed = rows.configs(rates=[0.001, 0.002], seeds=1) | {
+        f"s{run}": one for run, one in rows.configs("vae_conv", rates=[0.003, 0.004], seeds=1).items()
+    }
+    rows.write(tmp_path, "mixed", mixed)
+    rows.write(tmp_path, "plain", rows.configs(rates=[0.005, 0.006], seeds=1))
+    for names, expected in (
+        (["mixed"], ["vae_conv", "vqvae"]),
+        (["mixed", "plain"], ["mixed, vae_conv", "mixed, vqvae", "plain, vqvae"]),
+    ):
+        made = several.section(read(tmp_path, *names))
+        assert made is not None
+        lines = [trace for trace in made.plots[0].figure.data if trace.name]
+        assert [trace.name for trace in lines] == expected
+        assert [len(trace.x) for trace in lines] == [2] * len(expected)

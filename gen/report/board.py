@@ -26,6 +26,7 @@ HEADINGS = {
     "confirmed_n": "fresh seeds",
     "runs": "runs",
     "steering": "steering",
+    "steering_n": "runs in steering",
     "states": "ended as",
     "epochs": "epochs",
     "seconds": "device-seconds",
@@ -78,16 +79,17 @@ def section(facts: Facts) -> Section | None:
 
 def configurations(experiment: Experiment) -> pd.DataFrame:
     """One row for each configuration of the search of which a run ended: those that `results.leaderboard` ranks, in
-    their order, then the others by `steering`, the mean of the cheap figures that steered their runs. With their best
-    `run`, `runs`, `states` (how these ended), `epochs` and `seconds` of all of them, what fresh seeds gave, and the
-    settings that vary."""
-    runs = experiment.runs[experiment.runs["ended"].notna() & ~experiment.runs["fresh"]]
+    their order, then the others by `steering`, the mean of the cheap figures that steered `steering_n` of their runs.
+    With their best `run`, `runs`, `states` (how these ended), `epochs` and `seconds` of all of them, what fresh seeds
+    gave, and the settings that vary."""
+    runs = experiment.searched[experiment.searched["ended"].notna()]
     sign = 1.0 if experiment.mode == "min" else -1.0
     groups = runs.groupby("configuration", sort=False)
     ordered = runs.assign(merit=sign * runs["best"]).sort_values(["configuration", "merit"], kind="stable")
     table = pd.DataFrame(
         {
             "steering": groups["best"].mean(),
+            "steering_n": groups["best"].count(),
             "runs": groups.size(),
             "epochs": groups["epochs"].sum(),
             "seconds": groups["device_seconds"].sum().round(1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import pandas as pd
 
 from gen.report.facts import Facts
 from gen.report.section import INK, Plot, Section, number, plain, render
-from gen.report.trials import Trials, is_numeric, is_wide, trials
+from gen.report.trials import MEMBERS, Trials, is_numeric, is_wide, trials
+from gen.report.words import left_out
 
 FEWEST = 8  # configurations below which nothing is told of importance
 RESAMPLES = 30  # of the configurations, with replacement: how far an importance moves among them is its uncertainty
@@ -47,7 +48,8 @@ def section(facts: Facts) -> Section | None:
         resamples=RESAMPLES,
         clear=clear(ranked),
         cloud=min(CLOUD, len(found.table)),
-        left_out=found.settings[SLICES:] and order[SLICES:],
+        without_plot=found.settings[SLICES:] and order[SLICES:],
+        left_out=left_out(experiment),
     )
     return Section("Which settings matter", "importance", html, [*plots, *slices])
 
@@ -119,9 +121,11 @@ def of_slices(found: Trials, names: list[str], figure: str) -> Iterator[Plot]:
     study, wide = found.study(), is_wide(found.table["value"])
     for place, name in enumerate(names):
         plot = plot_slice(study, params=[name], target_name=figure)
+        numbers = [int(number) for number in plot.data[0].marker.color]  # of Optuna's trials, which are rows
         plot.update_traces(
             marker={"color": "#0072b2", "opacity": 0.75, "size": 7, "line": {"width": 0}, "showscale": False}
         )
+        say_members(plot.data[0], found, numbers)
         words = sorted({plain(value) for value in found.table[name]}) if not is_numeric(found.table[name]) else []
         if words:  # which Optuna puts in quotes
             plot.update_xaxes(tickvals=[repr(word) for word in words], ticktext=words)
@@ -132,11 +136,20 @@ def of_slices(found: Trials, names: list[str], figure: str) -> Iterator[Plot]:
         )
 
 
+def say_members(points: Any, found: Trials, numbers: Sequence[int]) -> None:
+    """Has each point say of how many runs it is the mean. `numbers`: the rows of the points."""
+    members = found.table[MEMBERS].to_numpy()[list(numbers)]
+    points.customdata = [[int(count), "run" if count == 1 else "runs"] for count in members]
+    points.hovertemplate = "%{x}, %{y}<br>mean of %{customdata[0]} %{customdata[1]}<extra></extra>"
+
+
 def of_coordinates(found: Trials, names: list[str], figure: str) -> Plot:
     """A line a configuration through its settings, each on an axis of percentiles, so that no outlier squeezes it."""
     import plotly.graph_objects as go
 
     axes = [axis(found.table[name], name) for name in names]
+    if found.table[MEMBERS].nunique() > 1:
+        axes.append(axis(found.table[MEMBERS], MEMBERS))
     value = axis(found.table["value"], figure)
     scale = "Viridis" if found.mode == "max" else "Viridis_r"
     line = {"color": value["values"], "colorscale": scale, "showscale": False}
@@ -144,7 +157,7 @@ def of_coordinates(found: Trials, names: list[str], figure: str) -> Plot:
     plot.update_layout(margin={"l": 60, "r": 60, "t": 20, "b": 90})
     caption = (
         "Each line is a configuration; the last axis is the figure, yellow is good. Axes are of percentiles, with the "
-        "values written beside them. Drag along an axis to choose."
+        f"values written beside them. Values are {found.means}. Drag along an axis to choose."
     )
     best = ", ".join(f"{name} {number(found.table[name].iloc[0])}" for name in names)
     return Plot("coordinates", caption, f"The best configuration: {best}", plot, 460, 90 * (len(names) + 1))
@@ -172,6 +185,8 @@ def of_contour(found: Trials, names: list[str], figure: str) -> Plot:
     scale = "Viridis" if found.mode == "max" else "Viridis_r"
     plot.update_traces(colorscale=scale, reversescale=False, selector={"type": "contour"})
     plot.update_traces(marker={"color": INK, "size": 5}, selector={"type": "scatter"})
+    for points in plot.select_traces(selector={"type": "scatter"}):
+        say_members(points, found, range(len(points.x)))
     caption = (
         f"{figure} over the two numbers that matter most, {names[0]} and {names[1]}, drawn between {len(found.table)} "
         "configurations (points); yellow is good."

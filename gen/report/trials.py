@@ -25,7 +25,7 @@ BEST = 100  # configurations that are kept whatever is left out
 @dataclass(frozen=True)
 class Trials:
     """One row for each configuration that has a value, the best first: `table` holds `value`, the mean over its runs
-    of the figure that steered, and a column for each of the `settings`, which all of them have."""
+    of the figure that steered, `MEMBERS`, and a column for each of the `settings`, which all of them have."""
 
     table: pd.DataFrame
     settings: Sequence[str]  # by their short names, as Plotly may show them
@@ -41,6 +41,12 @@ class Trials:
         places = [*range(best), *(best + thin(len(self.table) - best, most - best))]
         table = self.table.iloc[places].reset_index(drop=True)
         return Trials(table, self.settings, self.partial, self.without, self.mode)
+
+    @property
+    def means(self) -> str:
+        """Of how many runs the values are means, in words."""
+        low, high = int(self.table[MEMBERS].min()), int(self.table[MEMBERS].max())
+        return f"means of {low} to {high} runs" if low < high else "of one run" if low == 1 else f"means of {low} runs"
 
     def study(self, table: pd.DataFrame | None = None, more: Sequence[str] = ()) -> optuna.Study:
         """A study of these configurations, or of other rows of such a `table`, with `more` settings."""
@@ -75,6 +81,7 @@ def trials(experiment: Experiment) -> Trials:
     groups = runs.groupby("configuration", sort=False)
     table = groups[list(keys.values())].first()
     table.insert(0, "value", groups["best"].mean())
+    table.insert(1, MEMBERS, groups["best"].count().astype(int))
     there = table[table["value"].notna()]
     order = np.argsort((1 if experiment.mode == "min" else -1) * there["value"].to_numpy(dtype=float), kind="stable")
     there = there.iloc[order].reset_index(drop=True)

@@ -176,3 +176,24 @@ def test_best_of_k_has_a_curve_for_each_entry(tmp_path: Path) -> None:
         lines = [trace for trace in made.plots[0].figure.data if trace.name]
         assert [trace.name for trace in lines] == expected
         assert [len(trace.x) for trace in lines] == [2] * len(expected)
+
+
+def test_every_mean_says_how_many_runs_it_is_of(place: Path) -> None:
+    uneven = rows.configs(rates=[0.001 * number for number in range(1, 10)])
+    del uneven["r1-1"]
+    folder = place / "uneven-place"
+    rows.write(folder, "e", uneven, {"r0-1": "failed"})
+    experiment = read(folder, "e").first
+    found = trials(experiment)
+    assert list(found.table[MEMBERS]) == [1, 1] + [2] * 7
+    both = found.table.assign(other=np.arange(len(found.table))[::-1])
+    two = dataclasses.replace(found, table=both, settings=["rate", "other"])
+    for plot in (*of_slices(found, list(found.settings), "figure"), of_contour(two, list(two.settings), "figure")):
+        (points,) = [trace for trace in plot.figure.data if trace.type == "scatter" and len(trace.x)]
+        assert [text[0] for text in points.customdata] == list(found.table[MEMBERS])
+        assert "%{customdata[0]}" in points.hovertemplate
+    told = of_coordinates(found, list(found.settings), "figure")
+    assert "means of 1 to 2 runs" in told.caption
+    table = board.configurations(experiment).set_index("run")
+    assert table["steering_n"].to_dict() == {"r0-0": 1, "r1-0": 1} | {f"r{number}-0": 2 for number in range(2, 9)}
+    assert "runs in steering" in board.section(read(folder, "e")).html  # type: ignore[union-attr]

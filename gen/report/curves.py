@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gen.report.facts import Experiment, Facts
-from gen.report.section import SOFT, Plot, Section, render
+from gen.report.section import DASH, SOFT, Plot, Section, number, render
 from gen.report.thin import thin
 from gen.report.words import left_out
 from gen.results.queries import last, read_arrow
@@ -41,6 +41,7 @@ def section(facts: Facts) -> Section | None:
     found = curves(experiment)
     if not found.names:
         return None
+    steering = f"best {experiment.metric}" if experiment.metric else ""
     first = experiment.metric if experiment.metric in found.names else next(iter(found.names))
     plot = Plot(
         "curves",
@@ -61,6 +62,8 @@ def section(facts: Facts) -> Section | None:
         best=min(BEST, len(found.runs)),
         most=found.most,
         kept=found.kept,
+        headings=["rank", "run", "ended as", "epochs", *([steering] if steering else []), "why"],
+        rows=in_rows(found, bool(steering)),
     )
     return Section("Learning curves", "curves", html, [plot], {"curves": embedded(found)})
 
@@ -96,7 +99,7 @@ def choose(experiment: Experiment, most: int) -> pd.DataFrame:
     order["rank"] = np.where(order["best"].notna(), np.arange(1, len(order) + 1), 0)
     best = min(BEST, most, len(order))
     places = [*range(best), *(best + thin(len(order) - best, most - best))]
-    found: pd.DataFrame = order.iloc[places][["run", "status", "epochs", "why", "rank"]].reset_index(drop=True)
+    found: pd.DataFrame = order.iloc[places][["run", "status", "epochs", "best", "why", "rank"]].reset_index(drop=True)
     return found
 
 
@@ -122,6 +125,21 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     return found
 
 
+def in_rows(found: Curves, steered: bool) -> list[list[str]]:
+    """The runs of the curves as rows of a table: what a mouse tells of each curve."""
+    return [
+        [
+            number(row["rank"]) if row["rank"] else DASH,
+            row["run"],
+            row["status"],
+            number(row["epochs"]),
+            *([number(row["best"])] if steered else []),
+            DASH if pd.isna(row["why"]) else str(row["why"]),
+        ]
+        for row in found.runs.to_dict("records")
+    ]
+
+
 def digits(values: pd.Series[float]) -> list[float]:
     """Numbers with as many digits as a plot shows."""
     return [float(f"{value:.4g}") for value in values]
@@ -129,7 +147,9 @@ def digits(values: pd.Series[float]) -> list[float]:
 
 def embedded(found: Curves) -> dict[str, Any]:
     """The curves as the page's script reads them."""
-    runs = found.runs.assign(why=found.runs["why"].fillna(""), epochs=found.runs["epochs"].fillna(0.0))
+    runs = found.runs.drop(columns="best").assign(
+        why=found.runs["why"].fillna(""), epochs=found.runs["epochs"].fillna(0.0)
+    )
     return {"runs": runs.to_dict("list"), "names": found.names}
 
 

@@ -13,13 +13,14 @@ import pandas as pd
 
 from gen.report import lanes
 from gen.report.facts import Experiment, Facts
-from gen.report.section import Plot, Section, count, duration, plain, render
+from gen.report.section import DASH, Plot, Section, count, duration, number, plain, render
 from gen.results import queries
 from gen.results.lineage import EXPLOIT
 from gen.results.schema import MEASURED_LATER
 
 MOST_SPANS, MOST_LANES = 600, 64  # that are drawn one by one; of more, how many were busy at once
 BINS = 200  # of time, then
+MOST_ROWS = 200  # of the tables that say the same as the plot
 MOST_BREAKS = 20  # rows of the table of runs that lost their slot
 HOW = {  # how a span ended -> in words, colour (Okabe and Ito's), pattern
     "finished": ("finished", "#009e73", ""),
@@ -126,10 +127,31 @@ def section(facts: Facts) -> Section | None:
         rungs=at_rungs(slots.decisions),
         broken=broken.head(MOST_BREAKS).to_dict("records"),
         more=max(len(broken) - MOST_BREAKS, 0),
+        bars=in_rows(slots) if few else [],
+        marks=decided(slots) if few else [],
+        made=int(slots.decisions["decision"].isin(DECIDED).sum()),
         words={how: told for how, (told, _, _) in HOW.items()},
         clock=clock,
     )
     return Section("Slots over time", "slots", html, plots)
+
+
+def in_rows(slots: Slots) -> list[list[str]]:
+    """The first spans as rows of a table: what a mouse tells of each bar."""
+    return [
+        [f"{span['host']} {span['lane'] + 1}", span["run"], HOW[span["how"]][0], clock(span["start"]),
+         duration(span["end"] - span["start"]), f"{span['first']} to {span['last']}" if span["last"] else DASH]
+        for span in slots.spans.head(MOST_ROWS).to_dict("records")
+    ]  # fmt: skip
+
+
+def decided(slots: Slots) -> list[list[str]]:
+    """The first decisions as rows of a table: what a mouse tells of each mark."""
+    made = slots.decisions[slots.decisions["decision"].isin(DECIDED)].sort_values("at", kind="stable")
+    return [
+        [run, DECIDED[decision][0], number(rung), f"{host} {lane + 1}", duration(at)]
+        for run, decision, rung, host, lane, at in lanes.rows(made.head(MOST_ROWS), "run decision rung host lane at")
+    ]
 
 
 def clock(seconds: float) -> str:

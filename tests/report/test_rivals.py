@@ -197,3 +197,17 @@ def test_every_mean_says_how_many_runs_it_is_of(place: Path) -> None:
     table = board.configurations(experiment).set_index("run")
     assert table["steering_n"].to_dict() == {"r0-0": 1, "r1-0": 1} | {f"r{number}-0": 2 for number in range(2, 9)}
     assert "runs in steering" in board.section(read(folder, "e")).html  # type: ignore[union-attr]
+
+
+def test_what_a_mouse_tells_of_curves_bars_and_decisions_stands_in_tables_too(place: Path, tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001, 0.002], seeds=1), {"r0-0": "stopped"})
+    rows.rung(tmp_path, "e", "r0-0", "stop")
+    for section, ident in ((curves.section, "curves-runs"), (slots.section, "slots-runs")):
+        made = section(read(tmp_path, "e"))
+        assert made is not None
+        assert made.html.count("<details>") >= 1
+        own = made.html[made.html.index(f'id="{ident}"') :]
+        assert all(run in own for run in ("r0-0", "r1-0"))
+    decisions = made.html[made.html.index('id="slots-decisions"') :]
+    assert "r0-0" in decisions
+    assert "stopped at a rung" in decisions

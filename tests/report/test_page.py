@@ -173,9 +173,9 @@ def test_all_plots_are_on_paper_in_its_colours_and_its_width_though_none_was_see
     rows.write(tmp_path, "few", rows.configs(rates=[0.001, 0.002], seeds=1))
     browser.open(write(tmp_path, tmp_path / "few.html", "few"))
     browser.wait("return window.Plotly")  # unpacked once the page was idle
-    browser.run(
-        "addEventListener('afterprint', () => { window.printed = [...document.querySelectorAll('.plot')].map("
-        "  (one) => [one.dataset.drawn, one.querySelector('.main-svg').getAttribute('width')]); }, { capture: true });"
+    browser.run(  # after the page's own listener
+        "addEventListener('beforeprint', () => { window.printed = [...document.querySelectorAll('.plot')].map("
+        "  (one) => [one.dataset.drawn, one.querySelector('.main-svg').getAttribute('width')]); });"
     )
     pdf = base64.b64decode(browser.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     count = browser.run("return document.querySelectorAll('.plot').length")

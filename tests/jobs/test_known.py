@@ -83,6 +83,13 @@ def test_the_best_of_an_earlier_experiment_are_tried_first(tmp_path: Path):
     assert len(wanted.configs) == 9
     assert wanted.about()["start_from"] == "earlier"
     assert wanted.notice == "start-from earlier: the search begins with 6 known configurations"
+    few = planned(tmp_path, "--samples", "2", "--start-from", "earlier", "--set", "model.beta=7")
+    assert {one.model.beta for one in few.configs} == {7.0}  # what is set stays
+    names.write_note(Storage(str(tmp_path)), "new", wanted.note("images"))
+    trained(tmp_path, [(begun(model__beta=3.5), "finished", 0.1, 20.0)])
+    for again in (planned(tmp_path, "--samples", "9"), planned(tmp_path, "--samples", "9", "--start-from", "earlier")):
+        assert again.note("images") == wanted.note("images")
+        assert again.configs == wanted.configs
 
 
 def test_a_forgotten_run_is_neither_tried_again_nor_learned_from(tmp_path: Path):
@@ -93,13 +100,6 @@ def test_a_forgotten_run_is_neither_tried_again_nor_learned_from(tmp_path: Path)
     assert [one.get("model.beta") for one in wanted.begins.first] == [None, 2.0, 3.0]
     some, line = learned(Storage(str(tmp_path)), "earlier", wanted.space.config, [], "images")
     assert sorted(score.value for _, score in some) == [2.0, 3.0], line
-    few = planned(tmp_path, "--samples", "2", "--start-from", "earlier", "--set", "model.beta=7")
-    assert {one.model.beta for one in few.configs} == {7.0}  # what is set stays
-    names.write_note(Storage(str(tmp_path)), "new", wanted.note("images"))
-    trained(tmp_path, [(begun(model__beta=3.5), "finished", 0.1, 20.0)])
-    for again in (planned(tmp_path, "--samples", "9"), planned(tmp_path, "--samples", "9", "--start-from", "earlier")):
-        assert again.note("images") == wanted.note("images")
-        assert again.configs == wanted.configs
 
 
 def test_a_sampler_learns_from_the_runs_that_compare(tmp_path: Path):

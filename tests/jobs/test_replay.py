@@ -1,6 +1,6 @@
 """jobs.tune --replay: synthetic tables with a known answer, what is counted, and what is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from gen.record import names
 from gen.record.curves import recorded
 from gen.results.forget import forget
 from gen.results.schema import FULL_SHARE, LATER_SECONDS, WORST
+from gen.search.replay import Rules, replay
 from gen.zoo import ZOO
 from jobs import tune
 from tests.results.example_rows import eval_row, outcome_row, run_row, when
@@ -165,6 +166,28 @@ def test_weights_below_the_floor_steered_as_the_worst(tmp_path: Path):
     found = recorded(results.Storage(str(tmp_path)), "old")
     assert [list(one.values) for one in found.curves] == [[3.0, WORST], [3.0, 1.0]]
     assert [list(one.seconds) for one in found.curves] == [[10.0, 20.0]] * 2
+
+
+def test_a_search_comes_to_what_its_replay_told(run_job: Callable, tmp_path: Path):
+    """A real search both ways: what is replayed stops nobody, the other one stops as the replay did. In one slot
+    nothing depends on speed, so every run ends at the same epoch."""
+    asked = [*("--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "--max-concurrent", 1)]
+    asked += ["--max-epochs", 4, "--samples", 4, "--seeds", 2, "--seed", 2, "--reduction", 2]
+    asked += ["--set", "evaluate.full=none"]
+    for name, grace in (("old", 4), ("stopping", 1)):
+        done = run_job("tune", *asked, "--name", name, "--grace", grace, "--storage", tmp_path)
+        assert done.returncode == 0, done.stderr
+    found = recorded(results.Storage(str(tmp_path)), "old")
+    told = replay(found.curves, Rules(1, 1, 2), found.mode, found.every)
+    ends = results.outcomes(str(tmp_path), "stopping").set_index("run")
+    assert ends["epochs"].to_dict() == told.epochs
+    stopped = ends.index[ends["status"] == "stopped"]
+    assert {*stopped} == {run for run, epochs in told.epochs.items() if epochs < 4}
+    assert 0 < len(stopped) == told.stopped
+    assert told.saved == 8 * 4 - ends["epochs"].sum()
+    assert ends["best"].min() == told.best
+    line = replayed(tmp_path, "--slots", 1, "--grace", 1, "--reduction", 2).stdout.splitlines()[4].split()
+    assert line[-5:-1] == [f"{ends['epochs'].sum():g}", f"{100 * told.saved / 32:.0f}%", str(len(stopped)), "8"]
 
 
 @pytest.mark.parametrize(

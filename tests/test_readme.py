@@ -105,9 +105,10 @@ def test_entries_with_few_labels_are_compared_as_shown(
             list(fit(one, open_dataset(one.data), device=torch.device("cpu"), home=home))
     exec(block('"labels"'), {})
     heading, *rows = capsys.readouterr().out.splitlines()
-    assert heading.split()[:5] == ["entry", "data.labels", "configurations", "n", "mean"]
-    assert [row.split()[:4] for row in rows] == [
-        [entry, labels, "1", n] for entry in ("classifier", "sgan") for labels, n in (("20", "2"), ("50", "1"))
+    names = heading.split()
+    shown = [dict(zip(names, row.split(), strict=True)) for row in rows]
+    assert [(row["entry"], row["data.labels"], row["configurations"], row["left_out"], row["n"]) for row in shown] == [
+        (entry, labels, "1", "0", n) for entry in ("classifier", "sgan") for labels, n in (("20", "2"), ("50", "1"))
     ]
 
 

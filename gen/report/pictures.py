@@ -65,7 +65,7 @@ def section(facts: Facts) -> Section | None:
     best = best_of(experiment)
     rivals = experiment.searched
     chosen = choose(rivals, best, experiment.mode, stored[stored["run"].isin(rivals["run"])])
-    if not chosen:
+    if not chosen and not (stored["run"] == best).any():
         return None
     frames = {one.run: plan(one, stored, experiment.runs) for one in chosen}
     mains = [main_of(of_run) for of_run in frames.values()]

@@ -26,7 +26,7 @@ import pyarrow.dataset as ds
 
 from gen.config import flat
 from gen.on_ray.version import ROOT
-from gen.results.schema import LATER_SECONDS
+from gen.results.schema import LATER_SECONDS, SCHEMAS
 from gen.zoo import restore
 from jobs import interrupt
 from jobs.demo import GIVE_UP, free_port
@@ -215,9 +215,12 @@ def faults(storage: str, experiment: str, runs: int) -> tuple[list[str], list[st
 
 
 def tables_of(storage: str, experiment: str) -> dict[str, pd.DataFrame]:
-    """The tables as pyarrow alone reads them."""
+    """The tables as pyarrow alone reads them; one that is not there has no rows."""
     folders = {table: Path(storage, experiment, table) for table in KEYS}
-    return {table: ds.dataset(folder).to_table().to_pandas() for table, folder in folders.items()}
+    return {
+        table: (ds.dataset(folder).to_table() if folder.is_dir() else SCHEMAS[table].empty_table()).to_pandas()
+        for table, folder in folders.items()
+    }
 
 
 def changed(storage: str, experiment: str, whole: str) -> list[str]:

@@ -63,7 +63,7 @@ def test_the_floor_is_beside_a_comparison_and_says_of_how_many_images(
     common = table.attrs["protocol"]
     of = Asked(common["data_hash"], "validation", "image", common["features_hash"], common["n_fake"])
     row = {**eval_row(1, 0.25, "best"), "variant": None, "n_fake": 99, "data_hash": common["data_hash"]}
-    (event,) = floor_rows("e", of, [row], 0.1)
+    (event,) = floor_rows("e", of, [row], {"seconds": 0.1})
     results.Slot(storage, "e", "a1-floors", kind="evaluated").extend(
         {"events": [event | {"attempt": "a1", "time": TIME}]}
     )

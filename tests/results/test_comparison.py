@@ -61,20 +61,8 @@ def test_a_table_of_entries_and_labels(storage, place):
                 run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
     table = results.compare(place, "e")
     assert list(table.columns) == [
-        *(
-            "entry",
-            "data.labels",
-            "configurations",
-            "left_out",
-            "device_seconds",
-            "confirming",
-            "n",
-            "mean",
-            "low",
-            "high",
-            "validation_images",
-            "floor",
-        )
+        *("entry", "data.labels", "configurations", "left_out", "budget", "device_seconds", "confirming"),
+        *("n", "mean", "low", "high", "validation_images", "floor"),
     ]
     assert list(zip(table["entry"], table["data.labels"], strict=True)) == [
         ("classifier", 20), ("classifier", 100), ("sgan", 20), ("sgan", 100)
@@ -292,7 +280,10 @@ def test_each_data_set_has_rows_a_protocol_and_a_floor_of_its_own(storage, place
             results.Slot(storage, data, f"a2-{name}", kind="evaluated").extend({"evals": [who | row for row in rows]})
         of = Asked(f"h-{data}", "test", "image", f"f-{data}", 180)
         (row,) = floor_rows(
-            data, of, [{**eval_row(1, 0.5 + number, **measured), "variant": None, "data_hash": f"d-{data}"}], 0.1
+            data,
+            of,
+            [{**eval_row(1, 0.5 + number, **measured), "variant": None, "data_hash": f"d-{data}"}],
+            {"seconds": 0.1},
         )
         events = {"events": [row | {"attempt": "a3", "time": TIME}]}
         results.Slot(storage, data, "a3-floors", kind="evaluated").extend(events)

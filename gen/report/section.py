@@ -83,7 +83,10 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 def share(part: float, whole: float) -> str:
     """A part of a whole in per cent."""
-    return f"{100 * part / whole:.0f} %" if whole else DASH
+    if not whole:
+        return DASH
+    percent = 100 * part / whole
+    return "under 1 %" if 0 < percent < 0.5 else f"{percent:.0f} %"
 
 
 def duration(seconds: float) -> str:

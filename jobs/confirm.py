@@ -18,8 +18,9 @@ from gen.record.names import Names
 from gen.results.confirmation import Begun, last_race
 from gen.results.forget import forgotten
 from gen.search.race import check_level, fewest
+from gen.search.samplers import ENDLESS
 from jobs.cluster import facts
-from jobs.draws import ENDLESS, with_seed
+from jobs.draws import with_seed
 from jobs.known import note_of
 from jobs.progress import decode_here, interject, show_progress
 

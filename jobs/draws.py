@@ -8,11 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gen.config import RunConfig, override
-from gen.search.samplers import ENDLESS as ENDLESS  # the jobs that import this file have the names from here
-from gen.search.samplers import GRID as GRID
-from gen.search.samplers import RANDOM as RANDOM
-from gen.search.samplers import SAMPLERS as SAMPLERS
-from gen.search.samplers import TPE as TPE
+from gen.search.samplers import ENDLESS, GRID, TPE
 from tune_spaces import Space, SpaceQuestions, draw, every
 
 EXAMPLES = 64  # configurations that are looked at where nobody knows yet what will be proposed

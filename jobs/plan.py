@@ -22,9 +22,10 @@ from gen.phase import Model
 from gen.record import names
 from gen.results.renamed import to_present
 from gen.search.budgets import Budget
+from gen.search.samplers import ENDLESS, GRID, RANDOM, TPE
 from gen.search.tpe import check_installed
 from jobs.confirm import Confirm, check_confirm, confirm_of, searched_seeds
-from jobs.draws import ENDLESS, GRID, RANDOM, TPE, configurations, first_in_words, runs_of
+from jobs.draws import configurations, first_in_words, runs_of
 from jobs.known import Known, known
 from jobs.objectives import objectives, objectives_in_words
 from jobs.options import Asked, check_ticks, look_at, pairs_of, resolve

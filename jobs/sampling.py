@@ -15,9 +15,8 @@ from gen.record.names import Names
 from gen.results.ledger import Slot
 from gen.results.pareto import of_runs
 from gen.results.storage import Storage
-from gen.search.samplers import QUEUE, Drawn, Queued, Sampler, Score, Settings
+from gen.search.samplers import QUEUE, TPE, Drawn, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
-from jobs.draws import TPE
 from jobs.known import learned
 from jobs.plan import Plan
 from jobs.several import Plans

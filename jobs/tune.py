@@ -21,10 +21,10 @@ from gen.data.notices import notices
 from gen.distributed.machine import resolve_device, set_threads
 from gen.metrics.table import direction
 from gen.record import checkpoint, names
+from gen.search.samplers import RANDOM, SAMPLERS
 from jobs import confirm, interrupt
 from jobs.at_end import measure, show_found
 from jobs.cluster import connection, facts, say
-from jobs.draws import RANDOM, SAMPLERS
 from jobs.forecast import check_replay, forecast
 from jobs.options import Job, refusing, shared_options, show
 from jobs.progress import interject, show_progress

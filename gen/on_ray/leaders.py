@@ -38,9 +38,9 @@ RETRIES = 2  # of a task whose process died
 def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) -> list[str]:
     """The finished runs that are measured in full when their search ends, or all if `evaluate.full` is "all": whole
     configurations, the best by the mean of the figures that steered their runs first, so many that they have as many
-    runs as `evaluate.leaders` says, or more by less than one configuration's seeds. Those of which a run that ended has
-    no sound weights (it failed, was stopped, or is below its floor) come behind all others, as in the ranking by
-    configuration, and of them the sound runs are measured. None of the runs was forgotten."""
+    runs as `evaluate.leaders` says, or more by less than one configuration's seeds. A configuration of which a run that
+    ended has no sound weights (it failed, was stopped, or is below its floor) comes behind all whole ones, as in the
+    ranking by configuration, and its sound runs alone are measured. None of the runs was forgotten."""
     if experiment not in storage.folders(""):
         return []
     ends = queries.outcomes(storage, experiment)

@@ -15,9 +15,8 @@ from gen.results.storage import Storage
 
 def rank_runs(storage: Storage, name: str) -> pd.DataFrame:
     """One row a run: `run`, the `best` value of the figure that steered it, and `checkpoint`. The best run comes first,
-    runs without a value last, those that are to be forgotten, and those with fresh seeds that confirm what the search
-    found, not at all. ValueError if there are no runs, or if
-    different figures steered them."""
+    runs without a value come last. Runs that are to be forgotten, and runs with fresh seeds, which confirm what the
+    search found, have no row. ValueError if there are no runs, or if different figures steered them."""
     begun = runs(storage, name)
     if begun.empty:
         raise ValueError(f"experiment {name} at {storage} has no runs yet")

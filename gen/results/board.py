@@ -29,9 +29,9 @@ def leaderboard(
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """The ranking by the full figure of best weights, without runs that are to be forgotten (`attrs["forgotten"]`:
-    which, and why): one row for each run of the search that ended, or `by` "config" for each configuration of it, or by
-    "fresh" for each run of its confirmation that ended, ranked among themselves as by run: fresh seeds of what a search
-    found best are no more of its runs. `attrs["apart"]`: how many runs that ended are left out as of the other kind.
+    which, and why): one row for each run of the search that ended; `by` "config": for each of its configurations; `by`
+    "fresh": for each run of its confirmation that ended, which has a fresh seed and is no run of the search.
+    `attrs["apart"]`: how many runs that ended are left out, of the confirmation by run, of the search by "fresh".
 
     Runs that were measured under several protocols are ranked under the one that all measured runs share; `features`,
     `n_fake` and `protocol` (its hash) choose one. `attrs["protocol"]` describes the figure, `attrs["floor"]` is

@@ -201,9 +201,9 @@ def test_figures(experiment: Experiment, runs: Collection[str]) -> tuple[list[fl
     why = ""
     for some in (figures[figures["run"].isin(list(runs))], figures):
         try:
-            shared, common = one_protocol(some)
+            shared, common = one_protocol(some, remedy="")
         except ValueError as several:
-            why = str(several).partition("; say ")[0]
+            why = str(several).removesuffix("; ")
             continue
         values = shared["value"][shared["run"].isin(list(runs))].astype(float)
         found = [float(value) for value in values if math.isfinite(value)]

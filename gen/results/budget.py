@@ -19,6 +19,8 @@ from gen.results.ranking import costs, in_each_data_set, latest, measured_as, of
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
+CHOSEN = "these choose among the runs of one group: take fewer runs together, by by= or by other experiments"
+ALIKE = "name fewer experiments, or search with evaluate.full=all, for then full figures on test images are told"
 STEPS = (1, 2, 5)  # and ten, a hundred times as many: the numbers of runs that are asked for by default
 COLUMNS = ("k", "device_seconds", "mean", "low", "high", "split", "n", "without", "measured", "floor")
 
@@ -73,12 +75,19 @@ def best_of_k(
         own = [key for key in by if key != "experiment" and key not in frame]
         frame = frame.merge(told[["run", *own]], on="run", how="left")
     frame, protocols = with_figures(storage, names, frame, metric or steering, steering, split)
+    choosing = figures_that_choose(storage, names, frame, steering)
     sign = 1 if direction(steering) == "min" else -1
-    floors, rows = find_floors(storage, names, protocols), list[dict[str, Any]]()
+    floors, rows, told_by_choice = find_floors(storage, names, protocols), list[dict[str, Any]](), list[pd.DataFrame]()
     for (*values, data), group in frame.groupby([*by, "data"], dropna=False):
+        chosen_by = choosing[choosing["run"].isin(group["run"])]
+        in_each_data_set(chosen_by, CHOSEN)
         for row in curve(group, split, sign, device_seconds, confidence):
             floor = value_of(floors.get(str(data)) if row["split"] == "test" else None)
             rows.append({**dict(zip(by, values, strict=True)), "data": data, **row, "floor": floor})
+        if rows[-1]["split"] == "validation":
+            told_by_choice.append(chosen_by)
+    if told_by_choice:
+        in_each_data_set(pd.concat(told_by_choice), ALIKE)
     table = pd.DataFrame(rows, columns=[*by, "data", *COLUMNS])
     table = with_needed(table, by)
     about = {"confidence": confidence, "chosen_by": steering, **shared(protocols.values())}
@@ -105,8 +114,6 @@ def with_figures(
     figure = figure_name(metric)
     if figure.metric is not None and direction(figure.metric) != direction(steering):
         raise ValueError(f"metric={metric} and {steering}, which chose the weights, are good in opposite directions")
-    ticks = pd.concat([evals(storage, name, scope="tick", split="validation") for name in names], ignore_index=True)
-    in_each_data_set(latest(of_best_weights(figure_name(steering).choose(ticks), once(frame))))
     best = frame["best"].to_numpy(dtype=float, na_value=np.nan)
     frame = frame.assign(chosen=np.where(np.isfinite(best) & (np.abs(best) < WORST), best, np.nan), value=np.nan)
     if split == "validation":
@@ -116,9 +123,16 @@ def with_figures(
     full = measured_as(figure, full, ", ".join(names), "test") if split == "test" else figure.choose(full)
     only("subject", full["subject"], "say metric=NAME/SUBJECT of")
     only("column", full["column"], "say metric=NAME/SUBJECT/COLUMN of")
-    full, protocols = in_each_data_set(latest(full))
+    full, protocols = in_each_data_set(latest(full), "name experiments that share one")
     values = frame["run"].map(dict(zip(full["run"], full["value"], strict=True))).to_numpy(dtype=float, na_value=np.nan)
     return frame.assign(value=np.where(np.isfinite(values), values, np.nan)), protocols
+
+
+def figures_that_choose(storage: Storage, names: Sequence[str], frame: pd.DataFrame, steering: str) -> pd.DataFrame:
+    """The validation figures of best weights, as ticks measured them. Runs that are rivals have them by one protocol:
+    those of one group, and of all groups of which these figures themselves are told."""
+    ticks = pd.concat([evals(storage, name, scope="tick", split="validation") for name in names], ignore_index=True)
+    return latest(of_best_weights(figure_name(steering).choose(ticks), once(frame)))
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:

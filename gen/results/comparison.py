@@ -52,9 +52,11 @@ def compare(
     `device_seconds` (math.inf: take all). A row has at least its first configuration, whatever it costs.
 
     Columns: those of `by`, `data` where these do not tell the data sets apart, then `configurations` (that the budget
-    pays for), `left_out` (those it does not), `budget`, `device_seconds` (what the former took in the search),
-    `confirming` (what their fresh seeds took), `n`, `mean`, `low`, `high`, `validation_images`, and `floor`, what real
-    images reach in the figure of the row, as of `leaderboard` (NaN: it is not on record). A row is of `n` runs of one
+    pays for), `left_out` (those it does not), `unmeasured` (those it pays for which lack the figure, and did as well on
+    validation images as the row's, or better; `attrs["unmeasured"]` names their runs), `budget`, `device_seconds` (what
+    the former took in the search), `confirming` (what their fresh seeds took), `n`, `mean`, `low`, `high`,
+    `validation_images`, and `floor`, what real images reach in the figure of the row, as of `leaderboard` (NaN: it is
+    not on record). A row is of `n` runs of one
     configuration, which differ by their seeds alone; from `low` to `high` is Student's interval of their mean at this
     `confidence` (NaN of one run). Where there are several configurations, it is the one of which most runs have the
     figure, and among these the one with the best mean of the validation figures that steered its runs: test images
@@ -103,7 +105,7 @@ def compare(
     if protocol is not None:
         chosen = having(figures, "protocol", protocol)
         figures = pd.concat([chosen, figures[~figures["data"].isin(chosen["data"])]])
-    figures, protocols = in_each_data_set(latest(figures))
+    figures, protocols = in_each_data_set(latest(figures), "say protocol=, or name experiments that share one")
     ticks = of_all(lambda name: evals(storage, name, scope="tick", split="validation"))
     chosen_on = figure_name(steering).choose(ticks).groupby("run")["n_real"].max()
     frame = told.merge(spending(storage, names), on="run", how="left").merge(
@@ -118,13 +120,16 @@ def compare(
     frame["fresh"] = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
     frame["confirmed"] = frame.groupby([*by, "configuration"], dropna=False)["fresh"].transform("any")
     frame["within"], budgets = within_budget(frame, by, device_seconds)
-    floors, rows = find_floors(storage, names, protocols), []
+    floors, rows, unmeasured = find_floors(storage, names, protocols), [], list[str]()
     for (*values, data), group in frame.groupby([*by, "data"], dropna=False):
         paid = group[group["within"]]
         best = best_configuration(paid[paid["fresh"] | ~paid["confirmed"]], direction(str(steering)))
         row: dict[str, Any] = {**dict(zip(by, values, strict=True)), "data": data}
         row |= {"configurations": (count := paid["configuration"].nunique())}
         row |= {"left_out": group["configuration"].nunique() - count}
+        lacking = as_good_and_unmeasured(paid, best, direction(str(steering)))
+        row |= {"unmeasured": lacking["configuration"].nunique()}
+        unmeasured += lacking["run"].to_list()
         row["budget"] = budgets.get(str(data), np.nan)
         row |= {"device_seconds": paid["cost"][~paid["fresh"]].sum(), "confirming": paid["cost"][paid["fresh"]].sum()}
         row |= {"n": best["value"].count(), "mean": best["value"].mean()}
@@ -133,7 +138,7 @@ def compare(
     table = pd.DataFrame(rows)
     table = with_needed(table, by)
     table.attrs = {"protocol": {"confidence": confidence, **shared(protocols.values())}, "protocols": protocols}
-    table.attrs |= {"floor": only_one(floors), "floors": floors}
+    table.attrs |= {"floor": only_one(floors), "floors": floors, "unmeasured": unmeasured}
     return table
 
 
@@ -175,6 +180,17 @@ def best_configuration(group: pd.DataFrame, mode: Literal["min", "max"]) -> pd.D
     order = np.lexsort([sign * found["steering"].to_numpy(), -found["measured"].to_numpy()])
     best: pd.DataFrame = group[group["configuration"] == found.index[order[0]]]
     return best
+
+
+def as_good_and_unmeasured(paid: pd.DataFrame, best: pd.DataFrame, mode: Literal["min", "max"]) -> pd.DataFrame:
+    """The runs of configurations that nobody measured and whose validation figures are as good as those of `best`, or
+    better. None beside a configuration that was confirmed: others are better than its fresh seeds by luck too."""
+    sign = 1 if mode == "min" else -1
+    means = sign * paid.groupby("configuration")["best"].transform("mean")
+    measured = paid.groupby("configuration")["value"].transform("count")
+    if best["fresh"].any():
+        return paid.iloc[:0]
+    return paid[(measured == 0) & (means <= sign * best["best"].mean())]
 
 
 def interval(values: pd.Series[float], confidence: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from gen.results.ranking import costs
 from gen.results.storage import Storage
 
 HALF = 0.5**30  # of a budget: what sums of seconds may be off by
+NAMED = 5  # runs in a line
 
 
 def spending(storage: Storage, names: Sequence[str]) -> pd.DataFrame:
@@ -71,4 +72,11 @@ def budget_lines(table: pd.DataFrame) -> list[str]:
     if over:
         told = f"{over} of {len(table)} rows, whose first configuration alone took it"
         lines.append(f"of more than the equal budget of {shown} device-seconds: {told}")
+    if runs := table.attrs["unmeasured"]:
+        told = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED} more" if len(runs) > NAMED else "")
+        lines.append(
+            f"not measured: {int(table['unmeasured'].sum())} of {int(table['configurations'].sum())} configurations, "
+            "which did as well on validation images as their row's, or better; jobs.evaluate --run measures them "
+            f"(runs {told})"
+        )
     return lines

@@ -77,7 +77,7 @@ def figures(
         found = measured_as(name, measured, experiment, split)
     only("subject", found["subject"], f"say {metric}/SUBJECT of")
     only("column", found["column"], f"say {metric}/COLUMN of")
-    found, common = one_protocol(latest(found))
+    found, common = one_protocol(latest(found), "measure all runs alike by jobs.evaluate, or name other figures")
     return dict(zip(found["run"], found["value"], strict=True)), common
 
 

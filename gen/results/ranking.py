@@ -208,9 +208,12 @@ def latest(figures: pd.DataFrame) -> pd.DataFrame:
     return last(figures, ["run", "protocol"], ["tick", "attempt"])
 
 
-def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]]:
+def one_protocol(
+    figures: pd.DataFrame, remedy: str = "say features=, n_fake= or protocol="
+) -> tuple[pd.DataFrame, dict[str, object]]:
     """The figures of the one protocol, on the same data, that all measured runs share, and what that protocol is.
-    ValueError if the runs share none, or several (names what differs)."""
+    ValueError if the runs share none, or several (names what differs, in which experiments where there are several, and
+    the `remedy`)."""
     if figures.empty:
         return figures, {}
     names = [*PROTOCOL, *DATA]
@@ -219,19 +222,26 @@ def one_protocol(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, object]
     common = shared[names].drop_duplicates()
     if len(common) != 1:
         kinds = figures[names].drop_duplicates()
-        different = {name: kinds[name].unique() for name in kinds if kinds[name].nunique(dropna=False) > 1}
-        shown = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in different.items())
+        different = [str(name) for name in kinds if kinds[name].nunique(dropna=False) > 1]
+        shown = "; ".join(f"{name}: {', '.join(where(figures, name))}" for name in different)
         raise ValueError(
-            f"the runs' figures are of {len(kinds)} protocols and are not ranked together; {shown}; say features=, "
-            "n_fake= or protocol="
+            f"the runs' figures are of {len(kinds)} protocols and are not ranked together; {shown}; {remedy}"
         )
     return shared, {str(name): None if pd.isna(value) else value for name, value in common.iloc[0].items()}
 
 
-def in_each_data_set(figures: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, dict[str, object]]]:
+def where(figures: pd.DataFrame, name: str) -> list[str]:
+    """The values of a column; each with the experiments that have it, where these are several."""
+    if figures["experiment"].nunique() == 1:
+        return [str(value) for value in figures[name].unique()]
+    parts = figures.groupby(name, dropna=False, sort=False)["experiment"].unique()
+    return [f"{value} ({', '.join(sorted(experiments))})" for value, experiments in parts.items()]
+
+
+def in_each_data_set(figures: pd.DataFrame, remedy: str) -> tuple[pd.DataFrame, dict[str, dict[str, object]]]:
     """As `one_protocol`, among the runs of each data set, which are not ranked against those of another: the figures,
     and data set -> what its protocol is."""
-    parts = {str(data): one_protocol(part) for data, part in figures.groupby("data")}
+    parts = {str(data): one_protocol(part, remedy) for data, part in figures.groupby("data")}
     found = [part for part, _ in parts.values()]
     return pd.concat(found) if found else figures, {data: common for data, (_, common) in parts.items()}
 

@@ -62,6 +62,28 @@ def test_where_some_runs_lack_the_figure_of_test_images(storage: Storage) -> Non
         results.best_of_k(storage, "e", split="test")
 
 
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+def test_only_what_is_told_is_of_one_protocol(storage: Storage) -> None:
+    """Each group chooses among its own runs, by figures that need not compare with those of another group."""
+    for name, fakes, measured in (("e", 180, 2), ("f", 60, 1), ("g", 60, 2)):
+        for number, (chosen, test) in enumerate([(1.0, 7.0), (2.0, 5.0)]):
+            ledger = Ledger(storage, name, f"{name}{number}", f"a{number}")
+            begin(ledger)
+            ledger.add("evals", 2, **eval_row(2, chosen, n_fake=fakes, protocol=f"tick of {fakes}"))
+            if number < measured:
+                ledger.add("evals", 2, **eval_row(2, test, "best", split="test"))
+            ledger.add("outcomes", 2, **outcome_row(2, best=chosen))
+            ledger.close(2)
+    several = r"2 protocols .* n_fake: 180 \(e\), 60 \(f\); protocol: tick of 180 \(e\), tick of 60 \(f\)"
+    with pytest.raises(ValueError, match=f"{several}; these choose among the runs of one group: take fewer"):
+        results.best_of_k(storage, ["e", "f"], by="entry")
+    mixed = results.best_of_k(storage, ["e", "f"])  # the one is told of test images, the other of its own choice
+    assert mixed.groupby("experiment")["split"].unique().map(list).to_dict() == {"e": ["test"], "f": ["validation"]}
+    with pytest.raises(ValueError, match=f"{several}; name fewer experiments, or search with evaluate.full=all"):
+        results.best_of_k(storage, ["e", "f"], split="validation")
+    assert results.best_of_k(storage, ["e", "g"])["mean"].to_list() == pytest.approx([6.0, 6.5, 6.0, 6.5])
+
+
 def test_wrong_questions(storage: Storage) -> None:
     begin(ledger := Ledger(storage, "e", "r", "a"))
     ledger.flush(0)

@@ -61,8 +61,8 @@ def test_a_table_of_entries_and_labels(storage, place):
                 run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
     table = results.compare(place, "e")
     assert list(table.columns) == [
-        *("entry", "data.labels", "configurations", "left_out", "budget", "device_seconds", "confirming"),
-        *("n", "mean", "low", "high", "validation_images", "floor"),
+        *("entry", "data.labels", "configurations", "left_out", "unmeasured", "budget", "device_seconds"),
+        *("confirming", "n", "mean", "low", "high", "validation_images", "floor"),
     ]
     assert list(zip(table["entry"], table["data.labels"], strict=True)) == [
         ("classifier", 20), ("classifier", 100), ("sgan", 20), ("sgan", 100)
@@ -88,12 +88,29 @@ def test_validation_images_choose_among_configurations_and_test_images_do_not(st
     run(storage, "c0", "sgan", 20, 0.99, best=0.99, rate=0.3)  # of one seed alone
     run(storage, "d0", "sgan", 20, None, best=0.99, rate=0.4)  # stopped early
     (row,) = results.compare(place, "e").to_dict("records")
-    assert (row["configurations"], row["n"]) == (4, 2)
+    assert (row["configurations"], row["n"], row["unmeasured"]) == (4, 2, 1)
     assert row["mean"] == pytest.approx(0.605)
     by_rate = results.compare(place, "e", ["model.rate"])
+    assert by_rate["unmeasured"].to_list() == [0, 0, 0, 1]
     assert by_rate["n"].to_list() == [2, 2, 1, 0]
     assert np.isnan(by_rate["low"]).to_list() == [False, False, True, True]
     assert np.isnan(by_rate["mean"]).to_list() == [False, False, False, True]
+
+
+@local
+def test_a_row_whose_best_was_not_measured_says_which_runs_to_measure(storage, place):
+    """Of a search its leaders alone are measured, which may have begun after an equal budget was spent."""
+    run(storage, "cheap", "classifier", 20, 0.5, best=0.5, seconds=6.0)
+    for number, (value, best) in enumerate([(None, 0.3), (None, 0.6), (0.9, 0.9), (0.8, 0.8)]):
+        run(storage, f"dear{number}", "sgan", 20, value, best=best, rate=number / 10, seconds=3.0)
+    table = results.compare(place, "e", device_seconds=6.0).set_index("entry")
+    assert table["unmeasured"].to_dict() == {"classifier": 0, "sgan": 1}
+    assert table.loc["sgan", "n"] == 0
+    assert table.attrs["unmeasured"] == ["dear1"]
+    assert budget_lines(table)[-1] == (
+        "not measured: 1 of 3 configurations, which did as well on validation images as their row's, or better; "
+        "jobs.evaluate --run measures them (runs dear1)"
+    )
 
 
 @local
@@ -251,7 +268,9 @@ def test_rows_are_of_equal_device_seconds(storage, place):
     assert table.loc[["many", "few", "big"], "left_out"].to_list() == [2, 0, 0]
     assert table.loc[["many", "few", "big"], "device_seconds"].to_list() == [6.0, 6.0, 30.0]
     assert set(table["budget"]) == {6.0}
-    left, over = budget_lines(table)
+    left, over, unmeasured = budget_lines(table)
+    assert unmeasured.startswith("not measured: 1 of 6 configurations")
+    assert unmeasured.endswith("(runs s0)")
     assert left.startswith("left out: 2 of 8 configurations, which began after the equal budget of 6 device-seconds")
     assert (
         over
@@ -260,7 +279,9 @@ def test_rows_are_of_equal_device_seconds(storage, place):
     for seconds, mean, count in ((9.0, 0.7, 3), (math.inf, 0.8, 4)):
         of = results.compare(place, "e", "entry", device_seconds=seconds).set_index("entry").loc["many"]
         assert (of["mean"], of["configurations"], of["device_seconds"]) == (mean, count, 3.0 * count)
-    assert budget_lines(results.compare(place, "e", "entry", device_seconds=math.inf)) == []
+    assert budget_lines(results.compare(place, "e", "entry", device_seconds=math.inf)) == [
+        unmeasured.replace("of 6", "of 8")
+    ]
     with pytest.raises(ValueError, match=r"^device_seconds=0 is out of range; allowed: more than 0"):
         results.compare(place, "e", device_seconds=0)
 
@@ -313,7 +334,7 @@ def test_each_data_set_has_rows_a_protocol_and_a_floor_of_its_own(storage, place
     ]  # fmt: skip
     other = {"data": "mnist", "data_hash": "d-other", "held_out": "h-other", "experiment": "other"}
     run(storage, "other", "vae", 20, 0.9, **other)
-    with pytest.raises(ValueError, match=r"not ranked together; .*data_hash: d-mnist, d-other"):
+    with pytest.raises(ValueError, match=r"not ranked together; .*data_hash: d-mnist \(mnist\), d-other \(other\)"):
         results.compare(place, ["mnist", "other"], "entry", figure)
 
 

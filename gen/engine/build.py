@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from gen.capabilities import Fits, Plays, TwoStage, has
 from gen.config import AugmentConfig, RunConfig, TrainConfig, TwoStageConfig
@@ -18,6 +22,8 @@ from gen.results.room import in_words
 from gen.results.storage import one_line
 
 TRAINED = 4  # numbers that training keeps of each parameter: itself, its gradient, and the means of both of Adam
+
+DRAWS = {torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 
 
 def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Model:
@@ -35,13 +41,22 @@ def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Mo
     return model.to(device)
 
 
+class Undrawn(TorchFunctionMode):
+    """What draws a tensor's numbers leaves the tensor as it is: on the meta device that takes most of the time."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
 def outline(config: RunConfig, shape: Shape) -> Model | None:
     """The run's model without its numbers, which takes no memory. None for a model of two stages, whose building runs
     its first stage. ValueError for sizes that no tensor can have."""
     if isinstance(config.model, TwoStageConfig):
         return None
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Undrawn():
             return config.model.build(shape)
     except (RuntimeError, OverflowError) as error:
         raise ValueError(

@@ -81,6 +81,10 @@ class UnitSpectrum(nn.Module):
         super().__init__()
         self.rows = rows
         matrix = self.as_matrix(weight.detach())
+        if weight.is_meta:  # an outline has no numbers to iterate, and a search outlines hundreds of models
+            self.register_buffer("left", torch.empty_like(matrix[:, 0]))
+            self.register_buffer("right", torch.empty_like(matrix[0]))
+            return
         self.register_buffer("left", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
         self.register_buffer("right", F.normalize(torch.randn_like(matrix[0]), dim=0))
         for _ in range(FIRST_ITERATIONS):

@@ -12,6 +12,7 @@ from jobs.bench.loader import loader
 from jobs.bench.memory import memory
 from jobs.bench.prepare import prepare
 from jobs.bench.proposals import proposals
+from jobs.bench.race import race
 from jobs.bench.scale import scale
 from jobs.bench.tables import tables
 from jobs.bench.train import train
@@ -24,7 +25,7 @@ def main() -> None:
     """The benchmarks."""
 
 
-for command in (engine, loader, train, trials, kills, fid, memory, prepare, tables, scale, proposals):
+for command in (engine, loader, train, trials, kills, fid, memory, prepare, tables, scale, proposals, race):
     main.add_command(command)
 main.add_command(idle_trials, "idle")
 

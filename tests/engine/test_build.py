@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from gen.capabilities import Fits, Imitates, Reconstructs, TwoStage, has
-from gen.config import RunConfig, override
+from gen.config import RunConfig, TwoStageConfig, override
 from gen.data.dataset import Dataset
-from gen.engine.build import build_model, steering
+from gen.engine.build import build_model, outline, steering
 from gen.engine.fit import fit
 from gen.engine.freeze import batch_norms
 from gen.judge import Judge
@@ -154,3 +154,17 @@ def test_penalties_stay_finite_under_bf16(
     *_, last = fit(config, dataset, device=CPU, judge=judging(dataset))
     assert last.ended == "finished", last.why
     assert last.metrics["critic/penalty"] >= 0
+
+
+@pytest.mark.parametrize("entry", [name for name in ZOO if not isinstance(ZOO[name].model, TwoStageConfig)])
+def test_an_outline_is_the_model_without_its_numbers(entry: str) -> None:
+    config = tiny(ZOO[entry])
+    shape = Shape(1, config.data.size or 8, 10)
+    for norm in ("batch", "spectral"):
+        if hasattr(getattr(config.model, "networks", None), "critic_norm"):
+            config = override(config, {"model.networks.critic_norm": norm})
+        drawn, outlined = config.model.build(shape), outline(config, shape)
+        assert outlined is not None
+        wanted = {name: tuple(one.shape) for name, one in drawn.state_dict().items()}
+        assert {name: tuple(one.shape) for name, one in outlined.state_dict().items()} == wanted
+        assert all(one.is_meta for one in (*outlined.parameters(), *outlined.buffers()))

@@ -69,21 +69,25 @@ def test_losses_are_compared_as_shown(
     monkeypatch.setenv("GENFLEET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     judged("results")
-    for objective in ("least_squares", "hinge"):
+    for name, entry, objective in (
+        ("losses", "gan_mlp", "least_squares"),
+        ("losses", "gan_mlp", "hinge"),
+        ("wide-saturating", "gan_mlp", "saturating"),
+        ("wide-wgan_gp", "wgan_gp_mlp", "wasserstein"),
+    ):
         settings = {"model.objective": objective, "budget.epochs": 1, "evaluate.full_images": 100}
-        config = override(tiny(ZOO["gan_mlp"]), settings)
-        list(
-            fit(
-                config,
-                open_dataset(config.data),
-                device=torch.device("cpu"),
-                home=Home(Storage("results"), "losses", "a"),
-            )
-        )
+        config = override(tiny(ZOO[entry]), settings)
+        home = Home(Storage("results"), name, "a")
+        list(fit(config, open_dataset(config.data), device=torch.device("cpu"), home=home))
     exec(block('"losses"'), {})
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["model.objective", "model.penalty", "seed", "frechet_classifier", "recall", "modes"]
     assert [row.split()[:3] for row in rows] == [["hinge", "none", "0"], ["least_squares", "none", "0"]]
+    exec(block('"wide-saturating"'), {})
+    compared, *entries, best_of, first, second = map(str.split, capsys.readouterr().out.splitlines())
+    assert (compared[0], compared[-1], [row[0] for row in entries]) == ("entry", "floor", ["gan_mlp", "wgan_gp_mlp"])
+    assert (best_of[:2], first[:2]) == (["experiment", "k"], ["wide-saturating", "1"])
+    assert second[:2] == ["wide-wgan_gp", "1"]
 
 
 @pytest.mark.slow

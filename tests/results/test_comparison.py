@@ -16,6 +16,7 @@ from gen.results.best import rank_runs
 from gen.results.comparison import configuration_of
 from gen.results.equal import budget_lines
 from gen.results.floor import Asked, floor_rows
+from gen.results.forget import forget
 from jobs import board as board_job
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
@@ -211,6 +212,11 @@ def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place
     assert printed.stdout.endswith(left), printed.output
     with pytest.raises(ValueError, match="by='seed' is not known; allowed: run, config, fresh"):
         results.leaderboard(place, "e", by="seed")
+    forget(storage, "e", "a2", "r0.1-1", "its images were others")
+    table = results.leaderboard(place, "e", split="test", by="config").set_index("run")
+    assert table["confirmed_n"].to_list() == table["confirmed_runs"].to_list() == [2, 0]
+    assert table["confirmed"].iloc[0] == pytest.approx(0.575)
+    assert results.compare(place, "e", ["entry"])[["n", "mean"]].to_numpy().tolist() == [[2, pytest.approx(0.575)]]
 
 
 @local

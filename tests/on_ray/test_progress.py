@@ -96,6 +96,11 @@ def test_measuring_the_leaders_is_told_and_is_in_the_time_left(monkeypatch: pyte
         assert heard[-1].left == pytest.approx(10 + 30 * 2.0 if run == "a" else math.nan, nan_ok=True)
     asked = EvaluateConfig(full="leaders", leaders=5, full_images=1000)
     assert evaluations(asked, runs=64, at_once=2, images=1600) == 3 * 2 * 1000 / 200
+    assert (
+        evaluations(asked, runs=64, at_once=2, images=1600, seeds=4) == 4 * 2 * 1000 / 200
+    )  # two whole configurations
+    assert evaluations(asked, runs=64, at_once=1, images=1600, seeds=7) == 7 * 2 * 1000 / 200
+    assert evaluations(asked, runs=6, at_once=1, images=1600, seeds=4) == 6 * 2 * 1000 / 200
     assert evaluations(EvaluateConfig(full="all"), runs=64, at_once=2, images=1600) == 0
     now = Measuring("abc", 3, 2, 5, 66.0, "precision of 1,000 fakes, test")
     said = "measuring run 3 of 5: precision of 1,000 fakes, test (run abc); about 66 s left"

@@ -13,7 +13,7 @@ from example_rows import TIME, begin, eval_row, outcome_row, when
 from gen import results
 from gen.results import Ledger
 from gen.results.best import rank_runs
-from gen.results.comparison import configuration_of
+from gen.results.comparison import configuration_of, sound_lines
 from gen.results.equal import budget_lines
 from gen.results.floor import Asked, floor_rows
 from gen.results.forget import forget
@@ -95,6 +95,30 @@ def test_validation_images_choose_among_configurations_and_test_images_do_not(st
     assert by_rate["n"].to_list() == [2, 2, 1, 0]
     assert np.isnan(by_rate["low"]).to_list() == [False, False, True, True]
     assert np.isnan(by_rate["mean"]).to_list() == [False, False, False, True]
+
+
+@local
+def test_runs_below_the_floor_of_their_config_are_in_no_mean(storage, place):
+    """As in the ranking: their weights collapsed, and their full figure on test images may look good all the same."""
+    for seed, (value, best) in enumerate([(0.8, 0.5), (0.99, -1e30), (0.6, 0.5)]):
+        run(storage, f"a{seed}", "sgan", 20, value, best=best, seed=seed, rate=0.1)
+    for seed, value in enumerate([0.9, 0.95]):
+        run(storage, f"b{seed}", "classifier", 20, value, best=-1e30, seed=seed, rate=0.1)
+    for seed, value in enumerate([0.5, 0.5]):
+        run(storage, f"c{seed}", "sgan", 20, value, best=0.4, seed=seed, rate=0.2)
+    table = results.compare(place, "e", device_seconds=math.inf).set_index("entry")
+    assert table["n"].to_dict() == {"classifier": 0, "sgan": 2}
+    assert table["mean"]["sgan"] == pytest.approx(0.5)  # of whole configurations with as many figures the better one
+    assert np.isnan(table["mean"]["classifier"])
+    assert table.attrs["below"] == 3
+    assert sound_lines(table) == ["left out: 3 runs whose best weights are below the floor of their config"]
+    by_rate = results.compare(place, "e", ["entry", "model.rate"], device_seconds=math.inf)
+    assert by_rate["n"].to_list() == [0, 2, 2]
+    assert by_rate["mean"].to_list()[1:] == pytest.approx([0.7, 0.5])
+    board = results.leaderboard(place, "e", split="test", by="config")
+    assert sorted(zip(board["mean"].dropna(), board["n"][board["mean"].notna()], strict=True)) == [
+        (0.5, 2), (pytest.approx(0.7), 2)
+    ]  # fmt: skip
 
 
 @local

@@ -49,7 +49,7 @@ class Result:
 
     errors: list[str]  # of runs that broke
     left: int  # runs without an end, because the time was up; submitted again, the search goes on with them
-    why: str = ""  # the other limit that was reached before the time was up, in words
+    why: str = ""  # the limit of the budget that is reached, in words, whether the time is up too or not; "": none
 
 
 def search(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import pytest
+
+from gen.on_ray.search import Result, search
 from gen.on_ray.spending import account_of
-from gen.results import Ledger, Slot, Storage
+from gen.on_ray.submission import Search
+from gen.results import Lease, Ledger, Slot, Storage
 from gen.results.ledger import last_ticks
 from gen.results.schema import LATER_SECONDS
+from gen.search.budgets import Budget
+from gen.zoo import ZOO
 from tests.results.example_rows import begin, outcome_row, when
 
 
@@ -47,3 +54,24 @@ def test_a_run_whose_budget_grew_counts_how_far_it_has_come(tmp_path: Path) -> N
     assert (account.total_epochs, account.total_seconds) == (17.0, 34.0)
     train(storage, "grown", "a3", range(8, 11), ends=True)
     assert account_of(storage, "e", 4.0).total_epochs == 19.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "budget", "why"),
+    [
+        (0.0, Budget(), ""),  # the time alone
+        (0.0, Budget(epochs=4), ""),  # ... though there is a budget, which is not spent
+        (0.0, Budget(epochs=3), "the budget of 3 epochs is spent (3)"),  # both
+        (math.inf, Budget(epochs=3, device_seconds=6), "the budget of 3 epochs is spent (3)"),
+        (math.inf, Budget(epochs=4, device_seconds=6), "the budget of 6 device-seconds is spent (6)"),
+        (math.inf, Budget(device_seconds=6, money=1e-3, price=1.0), "the budget of 6 device-seconds is spent (6)"),
+    ],
+)
+def test_a_search_says_which_limit_is_reached(seconds: float, budget: Budget, why: str, tmp_path: Path) -> None:
+    """Of a budget that is spent and a time that is up the budget is named, for more time alone would not help."""
+    storage = Storage(str(tmp_path))
+    train(storage, "ended", "a1", range(1, 4), ends=True)
+    where = {"storage": storage, "experiment": "e", "attempt": "a2", "facts": {}}
+    plan = Search(runs={"new": ZOO["vqvae"]}, **where, data_hashes={}, data_root=None, download=False)
+    limits = {"mode": "min", "grace": 1, "reduction": 2, "seconds": seconds, "budget": budget}
+    assert search(plan, Lease(storage, "e"), {"CPU": 1.0}, print, **limits) == Result([], 1, why)

@@ -217,10 +217,10 @@ class Supply:
     def next(self) -> str | None:
         """The run to start next; None if there are no more."""
         for _ in range(REPEATS):
-            if self.waiting:
-                return self.waiting.popleft()
-            if not self.propose():
+            if self.waiting or not self.propose():
                 break
+        if self.waiting:
+            return self.waiting.popleft()
         self.over = True
         return None
 

@@ -71,6 +71,26 @@ class Search:
             self.searcher.on_trial_complete(trial, self.write(told))
 
 
+@pytest.mark.parametrize("repeats", [1, 4, 5])
+def test_what_is_new_behind_repeats_is_tried_and_behind_too_many_nothing(
+    tmp_path: Path, repeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen.on_ray.proposals.REPEATS", 5)
+
+    class Insists(Sampler):
+        """Proposes one at a time, the same again and again before anything else."""
+
+        learns = True
+
+        def propose(self, number: int) -> Settings:
+            return {"model.beta": 1.0 if number <= repeats else 2.0}
+
+    search = Search(tmp_path, Insists(), samples=repeats + 2)
+    search.run()
+    assert len(search.supply.runs) == (1 if repeats == 5 else 2)
+    assert search.supply.left(0) == 0
+
+
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory: pytest.TempPathFactory) -> list[Proposal]:
     """The proposals of a search that nothing interrupted."""

@@ -190,7 +190,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     if also:
         config = override(config, {"evaluate.also": ",".join(also)})
     if confirm and "evaluate.leaders" not in asked.pinned:  # who is to be confirmed is chosen by full figures
-        config = override(config, {"evaluate.leaders": max(config.evaluate.leaders, confirm.count)})
+        config = override(config, {"evaluate.leaders": max(config.evaluate.leaders, confirm.count * seeds)})
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     space = extend(pin(space, asked.pinned), choices)
     check_searchable(space)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from gen import results
 from gen.config import identity, override, to_json
-from gen.record.names import Names
+from gen.record.names import Names, write_note
 from gen.results.confirmation import fresh_runs, last_race
 from gen.results.forget import forget
 from gen.zoo import restore
@@ -121,7 +121,11 @@ def test_the_seeds_are_the_confirmation_s(tmp_path: Path) -> None:
     assert few.confirm is not None
     assert few.confirm.words(1).endswith("fresh seeds; nobody drops out, for a test at level 0.1 needs 4 seeds")
     assert few.confirm.words(3).startswith("confirm: the search trains the 3 seeds a configuration that are on record")
-    assert planned("--seeds", 3, "--storage", tmp_path).confirm is None
+    searched = planned("--seeds", 3, "--storage", tmp_path, "--name", "search", "--samples", 3)
+    assert searched.confirm is None
+    write_note(results.Storage(str(tmp_path)), "search", searched.note("images"))
+    again = planned("--confirm", 5, "--storage", tmp_path, "--name", "search", "--samples", 3)
+    assert (again.seeds, again.space.config.evaluate.leaders) == (3, 15)  # five whole configurations
 
 
 @pytest.mark.parametrize(

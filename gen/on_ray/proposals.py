@@ -22,6 +22,7 @@ from gen.on_ray.submission import CONFIG, RUN, TRIAL
 from gen.on_ray.turns import Turns
 from gen.results import queries
 from gen.results.ledger import Slot
+from gen.results.schema import WORST
 from gen.results.storage import Storage
 from gen.search.halving import Halving
 from gen.search.samplers import PROPOSAL, QUEUE, Sampler, Score, Settings, score
@@ -255,8 +256,9 @@ class Supply:
         return frozenset(runs)
 
     def hear(self, run: str, value: float, epoch: float, whole: bool) -> None:
-        """Tells the sampler of a configuration when the last of its runs has ended."""
-        self.ended[run] = value, epoch, whole
+        """Tells the sampler of a configuration when the last of its runs has ended. A value below the floor counts as
+        one that is not finite: as the worst."""
+        self.ended[run] = value if abs(value) < WORST else math.nan, epoch, whole
         for key in self.asking.pop(run, ()):
             self.close(key)
 

@@ -2,6 +2,7 @@
 tables, runs that do no work."""
 
 import itertools
+import math
 import pickle
 import threading
 from datetime import UTC, datetime
@@ -69,6 +70,23 @@ class Search:
         while (begun := self.begin()) is not None:
             trial, told = begun
             self.searcher.on_trial_complete(trial, self.write(told))
+
+
+@pytest.mark.parametrize("worst", [1e30, -1e30, math.inf, math.nan])
+def test_a_run_below_the_floor_is_told_as_one_that_is_not_finite(tmp_path: Path, worst: float) -> None:
+    """Else it would count before all that were stopped, and its configuration's mean would be of no size."""
+    heard = list[Score]()
+
+    class Hears(Listed):
+        def learn(self, number: int, score: Score) -> None:
+            heard.append(score)
+
+    search = Search(tmp_path, Hears([{"model.beta": 1.0}]), samples=1, seeds=2)
+    for value in (0.5, worst):
+        begun = search.begin()
+        assert begun is not None
+        search.searcher.on_trial_complete(begun[0], search.write(begun[1]) | {"value": value})
+    assert [(math.isnan(one.value), one.epoch, one.whole) for one in heard] == [(True, 9.0, True)]
 
 
 @pytest.mark.parametrize("repeats", [1, 4, 5])

@@ -32,6 +32,7 @@ from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.spending import spending_of
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import Resident
+from gen.results.forget import forgotten
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
@@ -118,6 +119,7 @@ def search(
             every=evaluate.every,
             expected=expected_epochs(epochs, grace, reduction),
             measuring=evaluations(evaluate, source.count, at_once, images, seeds) if images else 0.0,
+            unranked=forgotten(plan.storage, plan.experiment) if on_record or plan.begun else (),
         )
         teller.completed = 0
         parameters, more = source.trials(halving.halving if plan.rungs else None)

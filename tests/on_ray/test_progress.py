@@ -75,6 +75,21 @@ def test_no_time_is_left_when_all_have_ended_even_if_one_broke_before_its_first_
     assert math.isnan(heard[-1].left)
 
 
+def test_the_best_so_far_has_a_rank():
+    """Neither a run that is ranked no more nor one below the floor of its config is the best, were it the only one."""
+    heard: list[Standing] = []
+    lease = SimpleNamespace(check=lambda: None)
+    record = {"gone": End(4, 4.0, "finished", 0.1, 0.1, 9.0), "low": End(4, 4.0, "finished", 1e30, 1e30, 9.0)}
+    runs = Listing(dict.fromkeys(["gone", "low", "a"]))
+    teller = Teller(heard.append, runs, record, lease, mode="min", every=1, expected=2.0, unranked={"gone": "why"})
+    teller.tell()
+    assert (math.isnan(heard[-1].best), heard[-1].best_run) == (True, "")
+    trial = SimpleNamespace(status=Trial.RUNNING, last_result={"run": "a", "epoch": 1.0, "value": 0.5})
+    teller.on_trial_result(0, [trial], trial, trial.last_result)
+    teller.tell()
+    assert (heard[-1].best, heard[-1].best_run, heard[-1].done) == (0.5, "a", 2)
+
+
 def test_durations():
     assert [duration(value) for value in (40.4, 1000, 12000)] == ["40 s", "17 min", "3 h 20 min"]
 

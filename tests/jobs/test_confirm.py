@@ -207,6 +207,18 @@ def test_a_race_goes_on_under_the_same_terms_and_begins_anew_under_others(tmp_pa
         assert (third.number, third.entrants) == (3, ["r1", "r0"])
 
 
+def test_of_a_race_what_failed_or_is_ranked_no_more_is_not_measured(tmp_path: Path) -> None:
+    storage = results.Storage(str(tmp_path))
+    for run, status in {"good": "finished", "gone": "finished", "bad": "failed", "cut": "stopped"}.items():
+        ledger = results.Ledger(storage, "search", run, "a1")
+        begin(ledger)
+        ledger.add("outcomes", 1, **outcome_row(1, status=status, checkpoint="weights"))
+        ledger.close(1)
+    forget(storage, "search", "a9", "gone", "its images were others")
+    assert sorted(confirm.measurable(storage, "search", dict.fromkeys(["good", "gone", "bad"]))) == ["good"]
+    assert sorted(confirm.measurable(storage, "search", dict.fromkeys(["good", "cut", "gone"]))) == ["cut", "good"]
+
+
 def test_nobody_takes_part_where_nothing_finished(tmp_path: Path) -> None:
     wanted = Plans([planned("--confirm", 2, "--storage", tmp_path, "--name", "search", "--samples", 1)])
     storage = results.Storage(str(tmp_path))

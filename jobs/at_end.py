@@ -9,6 +9,7 @@ from gen import results
 from gen.config import RunConfig
 from gen.engine.fit import SPLITS
 from gen.record import history
+from gen.results.comparison import sound_lines
 from gen.results.configs import CONFIRMED
 from gen.results.equal import budget_lines
 from gen.results.floor import floor_lines
@@ -81,7 +82,7 @@ def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | N
         if wanted.by:
             compared = results.compare(storage, name, wanted.by)
             print(compared.to_string())
-            for line in [*floor_lines(compared), *budget_lines(compared)]:
+            for line in [*floor_lines(compared), *sound_lines(compared), *budget_lines(compared)]:
                 print(line)
         if first.also:
             show_front(storage, name, [metric, *first.also])

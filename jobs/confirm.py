@@ -135,6 +135,8 @@ def race(
     mode = direction(first.space.config.evaluate.metric)
     source = Confirmation(begun, table, mode, asking.level, slot, lease.attempt, interject)
     ended = len(results.outcomes(storage, asked.name).query("run in @source.runs"))
+    if gone := len(source.forgotten):
+        print(f"confirm: {gone} of its runs are to be ranked no more: they count in no test and in no mean", flush=True)
     print(
         f"confirming {len(begun.entrants)} configurations: at most {len(table)} runs, {ended} on record; a paired "
         f"Wilcoxon test of what steered them drops who is behind at level {asking.level:g}",
@@ -210,9 +212,10 @@ def fresh(
 
 
 def measurable(storage: results.Storage, name: str, runs: Mapping[str, RunConfig]) -> list[str]:
-    """The runs that have ended with weights that can be measured."""
+    """The runs that have ended with weights that can be measured, but for those that are to be ranked no more."""
     ends = results.outcomes(storage, name)
-    return list(ends["run"][ends["run"].isin(runs) & (ends["status"] != "failed") & ends["checkpoint"].notna()])
+    ends = ends[ends["run"].isin(runs.keys() - forgotten(storage, name).keys())]
+    return list(ends["run"][(ends["status"] != "failed") & ends["checkpoint"].notna()])
 
 
 def show_confirmed(storage: results.Storage, name: str, raced: Raced) -> None:

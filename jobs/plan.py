@@ -127,7 +127,8 @@ class Plan:
     def check(self, datasets: Mapping[DataConfig, Dataset]) -> None:
         """ValueError where a draw does not fit the data, or where runs do not compare by what is to steer them."""
         config = dataclasses.replace(self.space.config, data=self.configs[0].data)
-        blank = dataclasses.replace(self.asked, config=override(config, {"evaluate.metric": ""}))
+        figures = {"evaluate.metric": "", **({"evaluate.also": ""} if self.also else {})}  # `check_objective` tells
+        blank = dataclasses.replace(self.asked, config=override(config, figures))
         dataset = datasets[config.data]
         blank.check(dataset)
         looks = isinstance(config.model, TwoStageConfig)  # to build a prior runs its first stage, on numbers
@@ -178,6 +179,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     check_ticks(config)
     full = "evaluate.full" in asked.pinned
     metric, also = objectives(metric, mode, confirm)
+    check_said(asked, metric, also)
     metric = metric or config.evaluate.metric or space.metric
     if is_known(metric):  # an unknown one is refused later, with the names of the entry's figures
         direction(metric, mode)
@@ -188,7 +190,7 @@ def plan(options: dict[str, Any], several: bool = False) -> Plan:
     if also:
         config = override(config, {"evaluate.also": ",".join(also)})
     if confirm and "evaluate.leaders" not in asked.pinned:  # who is to be confirmed is chosen by full figures
-        config = override(config, {"evaluate.leaders": max(config.evaluate.leaders, confirm.count)})
+        config = override(config, {"evaluate.leaders": max(config.evaluate.leaders, confirm.count * seeds)})
     space = dataclasses.replace(space, config=config, **{key: new for key, new in changes.items() if new is not None})
     space = extend(pin(space, asked.pinned), choices)
     check_searchable(space)
@@ -249,6 +251,13 @@ def check_end(sampler: str, seconds_left: float, budget: Budget) -> None:
             "samples=0 has no end; allowed: at least 1, or 0 with a limit, which is --time-budget, --epoch-budget, "
             "--device-budget or --cost-budget"
         )
+
+
+def check_said(asked: Asked, metric: str | None, also: Sequence[str]) -> None:
+    """ValueError where --metric and --set name different figures: one of them would be dropped."""
+    for key, name in {"evaluate.metric": metric, "evaluate.also": ",".join(also)}.items():
+        if name and asked.said.get(key, name) != name:
+            raise ValueError(f"{key}={asked.said[key]} by --set and {name} by --metric; say one of them")
 
 
 def check_choices(asked: Asked, choices: Mapping[str, str], alone: bool) -> None:

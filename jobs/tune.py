@@ -157,6 +157,7 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
                 most=first.most,
                 seconds=first.seconds,
                 images=min(dataset.length("train") for dataset in datasets.values()),
+                seeds=first.seeds,
                 supply=sampled.supply,
                 budget=first.budget,
                 population=population(first, hashes, named),

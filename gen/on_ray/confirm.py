@@ -29,7 +29,7 @@ from gen.results.ledger import Slot
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 from gen.search.halving import Halving
-from gen.search.race import Drop, Race, next_runs, race
+from gen.search.race import Drop, Race, mean, next_runs, race
 
 AHEAD = 1  # seeds beyond the present one whose runs fill slots that would idle: a test may prove them needless
 TOLD = {DROP: "dropped: the configuration of", WIN: "the race is over: the configuration of"}
@@ -114,7 +114,8 @@ class Confirmation:
     """The runs of a race as a search trains them (`Source`), from what is on record of it.
 
     `runs`: configuration and number of a seed -> its run's name and config. A run that has no end yet because an error
-    of the program broke it is not trained again before the next submission, and the race waits for it.
+    of the program broke it is not trained again before the next submission, and the race waits for it. One that is to
+    be ranked no more is not trained, and counts in no test and in no mean; what it had decided stands.
     """
 
     stage = "confirm"
@@ -136,12 +137,14 @@ class Confirmation:
         self.names = {key: run for key, (run, _) in runs.items()}
         self.of = {run: key for key, run in self.names.items()}
         self.runs = dict(runs.values())
+        parts = ("configuration", "rival", "of", "chance", "why")
         self.history = [
-            Drop(*(one[key] for key in ("configuration", "rival", "of", "chance", "why"))) for one in begun.drops
+            Drop(**{part: one[part] for part in parts}, pairs=one.get("pairs", one["of"])) for one in begun.drops
         ]
-        self.told, self.won = set(begun.runs), begun.won
-        self.figures: dict[str, dict[int, float]] = {one: {} for one in begun.entrants}
-        self.training, self.broken = set[str](), set[str]()
+        self.told, self.won, self.winner = set(begun.runs), begun.won, begun.winner
+        self.figures: dict[str, dict[int, float | None]] = {one: {} for one in begun.entrants}
+        self.training, self.broken, self.unended = set[str](), set[str](), 0
+        self.forgotten = forgotten(slot.storage, slot.experiment).keys() & self.of.keys()
 
     @property
     def state(self) -> Race:
@@ -150,8 +153,8 @@ class Confirmation:
 
     @property
     def done(self) -> int:
-        """How many runs have a figure."""
-        return sum(map(len, self.figures.values()))
+        """How many runs have an end."""
+        return sum(map(len, self.figures.values())) - self.unended
 
     @property
     def count(self) -> int:
@@ -167,6 +170,9 @@ class Confirmation:
         self.broken.clear()
         for run, end in on_record.items():
             self.note(run, end.best, end.status)
+        for run in (without := self.forgotten - on_record.keys()):
+            self.note(run, None, "")
+        self.unended = len(without)
         self.decide()
         return self.left(0)
 
@@ -180,10 +186,11 @@ class Confirmation:
 
     def note(self, run: str, value: float | None, status: str) -> None:
         """Notes what a run came to: the best value of the figure that steers; NaN if it failed, or lies below the
-        floor."""
+        floor; None if it is to be ranked no more."""
         good = status != "failed" and value is not None and abs(value) < WORST
         configuration, number = self.of[run]
-        self.figures[configuration][number] = float(value) if good and value is not None else math.nan
+        figure = float(value) if good and value is not None else math.nan
+        self.figures[configuration][number] = None if run in self.forgotten else figure
 
     def wanted(self) -> list[str]:
         """The runs to train next, the most urgent first, and those that train; without what broke."""
@@ -216,31 +223,35 @@ class Confirmation:
     def decide(self) -> None:
         """Puts on record who drops out, and who won."""
         now, known = self.state, {drop.configuration for drop in self.history}
-        rows = [self.drops(drop, now) for drop in now.drops if drop.configuration not in known]
-        if now.over and self.won != len(now.seeds):
+        new = [drop for drop in now.drops if drop.configuration not in known]
+        rows = [self.drops(drop, now) for drop in new]
+        ends = now.over and (self.won, self.winner) != (len(now.seeds), now.leader)
+        if ends:
             rows.append(self.wins(now))
         if rows:
             self.slot.extend({"events": rows})
         for row in rows:
             self.tell(f"{TOLD[row['decision']]} run {row['run']}: {row['why']}")
-        self.history, self.won = list(now.drops), len(now.seeds) if now.over else self.won
+        self.history += new
+        if ends:
+            self.won, self.winner = len(now.seeds), now.leader
 
     def drops(self, drop: Drop, now: Race) -> Any:
         """A row of `events`: that a configuration drops out."""
-        rivals = [self.figures[drop.rival][seed] for seed in now.seeds[: drop.of]]
-        detail = {"race": self.begun.number, "rival": drop.rival, "of": drop.of, "chance": drop.chance}
-        detail |= {"level": self.level, "mean": now.means[drop.configuration], "rival_mean": sum(rivals) / len(rivals)}
-        mean = now.means[drop.configuration]
-        return event(self.slot, self.attempt, drop.configuration, DROP, drop.why, mean, **detail)
+        own, rivals = now.means[drop.configuration], [self.figures[drop.rival][seed] for seed in now.seeds[: drop.of]]
+        detail = {"race": self.begun.number, "rival": drop.rival, "of": drop.of, "pairs": drop.pairs}
+        detail |= {"chance": drop.chance, "level": self.level, "mean": own, "rival_mean": mean(rivals)}
+        return event(self.slot, self.attempt, drop.configuration, DROP, drop.why, own, **detail)
 
     def wins(self, now: Race) -> Any:
         """A row of `events`: that the race is over."""
-        count, mean = len(now.seeds), now.means[now.leader]
-        why = f"alone of {len(self.begun.entrants)} after {count} seeds, with a mean of {mean:.6g}"
+        count, own, runs = len(now.seeds), now.means[now.leader], now.of[now.leader]
+        few = "" if runs == count else f" of {runs} runs"  # the others are to be ranked no more
+        why = f"alone of {len(self.begun.entrants)} after {count} seeds, with a mean of {own:.6g}{few}"
         if len(now.order) > 1:
-            why = f"the best mean, {mean:.6g}, of {len(now.order)} that no test told apart over {count} seeds"
-        detail = {"race": self.begun.number, "of": count, "order": list(now.order), "trained": self.done}
-        return event(self.slot, self.attempt, now.leader, WIN, why, mean, **detail)
+            why = f"the best mean, {own:.6g}{few}, of {len(now.order)} that no test told apart over {count} seeds"
+        detail = {"race": self.begun.number, "of": count, "runs": runs, "order": list(now.order), "trained": self.done}
+        return event(self.slot, self.attempt, now.leader, WIN, why, own, **detail)
 
 
 class Racer(Searcher):

@@ -40,7 +40,8 @@ def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) ->
     configurations, the best by the mean of the figures that steered their runs first, so many that they have as many
     runs as `evaluate.leaders` says, or more by less than one configuration's seeds. A configuration of which a run that
     ended has no sound weights (it failed, was stopped, or is below its floor) comes behind all whole ones, as in the
-    ranking by configuration, and its sound runs alone are measured. None of the runs was forgotten."""
+    ranking by configuration, and its sound runs alone are measured. A run of which no table tells the settings any more
+    is a configuration of its own, so that `best_weights` refuses it by name. None of the runs was forgotten."""
     if experiment not in storage.folders(""):
         return []
     ends = queries.outcomes(storage, experiment)
@@ -56,7 +57,8 @@ def leaders(storage: Storage, experiment: str, runs: Mapping[str, RunConfig]) ->
     if asked.full == "all":
         return list(ends["run"][ends["finished"]])
     number = configuration_of(queries.settings(storage, experiment))
-    ends["configuration"] = ends["run"].map(number)
+    unknown = {run: -1 - place for place, run in enumerate(ends["run"]) if run not in number}
+    ends["configuration"] = ends["run"].map(number | unknown)
     of = ends.groupby("configuration", dropna=False)["sound"].agg(["sum", "size"])
     means = ends[ends["sound"]].groupby("configuration", dropna=False)["cost"].mean()
     whole = (of["sum"] == of["size"]).reindex(means.index)

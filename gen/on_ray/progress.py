@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from gen.config import RunConfig
 from gen.on_ray.replay import End
 from gen.on_ray.scheduler import EPOCH, EVALUATED, REMARKS, REPLAYED, RUN, VALUE, WAITS
 from gen.results.lease import Lease
+from gen.results.schema import WORST
 
 QUIET = 5.0  # seconds between two reports on a search in which no run ends
 
@@ -67,15 +68,17 @@ class Teller(tune.Callback):
         every: int,
         expected: float,
         measuring: float = 0.0,
+        unranked: Collection[str] = (),
     ) -> None:
-        """`expected`: epochs of a run; `measuring`: how many evaluations of a tick it takes to measure the leaders."""
+        """`expected`: epochs of a run; `measuring`: how many evaluations of a tick it takes to measure the leaders;
+        `unranked`: runs that are to be ranked no more, of which none is the best."""
         self.hear, self.source, self.lease, self.every = hear, source, lease, every
         self.sign = -1 if mode == "min" else 1
         self.ended: Counter[str] = Counter()
         self.going = dict[str, float]()  # run that trains, or waits for its siblings -> epoch that it has reached
         self.over = dict[str, float]()  # run that ended -> its last epoch, ...
         self.total = 0.0  # ... and their sum, for thousands are not added up each time that one ends
-        self.expected, self.best, self.best_run = expected, math.nan, ""
+        self.expected, self.best, self.best_run, self.unranked = expected, math.nan, "", unranked
         self.measuring, self.evaluated = measuring, 0.0
         self.ticks = self.completed = 0
         self.began = self.spoke = time.monotonic()
@@ -141,8 +144,9 @@ class Teller(tune.Callback):
         self.over[run] = epoch
 
     def better(self, run: str, value: float | None) -> None:
-        """Keeps the best value so far."""
-        if value is not None and math.isfinite(value) and not self.sign * value <= self.sign * self.best:
+        """Keeps the best value so far that has a rank: it is finite, and not below the floor."""
+        ranked = value is not None and math.isfinite(value) and abs(value) < WORST and run not in self.unranked
+        if ranked and value is not None and not self.sign * value <= self.sign * self.best:
             self.best, self.best_run = value, run
 
     def left(self) -> float:

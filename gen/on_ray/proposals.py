@@ -21,7 +21,9 @@ from gen.on_ray.scheduler import EPOCH, VALUE
 from gen.on_ray.submission import CONFIG, RUN, TRIAL
 from gen.on_ray.turns import Turns
 from gen.results import queries
+from gen.results.forget import forgotten
 from gen.results.ledger import Slot
+from gen.results.schema import WORST
 from gen.results.storage import Storage
 from gen.search.halving import Halving
 from gen.search.samplers import PROPOSAL, QUEUE, Sampler, Score, Settings, score
@@ -174,6 +176,8 @@ class Supply:
         self.open: dict[tuple[str, int], list[str]] = {}  # entry and number -> runs of a configuration without a score
         self.asking: dict[str, list[tuple[str, int]]] = {}  # run -> those of them that wait for its end
         self.ended: dict[str, tuple[float, float, bool]] = {}  # run -> value, epoch, whether it went to its end
+        storage, experiment = slot.storage, slot.experiment
+        self.forgotten = forgotten(storage, experiment) if experiment in storage.folders("") else {}
         by_entry = {part.entry: part for part in parts}
         more = []  # seeds that were asked for only now
         for one in recorded:
@@ -217,10 +221,10 @@ class Supply:
     def next(self) -> str | None:
         """The run to start next; None if there are no more."""
         for _ in range(REPEATS):
-            if self.waiting:
-                return self.waiting.popleft()
-            if not self.propose():
+            if self.waiting or not self.propose():
                 break
+        if self.waiting:
+            return self.waiting.popleft()
         self.over = True
         return None
 
@@ -255,21 +259,24 @@ class Supply:
         return frozenset(runs)
 
     def hear(self, run: str, value: float, epoch: float, whole: bool) -> None:
-        """Tells the sampler of a configuration when the last of its runs has ended."""
-        self.ended[run] = value, epoch, whole
+        """Tells the sampler of a configuration when the last of its runs has ended. A value below the floor counts as
+        one that is not finite: as the worst."""
+        self.ended[run] = value if abs(value) < WORST else math.nan, epoch, whole
         for key in self.asking.pop(run, ()):
             self.close(key)
 
     def close(self, key: tuple[str, int]) -> None:
-        """Tells the sampler of a configuration, if all of its runs have ended."""
+        """Tells the sampler of a configuration, if all of its runs have ended: of those that are to be ranked. One of
+        which none is counts as the worst."""
         runs = self.open[key]
         if all(run in self.ended for run in runs):
             del self.open[key]
             for run in runs:
                 self.asking.pop(run, None)
-            found = score([self.ended[run] for run in runs])
-            if self.others:
-                self.unread.append((key, runs, found))
+            ranked = [run for run in runs if run not in self.forgotten]
+            found = score([self.ended[run] for run in ranked]) if ranked else Score(math.nan, 0.0, whole=False)
+            if self.others and ranked:
+                self.unread.append((key, ranked, found))
             else:
                 self.learn(key, found)
 

@@ -32,6 +32,7 @@ from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.spending import spending_of
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import Resident
+from gen.results.forget import forgotten
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
@@ -49,7 +50,7 @@ class Result:
 
     errors: list[str]  # of runs that broke
     left: int  # runs without an end, because the time was up; submitted again, the search goes on with them
-    why: str = ""  # the other limit that was reached before the time was up, in words
+    why: str = ""  # the limit of the budget that is reached, in words, whether the time is up too or not; "": none
 
 
 def search(
@@ -64,6 +65,7 @@ def search(
     most: int = 0,
     seconds: float = math.inf,
     images: int = 0,
+    seeds: int = 1,
     supply: Source | None = None,
     budget: Budget = UNLIMITED,
     population: Members | None = None,
@@ -74,9 +76,10 @@ def search(
     other.
 
     It goes on from the tables: a run that has an end is no trial any more, and the rungs are rebuilt from decisions.
-    It tells `hear` how far it is; `images`: of training, from which follows how long measuring the leaders takes. Runs
-    that train when the time is up, or when the search is interrupted, which raises KeyboardInterrupt, keep a checkpoint
-    and get no outcome: submitted again, the search goes on with them. `trainable`: another class of trials.
+    It tells `hear` how far it is; `images`: of training, and `seeds`: of a configuration, from which follows how long
+    measuring the leaders takes. Runs that train when the time is up, or when the search is interrupted, which raises
+    KeyboardInterrupt, keep a checkpoint and get no outcome: submitted again, the search goes on with them. `trainable`:
+    another class of trials.
     """
     deadline = time.monotonic() + seconds
     source: Source = supply or Listing(plan.runs)
@@ -115,7 +118,8 @@ def search(
             mode=mode,
             every=evaluate.every,
             expected=expected_epochs(epochs, grace, reduction),
-            measuring=evaluations(evaluate, source.count, at_once, images) if images else 0.0,
+            measuring=evaluations(evaluate, source.count, at_once, images, seeds) if images else 0.0,
+            unranked=forgotten(plan.storage, plan.experiment) if on_record or plan.begun else (),
         )
         teller.completed = 0
         parameters, more = source.trials(halving.halving if plan.rungs else None)
@@ -160,12 +164,14 @@ def search(
     return Result(["runs lost their process after their last decision, again and again"], 0)
 
 
-def evaluations(asked: EvaluateConfig, runs: int, at_once: int, images: int) -> float:
+def evaluations(asked: EvaluateConfig, runs: int, at_once: int, images: int, seeds: int = 1) -> float:
     """How many evaluations of a tick, one after another, measure about as many images as the full protocol of a
-    search's leaders does, `at_once` of them at a time. `images`: of training."""
+    search's leaders does, `at_once` of them at a time: of whole configurations, each of so many `seeds`. `images`: of
+    training."""
     if asked.full != "leaders":  # runs measure themselves, or nobody does
         return 0.0
-    return math.ceil(min(asked.leaders, runs) / at_once) * len(SPLITS) * asked.full_images / asked.tick_images(images)
+    leaders = min(math.ceil(asked.leaders / seeds) * seeds, runs)
+    return math.ceil(leaders / at_once) * len(SPLITS) * asked.full_images / asked.tick_images(images)
 
 
 @contextmanager

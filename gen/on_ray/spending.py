@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from ray import tune
 
 from gen.config import RunConfig
 from gen.on_ray.scheduler import EPOCH, RUN, SECONDS
-from gen.record import checkpoint
 from gen.results import queries
 from gen.results.floor import KIND as FLOOR
 from gen.results.floor import measuring
 from gen.results.ranking import costs
+from gen.results.schema import MEASURED_LATER
 from gen.results.storage import Storage
 from gen.search.budgets import Account, Budget
 
@@ -48,7 +50,8 @@ def devices_of(needed: Mapping[str, float], workers: int) -> float:
 
 def account_of(storage: Storage, experiment: str, devices: float) -> Account:
     """What the runs of an experiment have taken so far, runs that ended, in whatever way, and runs that go on, and what
-    was measured beside them."""
+    was measured beside them. A run goes on beyond its end where its budget grew, or where it failed: it has taken what
+    the further of its end and its last tick says, and what it trained again up to there counts once."""
     account = Account(devices)
     if experiment not in storage.folders(""):
         return account
@@ -58,11 +61,18 @@ def account_of(storage: Storage, experiment: str, devices: float) -> Account:
     own = float(ends["seconds"].sum())
     account.measuring = (sum(costs(storage, experiment, ends).values()) - own) * devices
     account.measuring += measuring(queries.read(storage, experiment, "events", {"kind": FLOOR}, ["attempt", "detail"]))
-    for run in set(storage.folders(checkpoint.folder(experiment, ""))) - set(ends["run"]):
-        ticks = queries.read(storage, experiment, "metrics", {"run": run})
-        if len(ticks):
-            account.note(run, float(ticks["epoch"].max()), float(ticks["seconds"].max()))
+    last = last_ticks(storage, experiment)
+    for run, epochs, seconds in zip(*(last[name].to_pylist() for name in ("run", "epoch", "seconds")), strict=True):
+        account.note(run, epochs, seconds)
     return account
+
+
+def last_ticks(storage: Storage, experiment: str) -> pa.Table:
+    """The largest `epoch` and `seconds` of each run's ticks."""
+    rows = queries.read_arrow(storage, experiment, "metrics", columns=["run", "epoch", "seconds", "name"])
+    later = pc.is_in(rows["name"], value_set=pa.array(MEASURED_LATER))  # whose seconds are those of measuring alone
+    last = rows.filter(pc.invert(later)).group_by("run").aggregate([("epoch", "max"), ("seconds", "max")])
+    return last.rename_columns({"epoch_max": "epoch", "seconds_max": "seconds"})
 
 
 def spending_of(

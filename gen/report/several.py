@@ -9,6 +9,7 @@ from gen.report.facts import Facts
 from gen.report.section import COLORS, Plot, Section, number, plain, render
 from gen.report.thin import thin
 from gen.report.trials import is_wide
+from gen.results.comparison import sound_lines
 from gen.results.equal import budget_lines
 from gen.results.floor import floor_lines
 
@@ -33,7 +34,7 @@ def section(facts: Facts) -> Section | None:
         headings=list(table.columns),
         rows=[[number(value) for value in row] for row in table.itertuples(index=False)],
         unlike=unlike,
-        lines=[*floor_lines(table), *budget_lines(table)] if len(table) else [],
+        lines=[*floor_lines(table), *sound_lines(table), *budget_lines(table)] if len(table) else [],
         confidence=95,
     )
     return Section("Comparison" if len(facts.experiments) > 1 else "Best of k", "comparison", html, plots)

@@ -99,7 +99,8 @@ def of_confirmation(experiment: Experiment, raced: pd.DataFrame) -> Winner:
     raced = raced.assign(configuration=raced["run"].map(own))
     won = raced[raced["configuration"] == own.get(race_winner(experiment), -1)]
     last = won if len(won) else raced[raced["confirmed_n"] == raced["confirmed_n"].max()]
-    fresh = experiment.runs[experiment.runs["fresh"]].groupby("configuration")["best"].mean().to_dict()
+    ranked = experiment.runs["fresh"] & (experiment.runs["forgotten"] == "")
+    fresh = experiment.runs[ranked].groupby("configuration")["best"].mean().to_dict()
     sign = 1 if experiment.mode == "min" else -1
     merit = [sign * fresh.get(one, math.nan) for one in last["configuration"]]
     first = last.iloc[int(np.argsort(merit, kind="stable")[0])]  # NaN is last

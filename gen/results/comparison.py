@@ -27,6 +27,7 @@ from gen.results.ranking import (
     only,
     shared,
 )
+from gen.results.schema import WORST
 from gen.results.storage import Storage
 
 LUCK = ("seed", "data.label_seed")  # settings by which the runs of one configuration differ
@@ -58,11 +59,13 @@ def compare(
     `validation_images`, and `floor`, what real images reach in the figure of the row, as of `leaderboard` (NaN: it is
     not on record). A row is of `n` runs of one
     configuration, which differ by their seeds alone; from `low` to `high` is Student's interval of their mean at this
-    `confidence` (NaN of one run). Where there are several configurations, it is the one of which most runs have the
-    figure, and among these the one with the best mean of the validation figures that steered its runs: test images
-    choose nothing. Of a configuration that was confirmed the runs with fresh seeds count, and not the search's, which
-    chose it. `validation_images` is how many validation images, with their labels where the steering figure needs them,
-    chose each run's best weights; they count beside the training images.
+    `confidence` (NaN of one run). Runs whose best weights are below the floor of their config (a collapsed codebook)
+    count as without the figure, as in the ranking; `attrs["below"]` is how many of them have it. Where there are
+    several configurations, it is the one of which most runs have the figure, and among these the one with the best mean
+    of the validation figures that steered its runs: test images choose nothing. Of a configuration that was confirmed
+    the runs with fresh seeds count, and not the search's, which chose it. `validation_images` is how many validation
+    images, with their labels where the steering figure needs them, chose each run's best weights; they count beside the
+    training images.
 
     `attrs["protocols"]` and `attrs["floors"]` are those of each data set, as of `leaderboard`; `attrs["protocol"]` is
     what all of them share, `attrs["floor"]` that of the only one. `metric` is a figure as there; None: what selected
@@ -116,6 +119,8 @@ def compare(
     for column in ("best", "value"):
         numbers = frame[column].to_numpy(dtype=float, na_value=np.nan)
         frame[column] = np.where(np.isfinite(numbers), numbers, np.nan)
+    unsound = frame["value"].notna() & (frame["best"].abs() >= WORST)
+    frame.loc[unsound, "value"] = np.nan  # `best` stays: a configuration of which a run collapsed is no better for that
     frame["configuration"] = frame["run"].map(configuration_of(told, by))
     frame["fresh"] = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
     frame["confirmed"] = frame.groupby([*by, "configuration"], dropna=False)["fresh"].transform("any")
@@ -138,8 +143,15 @@ def compare(
     table = pd.DataFrame(rows)
     table = with_needed(table, by)
     table.attrs = {"protocol": {"confidence": confidence, **shared(protocols.values())}, "protocols": protocols}
-    table.attrs |= {"floor": only_one(floors), "floors": floors, "unmeasured": unmeasured}
+    table.attrs |= {"floor": only_one(floors), "floors": floors}
+    table.attrs |= {"unmeasured": unmeasured, "below": int(unsound.sum())}
     return table
+
+
+def sound_lines(table: pd.DataFrame) -> list[str]:
+    """How many runs a comparison leaves out since their best weights are below the floor, counted."""
+    below = table.attrs["below"]
+    return [f"left out: {below} runs whose best weights are below the floor of their config"] if below else []
 
 
 def with_needed(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -184,13 +196,14 @@ def best_configuration(group: pd.DataFrame, mode: Literal["min", "max"]) -> pd.D
 
 def as_good_and_unmeasured(paid: pd.DataFrame, best: pd.DataFrame, mode: Literal["min", "max"]) -> pd.DataFrame:
     """The runs of configurations that nobody measured and whose validation figures are as good as those of `best`, or
-    better. None beside a configuration that was confirmed: others are better than its fresh seeds by luck too."""
+    better; no collapsed ones. None beside a configuration that was confirmed: others are better than its fresh seeds by
+    luck too."""
     sign = 1 if mode == "min" else -1
-    means = sign * paid.groupby("configuration")["best"].transform("mean")
-    measured = paid.groupby("configuration")["value"].transform("count")
+    rows = paid.groupby("configuration")
+    means, measured = sign * rows["best"].transform("mean"), rows["value"].transform("count")
     if best["fresh"].any():
         return paid.iloc[:0]
-    return paid[(measured == 0) & (means <= sign * best["best"].mean())]
+    return paid[(measured == 0) & (means <= sign * best["best"].mean()) & (means < WORST)]
 
 
 def interval(values: pd.Series[float], confidence: float) -> tuple[float, float]:

@@ -31,7 +31,8 @@ class Begun:
     terms: Mapping[str, Any]  # what it was begun under; under others another race begins
     drops: Sequence[Mapping[str, Any]]  # what was told of each, in the order in which they dropped out
     runs: frozenset[str]  # its runs that are on record
-    won: int  # after how many seeds its end is on record; 0: it is not
+    won: int  # after how many seeds its end is on record, as it was told last; 0: it is not
+    winner: str  # ... and who won then; "": nobody yet
 
 
 def fresh_runs(place: Place, experiment: str) -> dict[str, str]:
@@ -56,6 +57,7 @@ def last_race(place: Place, experiment: str) -> Begun | None:
         return None
     entered = sorted((row for row in mine if row["decision"] == ENTER), key=lambda row: row["detail"]["place"])
     drops = {row["run"]: row["detail"] | {"why": row["why"]} for row in reversed(mine) if row["decision"] == DROP}
+    wins = [row for row in mine if row["decision"] == WIN]
     return Begun(
         number,
         [row["run"] for row in entered],
@@ -64,5 +66,6 @@ def last_race(place: Place, experiment: str) -> Begun | None:
         entered[0]["detail"]["terms"],
         [{"configuration": run, **detail} for run, detail in reversed(drops.items())],
         frozenset(row["run"] for row in mine if row["decision"] == RUN),
-        max((row["detail"]["of"] for row in mine if row["decision"] == WIN), default=0),
+        wins[-1]["detail"]["of"] if wins else 0,
+        wins[-1]["run"] if wins else "",
     )

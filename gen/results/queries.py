@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from gen.checks import nearest
 from gen.metrics.table import FRECHET
+from gen.results.configured import setting_rows_of
 from gen.results.parquet import read_files
 from gen.results.pivot import encode, present_keys, widen
 from gen.results.questions import check_word, figure_name
@@ -174,10 +175,32 @@ def data_hashes(place: Place, experiment: str, names: Sequence[str]) -> dict[str
 
 def settings(place: Place, experiment: str | None = None, wide: bool = True) -> pd.DataFrame:
     """Settings of runs. `wide`: one row a run and one column a dotted key, of numbers if all of its values are numbers,
-    else of text. Otherwise: one row a run and key. Settings of earlier versions have their present names."""
-    if wide:
-        return widen(read_arrow(place, experiment, "settings", encoded=True))
-    frame = last(read(place, experiment, "settings"), ["experiment", "run", "key"], ["attempt"])
+    else of text. Otherwise: one row a run and key. Settings of earlier versions have their present names. A run that
+    has lost its rows has those that its config in `runs` tells."""
+    arrange = widen if wide else lengthen
+    rows = read_arrow(place, experiment, "settings", encoded=wide)
+    frame = arrange(rows)
+    if lost := without_settings(place, experiment, frame):
+        frame = arrange(pa.concat_tables([rows, setting_rows_of(lost).cast(rows.schema)]))
+    return frame
+
+
+def without_settings(place: Place, experiment: str | None, told: pd.DataFrame) -> list[dict[str, Any]]:
+    """Experiment, run, attempt and config of the runs that have begun and are not `told` of."""
+    keys, there = ["experiment", "run"], set(zip(told["experiment"], told["run"], strict=True))
+    begun = read(place, experiment, "runs", columns=keys)
+    lost = {run for run in zip(begun["experiment"], begun["run"], strict=True) if run not in there}
+    if not lost:
+        return []
+    rows = runs(place, experiment, [*keys, "attempt", "config"]).to_dict("records")
+    return [
+        {str(name): value for name, value in row.items()} for row in rows if (row["experiment"], row["run"]) in lost
+    ]
+
+
+def lengthen(rows: pa.Table) -> pd.DataFrame:
+    """Rows of settings as one row a run and key, under the keys' present names."""
+    frame = last(rows.to_pandas(types_mapper=pd.ArrowDtype), ["experiment", "run", "key"], ["attempt"])
     _, run = np.unique(
         np.stack([encode(frame[name])[0] for name in ("experiment", "run")]), axis=1, return_inverse=True
     )

@@ -23,7 +23,7 @@ class Budget:
         return min(self.epochs, self.device_seconds, self.money) < math.inf
 
     def reached(self, epochs: float, device_seconds: float) -> str:
-        """Which limit is reached, in words; "": none."""
+        """Which limit is reached, in words; of several the first of epochs, device-seconds and money; "": none."""
         spent = device_seconds / HOUR * self.price
         if epochs >= self.epochs:
             return f"the budget of {self.epochs:g} epochs is spent ({epochs:g})"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from gen.search.samplers import Choice, Question, Questions, Settings, Span
 
 FACTORS = (0.8, 1.2)  # one of which a number is multiplied by
 RESAMPLE = 0.25  # chance that a setting is drawn anew instead
+ROUNDED = 1e-9  # of a step: 0.3 / 0.1 is a little less than three
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,6 @@ def fit(span: Span, value: float) -> Any:
     """The number nearest to `value` that a span has."""
     value = min(max(value, span.low), span.high)
     if span.step is not None:
-        steps: Sequence[float] = (round((value - span.low) / span.step), math.floor((span.high - span.low) / span.step))
-        value = span.low + min(steps) * span.step
+        most = math.floor((span.high - span.low) / span.step + ROUNDED)
+        value = min(span.low + min(round((value - span.low) / span.step), most) * span.step, span.high)
     return round(value) if span.whole else float(value)

@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-Figures = Mapping[str, Mapping[int, float]]
-"""Configuration -> seed -> what its run came to; NaN for a run that failed."""
+Figures = Mapping[str, Mapping[int, float | None]]
+"""Configuration -> seed -> what its run came to; NaN for a run that failed, None for one that is to be ranked no more:
+its seed was given, and counts in no test and in no mean."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class Drop:
 
     configuration: str
     rival: str  # the leader that it was compared with
-    of: int  # seeds that both had
+    of: int  # seeds that had been given
     chance: float  # to be as far behind, or farther, if neither were better
     why: str
+    pairs: int  # seeds of which both have a figure, by which they were compared
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Race:
     order: Sequence[str]  # configurations that are in, the leader first
     drops: Sequence[Drop]  # in the order in which they dropped out
     seeds: Sequence[int]  # that every configuration which is in has had
-    means: Mapping[str, float] = field(default_factory=dict)  # of all that took part, over the seeds that each has had
+    means: Mapping[str, float] = field(default_factory=dict)  # of all that took part, over the seeds that each has had;
+    # NaN: a run of these failed, or none of them is to be ranked
     of: Mapping[str, int] = field(default_factory=dict)  # ... and of how many runs each mean is
     over: bool = False
 
@@ -58,34 +61,39 @@ def race(
     `level` is of each test, of one configuration after one seed: the more tests, the more often a configuration that is
     as good as the leader drops out. Of n seeds no chance is below 2 ** -n: at 0.05 nobody drops out before the fifth.
     `history`: the drops that are on record, which stand whatever became of the figures since (a run that had failed was
-    trained again).
+    trained again, or a run is to be ranked no more); nobody else drops out of a seed before the last of them.
+
+    Two configurations are compared by the seeds of which both have a figure that counts, and ordered by the mean of
+    those that each has.
     """
     check_level(level)
     sign = 1.0 if mode == "min" else -1.0
     order, drops, had = list(entrants), list[Drop](), list[int]()
+    decided = max((drop.of for drop in history), default=0)
     for seed in seeds:
         if len(order) == 1 < len(entrants) or any(seed not in figures.get(one, {}) for one in order):
             break
         had.append(seed)
-        cost = {one: [worst_last(sign * figures[one][past]) for past in had] for one in order}
-        order.sort(key=lambda one: sum(cost[one]) / len(had))  # it keeps the order of those that are equal
+        cost = {one: [cost_of(figures[one][past], sign) for past in had] for one in order}
+        order.sort(key=lambda one: worst_last(mean(cost[one])))  # it keeps the order of those that are equal
         drops += [drop for drop in history if drop.of == len(had) and drop.configuration in order]
         gone = {drop.configuration for drop in drops}
         leader, *others = [one for one in order if one not in gone]
-        for one in others:
-            chance = behind(cost[one], cost[leader])
+        for one in others if len(had) >= decided else ():
+            pairs = both(cost[one], cost[leader])
+            chance = behind(*zip(*pairs, strict=True)) if pairs else 1.0
             if chance < level:
-                drops.append(Drop(one, leader, len(had), chance, words(one, leader, len(had), chance, level)))
+                why = words(one, leader, len(pairs), chance, level)
+                drops.append(Drop(one, leader, len(had), chance, why, len(pairs)))
         gone = {drop.configuration for drop in drops}
         order = [one for one in order if one not in gone]
     given = {one: [figures[one][seed] for seed in had[: count_of(one, drops, had)]] for one in entrants if had}
-    means = {one: sum(values) / len(values) for one, values in given.items()}
     return Race(
         order,
         drops,
         had,
-        means,
-        {one: len(values) for one, values in given.items()},
+        {one: mean(values) for one, values in given.items()},
+        {one: sum(value is not None for value in values) for one, values in given.items()},
         over=len(order) == 1 < len(entrants) or len(had) == len(seeds),
     )
 
@@ -142,6 +150,22 @@ def behind(own: Sequence[float], leader: Sequence[float]) -> float:
     if not any(found):
         return 1.0
     return float(stats.wilcoxon(found, alternative="greater", zero_method="zsplit").pvalue)
+
+
+def cost_of(figure: float | None, sign: float) -> float | None:
+    """A figure as a cost, the smaller the better, infinite if it is no finite number; None if it does not count."""
+    return None if figure is None else worst_last(sign * figure)
+
+
+def mean(values: Sequence[float | None]) -> float:
+    """The mean of those that count; NaN if none does."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan
+
+
+def both(own: Sequence[float | None], others: Sequence[float | None]) -> list[tuple[float, float]]:
+    """The pairs of which both count."""
+    return [(mine, theirs) for mine, theirs in zip(own, others, strict=True) if mine is not None and theirs is not None]
 
 
 def worst_last(cost: float) -> float:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from gen import results
 from gen.config import identity, override, to_json
-from gen.record.names import Names
+from gen.record.names import Names, write_note
 from gen.results.confirmation import fresh_runs, last_race
 from gen.results.forget import forget
 from gen.zoo import restore
@@ -121,7 +121,11 @@ def test_the_seeds_are_the_confirmation_s(tmp_path: Path) -> None:
     assert few.confirm is not None
     assert few.confirm.words(1).endswith("fresh seeds; nobody drops out, for a test at level 0.1 needs 4 seeds")
     assert few.confirm.words(3).startswith("confirm: the search trains the 3 seeds a configuration that are on record")
-    assert planned("--seeds", 3, "--storage", tmp_path).confirm is None
+    searched = planned("--seeds", 3, "--storage", tmp_path, "--name", "search", "--samples", 3)
+    assert searched.confirm is None
+    write_note(results.Storage(str(tmp_path)), "search", searched.note("images"))
+    again = planned("--confirm", 5, "--storage", tmp_path, "--name", "search", "--samples", 3)
+    assert (again.seeds, again.space.config.evaluate.leaders) == (3, 15)  # five whole configurations
 
 
 @pytest.mark.parametrize(
@@ -201,6 +205,18 @@ def test_a_race_goes_on_under_the_same_terms_and_begins_anew_under_others(tmp_pa
         third = confirm.begin(wanted, configs, lease)
         assert third is not None
         assert (third.number, third.entrants) == (3, ["r1", "r0"])
+
+
+def test_of_a_race_what_failed_or_is_ranked_no_more_is_not_measured(tmp_path: Path) -> None:
+    storage = results.Storage(str(tmp_path))
+    for run, status in {"good": "finished", "gone": "finished", "bad": "failed", "cut": "stopped"}.items():
+        ledger = results.Ledger(storage, "search", run, "a1")
+        begin(ledger)
+        ledger.add("outcomes", 1, **outcome_row(1, status=status, checkpoint="weights"))
+        ledger.close(1)
+    forget(storage, "search", "a9", "gone", "its images were others")
+    assert sorted(confirm.measurable(storage, "search", dict.fromkeys(["good", "gone", "bad"]))) == ["good"]
+    assert sorted(confirm.measurable(storage, "search", dict.fromkeys(["good", "cut", "gone"]))) == ["cut", "good"]
 
 
 def test_nobody_takes_part_where_nothing_finished(tmp_path: Path) -> None:

@@ -40,9 +40,13 @@ def test_kills_in_the_middle_of_an_epoch(head: Head, judged: Callable, tmp_path:
         return len(list(tmp_path.glob("search/_checkpoints/*/last.pt")))
 
     search = head.submit(arguments)
-    wait_for(lambda: going_on() >= head.cpus)  # whichever slot is killed, it is in such a run
+    wait_for(  # whichever slot is killed, it is in such a run
+        lambda: going_on() >= head.cpus or search.poll() is not None,
+        lambda: f"{going_on()} runs have a checkpoint, and {head.cpus} at once are waited for",
+    )
+    assert search.poll() is None, f"no {head.cpus} runs had a checkpoint at once: {search.communicate()[0]}"
     head.slots()[0].kill()
-    wait_for(lambda: resumed() or search.poll() is not None)
+    wait_for(lambda: resumed() or search.poll() is not None, lambda: "the run of the killed slot goes on nowhere")
     assert resumed(), search.communicate()[0]
     cut = 0  # runs that the kill cut off and that could go on; the one that was waited for may have ended by then
     while not cut:

@@ -59,7 +59,19 @@ def test_what_is_planned(tmp_path: Path) -> None:
         ([*TWO, "--confirm", "2"], "a race is by one figure"),
         ([*TWO[:2], "--metric", "usd/images"], "metric 'usd' is not known; nearest valid: used"),
         ([*TWO[:2], "--metric", "used/images"], "metric='used/images' changes its scale with model.codebook.codes"),
-        ([*TWO[:2], "--metric", "recall/fakes"], "evaluate.also='recall/fakes' is no figure of vqvae; allowed: mse/"),
+        (
+            [*TWO[:2], "--metric", "recall/fakes"],
+            "error: metric='recall/fakes' is no figure of vqvae to search by; allowed",
+        ),
+        (
+            [*TWO, "--set", "evaluate.also=psnr/reconstructions"],
+            "evaluate.also=psnr/reconstructions by --set and used/images by --metric; say one of them",
+        ),
+        (
+            [*TWO, "--set", "evaluate.metric=psnr/reconstructions"],
+            "evaluate.metric=psnr/reconstructions by --set and mse/reconstructions by --metric; say one of them",
+        ),
+        ([*TWO[:2], "--set", "evaluate.also=recall/fakes"], "evaluate.also='recall/fakes' is no figure of vqvae"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(arguments: list[str], expected: str, tmp_path: Path) -> None:

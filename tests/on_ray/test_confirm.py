@@ -4,6 +4,7 @@ do no work."""
 from __future__ import annotations
 
 import math
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from gen.config import RunConfig, override
 from gen.on_ray.confirm import Confirmation, Contender, Racer, contenders, enter
 from gen.on_ray.replay import decisions, ends
 from gen.results.confirmation import fresh_runs, last_race
+from gen.results.forget import forget
 from gen.zoo import ZOO, restore
 from jobs.bench.fleet import Fleet
 from tests.results.example_rows import begin, eval_row, outcome_row
@@ -89,20 +91,26 @@ def told(place: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def uncut(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The decisions of a race that nothing interrupted."""
+def won(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a race lies that nothing interrupted."""
     place = tmp_path_factory.mktemp("uncut")
     whole = Submission(place)
     assert whole.left == 30
     whole.run()
     assert (whole.source.left(0), len(whole.lines)) == (0, 2)
-    found = told(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def uncut(won: Path) -> pd.DataFrame:
+    """The decisions of that race."""
+    found = told(won)
     assert list(found["decision"]) == ["enter"] * 3 + ["drop", "win"]
     assert list(found["run"]) == ["a", "b", "c", "c", "a"]
     assert found["why"][0] == "place 1 of 3 by its full figure on validation images: 1"
     assert found["why"][3].startswith("behind a over 5 seeds: a chance of 0.0312 if it were no worse, below 0.05")
     assert "of 2 that no test told apart over 10 seeds" in found["why"][4]
-    assert len(results.outcomes(str(place), "search")) == 25  # of thirty
+    assert len(results.outcomes(str(won), "search")) == 25  # of thirty
     return found
 
 
@@ -169,6 +177,75 @@ def test_a_failed_run_counts_as_the_worst_and_more_seeds_go_on(tmp_path: Path) -
     assert begun is not None
     assert (begun.entrants, begun.first, begun.terms, begun.won) == (["a", "b", "c"], 1000, TERMS, 5)
     assert [drop["configuration"] for drop in begun.drops] == ["c", "b"]
+
+
+def take_out(storage: results.Storage, *runs: str) -> None:
+    """Ranks runs no more, which have begun at least."""
+    for run in runs:
+        ledger = results.Ledger(storage, "search", run, "a")
+        begin(ledger)
+        ledger.close(0)
+        forget(storage, "search", "b", run, "its images were others")
+
+
+def test_a_run_that_is_ranked_no_more_counts_in_no_test_and_no_mean_and_is_not_trained(tmp_path: Path) -> None:
+    """Of a one run had ended, another had been begun, when they were taken out; the race goes on without them."""
+    first = Submission(tmp_path)
+    for _ in range(4):
+        trial, asked = first.suggest()
+        first.searcher.on_trial_complete(trial, first.write(asked))
+    take_out(first.storage, "a1000", "a1003")
+    again = Submission(tmp_path)
+    assert again.source.forgotten == {"a1000", "a1003"}
+    assert (again.source.done, again.source.count) == (4, 29)  # a1003 never ends
+    again.run()
+    state, rows = again.source.state, told(tmp_path)
+    assert (state.order, state.of) == (["a", "b"], {"a": 8, "b": 10, "c": 7})  # both have had ten
+    assert state.means["a"] == pytest.approx(
+        sum(figure(f"a{number}") for number in NUMBERS if number not in (1000, 1003)) / 8
+    )
+    assert list(rows["decision"]) == ["enter"] * 3 + ["drop", "win"]
+    assert rows["why"][3].startswith("behind a over 5 seeds: ")  # that both have, of seven
+    assert '"of": 7, "pairs": 5' in rows["detail"][3]
+    mean = f"{state.means['a']:.6g} of 8 runs"
+    assert rows["why"][4] == f"the best mean, {mean}, of 2 that no test told apart over 10 seeds"
+    assert "a1003" not in set(results.outcomes(str(tmp_path), "search")["run"])
+    assert again.source.done == again.source.count == len(results.outcomes(str(tmp_path), "search"))
+
+
+def test_a_race_that_was_won_is_told_anew_where_runs_are_ranked_no_more(
+    uncut: pd.DataFrame, won: Path, tmp_path: Path
+) -> None:
+    """Who dropped out stays so; of the others another one has the best mean now."""
+    place = Path(shutil.copytree(won, tmp_path / "copy"))
+    storage = results.Storage(str(place))
+    take_out(storage, *(f"b{number}" for number in NUMBERS if number % 3))  # with the others alone b is ahead
+    again = Submission(place)
+    assert (again.left, again.source.state.order) == (0, ["b", "a"])
+    rows = told(place)
+    pd.testing.assert_frame_equal(rows[:-1], uncut)
+    assert (rows["run"].iloc[-1], rows["decision"].iloc[-1]) == ("b", "win")
+    assert again.lines == [f"the race is over: the configuration of run b: {rows['why'].iloc[-1]}"]
+    begun = last_race(storage, "search")
+    assert begun is not None
+    assert (begun.won, begun.winner, [drop["configuration"] for drop in begun.drops]) == (10, "b", ["c"])
+    Submission(place)
+    assert len(told(place)) == len(rows)  # it is told once
+
+
+def test_a_drop_on_record_stands_while_a_run_of_it_that_failed_is_trained_again(
+    uncut: pd.DataFrame, won: Path, tmp_path: Path
+) -> None:
+    place = Path(shutil.copytree(won, tmp_path / "copy"))
+    again = Submission(place)
+    ended = ends(again.storage, "search", again.source.runs)
+    assert again.source.begin({run: end for run, end in ended.items() if run != "c1003"}) > 0  # by --retry-failed
+    trial, asked = again.suggest()
+    assert asked["run"] == "c1003"
+    again.searcher.on_trial_complete(trial, {**again.write(asked), "value": 0.0})
+    assert again.suggest()[1] == Racer.FINISHED
+    assert [drop.configuration for drop in again.source.state.drops] == ["c"]
+    pd.testing.assert_frame_equal(told(place), uncut)
 
 
 def test_who_takes_part_is_chosen_by_full_figures_then_by_what_steered(tmp_path: Path) -> None:

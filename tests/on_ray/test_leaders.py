@@ -114,6 +114,13 @@ def test_leaders_are_whole_configurations_by_their_means(tmp_path: Path) -> None
     assert chosen(4) == chosen(5) == [*best, *following]
     assert chosen(6) == [*best, *following, "lucky0", "lucky2", "lucky1"]
     assert chosen(99) == [*chosen(6), "lossy0", "lossy2"]
+    for table in ("runs", "settings"):
+        (file,) = (tmp_path / "search" / table).glob("*best2*")
+        file.unlink()
+    assert chosen(1) == ["best2"]  # nobody knows its configuration any more
+    assert chosen(3) == ["best2", "best0", "best1"]
+    with pytest.raises(ValueError, match=r"runs of search lacks best2, of which there are weights; .* --mend makes"):
+        best_weights(storage, "search", chosen(1), {})
 
 
 def test_nothing_is_measured_in_full_before_and_all_of_the_leaders_once(

@@ -75,6 +75,21 @@ def test_no_time_is_left_when_all_have_ended_even_if_one_broke_before_its_first_
     assert math.isnan(heard[-1].left)
 
 
+def test_the_best_so_far_has_a_rank():
+    """Neither a run that is ranked no more nor one below the floor of its config is the best, were it the only one."""
+    heard: list[Standing] = []
+    lease = SimpleNamespace(check=lambda: None)
+    record = {"gone": End(4, 4.0, "finished", 0.1, 0.1, 9.0), "low": End(4, 4.0, "finished", 1e30, 1e30, 9.0)}
+    runs = Listing(dict.fromkeys(["gone", "low", "a"]))
+    teller = Teller(heard.append, runs, record, lease, mode="min", every=1, expected=2.0, unranked={"gone": "why"})
+    teller.tell()
+    assert (math.isnan(heard[-1].best), heard[-1].best_run) == (True, "")
+    trial = SimpleNamespace(status=Trial.RUNNING, last_result={"run": "a", "epoch": 1.0, "value": 0.5})
+    teller.on_trial_result(0, [trial], trial, trial.last_result)
+    teller.tell()
+    assert (heard[-1].best, heard[-1].best_run, heard[-1].done) == (0.5, "a", 2)
+
+
 def test_durations():
     assert [duration(value) for value in (40.4, 1000, 12000)] == ["40 s", "17 min", "3 h 20 min"]
 
@@ -96,6 +111,11 @@ def test_measuring_the_leaders_is_told_and_is_in_the_time_left(monkeypatch: pyte
         assert heard[-1].left == pytest.approx(10 + 30 * 2.0 if run == "a" else math.nan, nan_ok=True)
     asked = EvaluateConfig(full="leaders", leaders=5, full_images=1000)
     assert evaluations(asked, runs=64, at_once=2, images=1600) == 3 * 2 * 1000 / 200
+    assert (
+        evaluations(asked, runs=64, at_once=2, images=1600, seeds=4) == 4 * 2 * 1000 / 200
+    )  # two whole configurations
+    assert evaluations(asked, runs=64, at_once=1, images=1600, seeds=7) == 7 * 2 * 1000 / 200
+    assert evaluations(asked, runs=6, at_once=1, images=1600, seeds=4) == 6 * 2 * 1000 / 200
     assert evaluations(EvaluateConfig(full="all"), runs=64, at_once=2, images=1600) == 0
     now = Measuring("abc", 3, 2, 5, 66.0, "precision of 1,000 fakes, test")
     said = "measuring run 3 of 5: precision of 1,000 fakes, test (run abc); about 66 s left"

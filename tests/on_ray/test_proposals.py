@@ -2,6 +2,7 @@
 tables, runs that do no work."""
 
 import itertools
+import math
 import pickle
 import threading
 from datetime import UTC, datetime
@@ -13,9 +14,11 @@ from gen import results
 from gen.config import RunConfig, flat, identity, override
 from gen.on_ray.proposals import Part, Proposal, Proposer, Supply, proposals
 from gen.on_ray.replay import ends
+from gen.results.forget import forget
 from gen.search.samplers import Drawn, Listed, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
 from gen.zoo import ZOO, restore
+from tests.results.example_rows import begin
 from tune_spaces import SpaceQuestions, draw, space_for
 
 CONFIG = override(ZOO["vqvae"], {"budget.epochs": 9})
@@ -56,6 +59,7 @@ class Search:
         """Trains a run: its outcome is in the tables when this returns. Some are stopped early."""
         settings = flat(restore(told["config_json"]))
         value, stopped = settings["model.beta"] + settings["train.batch"] / 64, settings["model.beta"] > 1
+        value += settings["seed"] / 8
         result = {"run": told["run"], "epoch": 1.0 if stopped else 9.0, "value": value}
         row = {"experiment": "search", "run": told["run"], "attempt": self.attempt, "tick": int(result["epoch"])}
         row |= {"status": "stopped" if stopped else "finished", "why": "", "metric": "mse/reconstructions"}
@@ -69,6 +73,70 @@ class Search:
         while (begun := self.begin()) is not None:
             trial, told = begun
             self.searcher.on_trial_complete(trial, self.write(told))
+
+
+@pytest.mark.parametrize("worst", [1e30, -1e30, math.inf, math.nan])
+def test_a_run_below_the_floor_is_told_as_one_that_is_not_finite(tmp_path: Path, worst: float) -> None:
+    """Else it would count before all that were stopped, and its configuration's mean would be of no size."""
+    heard = list[Score]()
+
+    class Hears(Listed):
+        def learn(self, number: int, score: Score) -> None:
+            heard.append(score)
+
+    search = Search(tmp_path, Hears([{"model.beta": 1.0}]), samples=1, seeds=2)
+    for value in (0.5, worst):
+        begun = search.begin()
+        assert begun is not None
+        search.searcher.on_trial_complete(begun[0], search.write(begun[1]) | {"value": value})
+    assert [(math.isnan(one.value), one.epoch, one.whole) for one in heard] == [(True, 9.0, True)]
+
+
+def test_a_sampler_learns_nothing_from_runs_that_are_ranked_no_more(tmp_path: Path) -> None:
+    """Of one configuration the best seed is taken out, of the other one both."""
+    heard = dict[int, Score]()
+
+    class Hears(Listed):
+        def learn(self, number: int, score: Score) -> None:
+            heard[number] = score
+
+    def sampler() -> Sampler:
+        return Hears([{"model.beta": 0.5}, {"model.beta": 0.75}])
+
+    first = Search(tmp_path, sampler(), samples=2, seeds=2)
+    first.run()
+    assert all(score.whole for score in heard.values())
+    before, names = dict(heard), list(first.supply.runs)
+    for run in (names[0], *names[2:]):
+        ledger = results.Ledger(first.storage, "search", run, "a")
+        begin(ledger)
+        ledger.close(0)
+        forget(first.storage, "search", "b", run, "its images were others")
+    again = Search(tmp_path, sampler(), samples=2, seeds=2)
+    assert again.left == 0
+    assert (before[0].value, heard[0].value, heard[0].whole) == (2.5625, 2.625, True)  # of both, and of the other one
+    assert (math.isnan(heard[1].value), heard[1].whole) == (True, False)
+    assert again.supply.left(0) == 0
+
+
+@pytest.mark.parametrize("repeats", [1, 4, 5])
+def test_what_is_new_behind_repeats_is_tried_and_behind_too_many_nothing(
+    tmp_path: Path, repeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen.on_ray.proposals.REPEATS", 5)
+
+    class Insists(Sampler):
+        """Proposes one at a time, the same again and again before anything else."""
+
+        learns = True
+
+        def propose(self, number: int) -> Settings:
+            return {"model.beta": 1.0 if number <= repeats else 2.0}
+
+    search = Search(tmp_path, Insists(), samples=repeats + 2)
+    search.run()
+    assert len(search.supply.runs) == (1 if repeats == 5 else 2)
+    assert search.supply.left(0) == 0
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,25 @@ def test_the_confirmed_winner_is_the_races_and_chosen_by_no_test_image(over: boo
     assert (found.run, found.confirmed, found.runs) == ("r2-0" if over else "r0-0", True, 2)
 
 
+def test_fresh_seeds_that_are_ranked_no_more_choose_no_winner(tmp_path: Path) -> None:
+    """The race goes on. Each of two has one of its fresh seeds left: by both of them the first one would be ahead."""
+    search = rows.configs(rates=[0.001, 0.00102], seeds=1)
+    fresh = {f"f{run[1:]}": override(config, {"seed": config.seed + 1000})
+             for run, config in rows.configs(rates=[0.001, 0.00102], seeds=2).items()}  # fmt: skip
+    rows.write(tmp_path, "e", search | fresh)
+    slot = Slot(storage := Storage(str(tmp_path)), "e", "a2-race")
+    events = [event(slot, "a1", run, "run", "", None, race=1, configuration=f"r{run[1]}-0") for run in fresh]
+    slot.extend({"events": events})
+    found = winner(read(tmp_path, "e"))
+    assert found is not None
+    assert (found.run, found.runs) == ("r0-0", 2)
+    for run in ("f0-0", "f1-1"):
+        forget(storage, "e", "a2", run, "its images were others")
+    found = winner(read(tmp_path, "e"))
+    assert found is not None
+    assert (found.run, found.runs) == ("r1-0", 1)
+
+
 def test_a_budget_that_grew_is_not_over_at_its_old_end(tmp_path: Path) -> None:
     rows.write(tmp_path, "e", rows.configs(rates=[0.001], seeds=1))
     row = outcome_row(9, best=0.05, best_epoch=7.0, metric=rows.METRIC)

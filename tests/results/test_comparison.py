@@ -13,9 +13,10 @@ from example_rows import TIME, begin, eval_row, outcome_row, when
 from gen import results
 from gen.results import Ledger
 from gen.results.best import rank_runs
-from gen.results.comparison import configuration_of
+from gen.results.comparison import configuration_of, sound_lines
 from gen.results.equal import budget_lines
 from gen.results.floor import Asked, floor_rows
+from gen.results.forget import forget
 from jobs import board as board_job
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
@@ -111,6 +112,31 @@ def test_a_row_whose_best_was_not_measured_says_which_runs_to_measure(storage, p
         "not measured: 1 of 3 configurations, which did as well on validation images as their row's, or better; "
         "jobs.evaluate --run measures them (runs dear1)"
     )
+
+
+@local
+def test_runs_below_the_floor_of_their_config_are_in_no_mean(storage, place):
+    """As in the ranking: their weights collapsed, and their full figure on test images may look good all the same."""
+    for seed, (value, best) in enumerate([(0.8, 0.5), (0.99, -1e30), (0.6, 0.5)]):
+        run(storage, f"a{seed}", "sgan", 20, value, best=best, seed=seed, rate=0.1)
+    for seed, value in enumerate([0.9, 0.95]):
+        run(storage, f"b{seed}", "classifier", 20, value, best=-1e30, seed=seed, rate=0.1)
+    for seed, value in enumerate([0.5, 0.5]):
+        run(storage, f"c{seed}", "sgan", 20, value, best=0.4, seed=seed, rate=0.2)
+    table = results.compare(place, "e", device_seconds=math.inf).set_index("entry")
+    assert table["n"].to_dict() == {"classifier": 0, "sgan": 2}
+    assert table["mean"]["sgan"] == pytest.approx(0.5)  # of whole configurations with as many figures the better one
+    assert np.isnan(table["mean"]["classifier"])
+    assert table.attrs["below"] == 3
+    assert table["unmeasured"].to_dict() == {"classifier": 0, "sgan": 0}
+    assert sound_lines(table) == ["left out: 3 runs whose best weights are below the floor of their config"]
+    by_rate = results.compare(place, "e", ["entry", "model.rate"], device_seconds=math.inf)
+    assert by_rate["n"].to_list() == [0, 2, 2]
+    assert by_rate["mean"].to_list()[1:] == pytest.approx([0.7, 0.5])
+    board = results.leaderboard(place, "e", split="test", by="config")
+    assert sorted(zip(board["mean"].dropna(), board["n"][board["mean"].notna()], strict=True)) == [
+        (0.5, 2), (pytest.approx(0.7), 2)
+    ]  # fmt: skip
 
 
 @local
@@ -228,6 +254,11 @@ def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place
     assert printed.stdout.endswith(left), printed.output
     with pytest.raises(ValueError, match="by='seed' is not known; allowed: run, config, fresh"):
         results.leaderboard(place, "e", by="seed")
+    forget(storage, "e", "a2", "r0.1-1", "its images were others")
+    table = results.leaderboard(place, "e", split="test", by="config").set_index("run")
+    assert table["confirmed_n"].to_list() == table["confirmed_runs"].to_list() == [2, 0]
+    assert table["confirmed"].iloc[0] == pytest.approx(0.575)
+    assert results.compare(place, "e", ["entry"])[["n", "mean"]].to_numpy().tolist() == [[2, pytest.approx(0.575)]]
 
 
 @local

@@ -1,8 +1,12 @@
 """Budgets alone: which limit is reached first, and what was spent before."""
 
-import pytest
+import math
 
-from gen.search.budgets import Account, Budget
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen.search.budgets import HOUR, Account, Budget
 
 
 def test_the_first_limit_that_is_reached_says_which():
@@ -24,3 +28,18 @@ def test_the_first_limit_that_is_reached_says_which():
 def test_what_is_infinite_has_no_limit(budget: Budget, limits: bool):
     assert budget.limits is limits
     assert budget.reached(0 if limits else 1e12, 0) == ""
+
+
+LIMITS = st.one_of(st.just(math.inf), st.integers(1, 4).map(float))
+
+
+@given(LIMITS, LIMITS, LIMITS, st.integers(0, 4), st.integers(0, 4))
+def test_of_several_limits_the_first_that_is_reached_is_named(
+    epochs: float, device_hours: float, money: float, done: int, hours: int
+):
+    budget = Budget(epochs, device_hours * HOUR, money, price=1.0)
+    reached = {"epochs": done >= epochs, "device-seconds": hours >= device_hours, "at 1": hours >= money}
+    told = budget.reached(done, hours * HOUR)
+    expected = next((unit for unit, is_reached in reached.items() if is_reached), "")
+    assert bool(told) == any(reached.values())
+    assert expected in told.partition(" is spent")[0]

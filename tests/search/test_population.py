@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.search.population import FACTORS, Population, Rules, Turn, perturb, resample
+from gen.search.population import FACTORS, Population, Rules, Turn, fit, perturb, resample
 from gen.search.samplers import Answer, Choice, Question, Questions, Settings, Span
 
 EPOCHS, INTERVAL = 12, 3
@@ -159,6 +159,9 @@ def test_answers_on_steps_and_among_choices() -> None:
     assert {perturb(Choice(4), 3, draw) for _ in range(20)} == {2}
     assert perturb(Choice(1), 0, draw) == 0
     assert {resample(Choice(3), draw) for _ in range(50)} == {0, 1, 2}
+    tenths = Span(0.0, 0.3, step=0.1)  # 0.3 / 0.1 is less than three, and three times 0.1 is more than 0.3
+    assert [fit(tenths, value) for value in (0.3, 0.26, 9.0, 0.24, -1.0)] == [0.3, 0.3, 0.3, 0.2, 0.0]
+    assert all(tenths.holds(resample(tenths, draw)) for _ in range(20))
     assert {perturb(Span(1, 9, whole=True), 2, draw) for _ in range(20)} == {1, 2, 3} - {2}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from gen.search.race import behind, fewest, next_runs, race
 from tests.fixtures.examples import examples
@@ -86,6 +87,59 @@ def test_a_drop_on_record_stands_whatever_its_runs_come_to_later():
     again = race(NAMES, SEEDS, repaired, "min", LEVEL, history=[drop])
     assert (again.drops, again.order) == ([drop], ["a", "c", "d", "e"])
     assert "b" not in dict(next_runs(NAMES, SEEDS, repaired, "min", LEVEL, history=[drop], ahead=9))
+
+
+def test_a_drop_on_record_stands_though_others_would_have_dropped_out_earlier():
+    """b failed with its last three seeds; trained again it leads from the first one on, by which a would drop out."""
+    seeds = SEEDS[:5]
+    failed = {
+        "a": dict.fromkeys(seeds, 1.0),
+        "b": {**dict.fromkeys(seeds[:2], 0.0), **dict.fromkeys(seeds[2:], math.nan)},
+    }
+    (drop,) = race("ab", SEEDS, failed, "min", 0.2).drops
+    assert (drop.configuration, drop.of) == ("b", 5)
+    repaired = failed | {"b": dict.fromkeys(seeds, 0.0)}
+    assert race("ab", SEEDS, repaired, "min", 0.2).leader == "b"
+    again = race("ab", SEEDS, repaired, "min", 0.2, history=[drop])
+    assert (again.leader, again.drops, again.over) == ("a", [drop], True)
+
+
+def test_a_run_that_is_ranked_no_more_counts_in_no_test_and_no_mean():
+    """Of ten pairs one is missing: the test is of the nine that both have, the mean of the nine that b has."""
+    truth = whole(3, spread=0.5)
+    figures = {one: dict(truth[one]) for one in "ab"}
+    figures["b"][102] = None
+    end = race("ab", SEEDS, figures, "min", 1e-6)
+    known = [seed for seed in SEEDS if seed != 102]
+    assert (end.over, end.of) == (True, {"a": 10, "b": 9})
+    assert end.means["b"] == pytest.approx(np.mean([truth["b"][seed] for seed in known]))
+    assert end.means["a"] == pytest.approx(np.mean(list(truth["a"].values())))
+    (drop,) = race("ab", SEEDS, figures, "min", 0.1).drops
+    compared = [seed for seed in SEEDS[: drop.of] if seed != 102]
+    assert (drop.configuration, drop.of, drop.pairs) == ("b", len(compared) + 1, len(compared))
+    mine, theirs = ([truth[one][seed] for seed in compared] for one in "ba")
+    assert drop.chance == pytest.approx(stats.wilcoxon(mine, theirs, alternative="greater").pvalue)
+    assert drop.why.startswith(f"behind a over {len(compared)} seeds: ")
+
+
+def test_runs_that_are_ranked_no_more_are_not_trained_again_and_drop_nobody():
+    clear = whole(0, spread=100.0)
+    figures = {one: dict(clear[one]) for one in NAMES}
+    figures["c"] = dict.fromkeys(SEEDS, None)
+    end = race(NAMES, SEEDS, figures, "min", LEVEL)
+    assert (end.over, end.order, {drop.configuration for drop in end.drops}) == (True, ["a", "c"], {"b", "d", "e"})
+    assert (end.of["c"], math.isnan(end.means["c"]), len(end.seeds)) == (0, True, 10)
+    assert next_runs(NAMES, SEEDS, {"c": dict.fromkeys(SEEDS, None)}, "min", level=0.6, ahead=9) == [
+        (one, seed) for seed in SEEDS for one in "abde"
+    ]
+    figures = {one: dict(clear[one]) for one in NAMES}
+    figures["b"][100] = None  # the test after the fifth seed is of four pairs, by which none can tell
+    drops = race(NAMES, SEEDS, figures, "min", LEVEL).drops
+    assert {drop.configuration: (drop.of, drop.pairs) for drop in drops} == {
+        **dict.fromkeys("cde", (5, 5)),
+        "b": (6, 5),
+    }
+    assert race(NAMES, SEEDS, figures, "min", LEVEL, history=drops).drops == drops
 
 
 def test_a_run_that_failed_is_farther_behind_than_all_others():

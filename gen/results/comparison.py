@@ -201,9 +201,10 @@ def as_good_and_unmeasured(paid: pd.DataFrame, best: pd.DataFrame, mode: Literal
     sign = 1 if mode == "min" else -1
     rows = paid.groupby("configuration")
     means, measured = sign * rows["best"].transform("mean"), rows["value"].transform("count")
+    worst = (sign * paid["best"]).groupby(paid["configuration"]).transform("max")  # of a run that collapsed WORST
     if best["fresh"].any():
         return paid.iloc[:0]
-    return paid[(measured == 0) & (means <= sign * best["best"].mean()) & (means < WORST)]
+    return paid[(measured == 0) & (means <= sign * best["best"].mean()) & (worst < WORST)]
 
 
 def interval(values: pd.Series[float], confidence: float) -> tuple[float, float]:

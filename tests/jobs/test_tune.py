@@ -233,6 +233,8 @@ LIKELIHOODS = ["--search", "model.likelihood=bernoulli,gaussian"]
         (["--metric", "importance_bound/images", *LIKELIHOODS], "changes its scale with model.likelihood, "),
         (["--metric", "bits_per_dimension/images", *LIKELIHOODS], "use frechet_classifier/fakes"),
         (["--metric", "active_units/images"], "with model.latent, which vary; use bound/images"),
+        (["--metric", "mse"], "; use mse/reconstructions\n"),
+        (["--metric", "frechet"], "; use frechet_classifier/fakes or frechet_classifier/reconstructions\n"),
         (["--metric", "unit_rate/images"], "no figure of vae_mlp to search by"),  # one a unit
     ],
 )

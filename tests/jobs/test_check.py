@@ -171,6 +171,16 @@ def test_weights_whose_run_is_lost_are_one_line(place: Path) -> None:
 
 
 def test_no_such_experiment(place: Path) -> None:
+    (place / "pictures").mkdir()
+    (place / "pictures" / "mine.csv").write_text("1,2")
+    for job in (check, compact):
+        done = CliRunner().invoke(job.main, ["--storage", str(place), "--name", "pictures"])
+        assert done.exit_code == 2
+        assert done.stderr == (
+            f"error: pictures in {place} is no experiment: it has no tables; name the folder above it?\n"
+        )
+    assert [path.name for path in (place / "pictures").iterdir()] == ["mine.csv"]
+    shutil.rmtree(place / "pictures")
     done = run(place, "absent")
     assert done.exit_code == 2
     assert done.stderr == f"error: no experiment 'absent' in {place}; there are: {KEPT}, {SHORT}\n"

@@ -30,6 +30,7 @@ APART = {
     "run": "runs with fresh seeds, which confirm; jobs.board --by fresh ranks them",
     "fresh": "runs of the search; jobs.board --by run ranks them",
 }  # what a ranking by runs leaves out
+SHORTER = "runs with fresh seeds, of fewer epochs than the latest confirmation trains for"
 NONE = {"fresh": "no run with a fresh seed has ended; jobs.tune --confirm trains some"}  # where there are no rows
 TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol")  # of a figure's protocol
 
@@ -121,6 +122,7 @@ def footing(board: pd.DataFrame, top: int, begun: int | None = None) -> list[str
         *([f"floor {less}"] if (less := fewer(floor, board.attrs["protocol"])) else []),
         *([f"not printed: {hidden} of {len(board)} rows; jobs.board --top 0 prints all"] if hidden else []),
         *([f"left out: {apart} {APART[board.attrs['by']]}"] if apart and "runs" not in board else []),
+        *([f"left out: {short} {SHORTER}"] if (short := board.attrs.get("shorter")) else []),
         *([f"collapsed: {collapsed} of {ended} runs"] if collapsed else []),
         *([f"not ended yet: {left} of {begun} runs"] if begun and (left := begun - ended - apart) > 0 else []),
     ]

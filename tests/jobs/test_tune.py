@@ -339,6 +339,7 @@ def test_times():
         (["--cost-budget", "3"], "cost-budget goes with price: say --cost-budget AMOUNT and --price AMOUNT"),
         (["--samples", "0"], "samples=0 has no end; allowed: at least 1, or 0 with a limit"),
         (["--samples", "0", "--sampler", "grid", "--only", *BETAS], "a grid has one"),
+        (["--samples", "100000000"], "allowed: up to 100000, or 0 with a limit"),
         (["--price", "3"], "price goes with cost-budget"),
         (
             ["--sampler", "grid"],

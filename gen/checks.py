@@ -11,8 +11,13 @@ from typing import Any
 def at_least(name: str, value: float, low: float, high: float = math.inf) -> None:
     """Raises ValueError unless low <= value <= high."""
     if not low <= value <= high:
-        allowed = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise ValueError(f"{name}={value:g} is out of range; allowed: {allowed}")
+        allowed = f"at least {whole(low)}" if high == math.inf else f"from {whole(low)} to {whole(high)}"
+        raise ValueError(f"{name}={whole(value)} is out of range; allowed: {allowed}")
+
+
+def whole(value: float) -> str:
+    """A number for an error: an integer with all of its digits, so that it can be said again as it stands there."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def below_one(name: str, value: float) -> None:

@@ -30,6 +30,8 @@ APART = {
     "run": "runs with fresh seeds, which confirm; jobs.board --by fresh ranks them",
     "fresh": "runs of the search; jobs.board --by run ranks them",
 }  # what a ranking by runs leaves out
+SHORTER = "runs with fresh seeds, of fewer epochs than the latest confirmation trains for"
+NONE = {"fresh": "no run with a fresh seed has ended; jobs.tune --confirm trains some"}  # where there are no rows
 TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol")  # of a figure's protocol
 
 
@@ -68,7 +70,7 @@ def main(
         tell_lost(place, name)
         begun = len(results.runs(place, name))
         board = results.leaderboard(place, name, by=by, **choice)
-    for line in heading(name, str(place), board.attrs["protocol"], board.attrs["code_versions"]):
+    for line in heading(name, str(place), by, board):
         print(line)
     gone = board.attrs["forgotten"]
     if len(board):
@@ -80,11 +82,14 @@ def main(
         print(f"forgotten: run {run}: {reason}")
 
 
-def heading(name: str, place: str, protocol: dict[str, Any], versions: list[str]) -> list[str]:
+def heading(name: str, place: str, by: str, board: pd.DataFrame) -> list[str]:
     """What the ranking is of."""
+    protocol, versions = board.attrs["protocol"], board.attrs["code_versions"]
+    if board.empty:
+        return [f"{name} in {place}: {NONE.get(by, 'no run has ended')}"]
     about = [f"{key}={protocol[key]}" for key in TOLD if protocol.get(key) is not None]
     metric = protocol.get("metric")
-    ranked = "not measured in full: ordered by what steered the runs"
+    ranked = f"not measured in full: ordered by what steered the runs; jobs.evaluate --name {name} measures them"
     if metric:
         figure = results.FigureName(metric, protocol["subject"], protocol["column"])
         ranked = f"by {figure} ({GOOD[direction(metric)]}), {', '.join(about)}"
@@ -117,6 +122,7 @@ def footing(board: pd.DataFrame, top: int, begun: int | None = None) -> list[str
         *([f"floor {less}"] if (less := fewer(floor, board.attrs["protocol"])) else []),
         *([f"not printed: {hidden} of {len(board)} rows; jobs.board --top 0 prints all"] if hidden else []),
         *([f"left out: {apart} {APART[board.attrs['by']]}"] if apart and "runs" not in board else []),
+        *([f"left out: {short} {SHORTER}"] if (short := board.attrs.get("shorter")) else []),
         *([f"collapsed: {collapsed} of {ended} runs"] if collapsed else []),
         *([f"not ended yet: {left} of {begun} runs"] if begun and (left := begun - ended - apart) > 0 else []),
     ]

@@ -21,7 +21,7 @@ from gen.results.mend import drop_doubles, set_aside
 from gen.results.survey import Fault, Survey, survey
 from jobs.options import Job, refusing
 from jobs.places import storage_at
-from jobs.runs import experiments_of
+from jobs.runs import check_experiment
 
 AGAIN = {  # table -> what brings its rows back
     "metrics": "no other file has them; the run under another --name writes them again",
@@ -40,8 +40,7 @@ def main(storage: str, name: str, mend: bool) -> int:
     """Looks, and mends if that is asked for; 0 if all is whole in the end."""
     with refusing():
         place = storage_at(storage)
-        if name not in experiments_of(place):
-            raise ValueError(f"no experiment {name!r} in {place}; there are: {', '.join(experiments_of(place)) or '-'}")
+        check_experiment(place, name)
         holder = holder_of(place, name)
         found = survey(place, name)
     faults = found.faults()

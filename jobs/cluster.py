@@ -101,8 +101,10 @@ def connection() -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGHUP):  # `ray job stop` and a closed terminal: as Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` sets it
             signal.signal(number, terminate)
+    from gen.on_ray import waiting
     from gen.on_ray.alive import watch_ray
 
+    waiting.alone = address == LOCAL
     try:
         with watch_ray(break_off, say):
             yield

@@ -18,7 +18,7 @@ from gen.results.manifest import counted
 from jobs import interrupt
 from jobs.options import Job, refusing
 from jobs.places import storage_at
-from jobs.runs import experiments_of, tell_lost
+from jobs.runs import check_experiment, tell_lost
 
 
 @click.command(cls=Job, help=__doc__)
@@ -28,8 +28,7 @@ def main(storage: str, name: str) -> None:
     """Merges, and says how many files each table had and has."""
     with refusing():
         place = storage_at(storage)
-        if name not in experiments_of(place):
-            raise ValueError(f"no experiment {name!r} in {place}; there are: {', '.join(experiments_of(place)) or '-'}")
+        check_experiment(place, name)
         place.check_writable()
         with Lease(place, name, hear=interrupt.give_up) as lease:
             tell_lost(place, name)

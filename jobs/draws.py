@@ -13,6 +13,7 @@ from tune_spaces import Space, SpaceQuestions, draw, every
 
 EXAMPLES = 64  # configurations that are looked at where nobody knows yet what will be proposed
 GRIDDED = 10_000  # most configurations of a grid
+DRAWN = 100_000  # most samples that are drawn before a search begins, some 3 ms each
 COUNTED = 1_000  # a space of more configurations is not counted
 
 
@@ -40,6 +41,11 @@ def draws(
     """The different configurations among the samples of a space, each as settings: the `first` ones, then draws. It is
     all that the space has if it is searched `alone`, by --only, and has no more. And a line that counts them where more
     samples were `asked` for; "" if not."""
+    if space.samples > DRAWN:
+        raise ValueError(
+            f"samples={space.samples}: they are drawn before the first one begins, which would take hours; allowed: up "
+            f"to {DRAWN}, or 0 with a limit, such as --time-budget 2d"
+        )
     some = [*first, *(draw(space, space.config.seed, index) for index in range(len(first), space.samples))]
     some = some[: space.samples]
     there = every(space, COUNTED)

@@ -146,8 +146,12 @@ def clock(found: float) -> str:
 
 def warnings(found: Recorded, rules: Sequence[Rules], played: Sequence[Replay]) -> Iterator[str]:
     """How well each rung tells the end, and what that means."""
-    low = []
-    for rung in all_rungs(found.curves, rules):
+    low, rungs = [], all_rungs(found.curves, rules)
+    if not rungs:
+        last = max(one.epochs[-1] for one in found.curves)
+        yield f"no rung: a search up to epoch {last:g} stops a run only with --grace below it"
+        return
+    for rung in rungs:
         value, count = agreement(found.curves, rung, found.mode)
         told = "cannot be told" if math.isnan(value) else f"{value:.2f}"
         yield f"rank correlation of epoch {rung} with the end: {told}, of {count} configurations on record to the end"

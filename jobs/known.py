@@ -54,7 +54,7 @@ def known(storage: Storage, name: str, config: RunConfig, pinned: Sequence[str],
     if start and start == name:
         raise ValueError(f"start-from={start} is the search's own name; name an earlier experiment, or a file")
     found = ranked(storage, start, config, pinned) if start else []
-    others = unequal(config, [*first, *(one for one, _ in found)])
+    others = unequal(config, [*first, *(one for one, end in found if math.isfinite(end.value))])  # no run of it failed
     return Known(others[: len(first) + BEST], start)
 
 

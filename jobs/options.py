@@ -185,10 +185,12 @@ def resolve(options: dict[str, Any]) -> Asked:
     config = override(config, {key: data_at(key, name) for key, name in places.items()})
     if weights := config.machine.inception_weights:
         config = override(config, {"machine.inception_weights": absolute("machine.inception_weights", weights)})
-    name = options.pop("name") or f"{config.entry}-{slug(config.data.name)}"
+    name = f"{config.entry}-{slug(config.data.name)}" if (said_name := options.pop("name")) is None else said_name
     check_name("name", name)
     if stage is None:  # else the data are those of the first stage
         storage.check_possible()
+        if storage.exists(name):
+            raise ValueError(f"name {name} cannot be an experiment: {storage}/{name} is a file; use another --name")
         usual = names.defaults_of(storage, name)
         config = override(config, {key: usual[key] for key in usual.keys() - pairs.keys() - said.keys()})
     root, tensorboard = options.pop("data_root"), options.pop("tensorboard")

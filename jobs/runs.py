@@ -13,13 +13,21 @@ from gen.record import checkpoint
 from gen.record.best import best_run
 from gen.results.confirmation import fresh_runs
 from gen.results.manifest import shortfall
-from gen.results.queries import run_of, shown
+from gen.results.queries import is_experiment, run_of, shown
 from gen.zoo import restore
 
 
 def experiments_of(storage: results.Storage) -> list[str]:
     """Names of the experiments in a storage."""
     return [name for name in storage.folders("") if not name.startswith("_")]
+
+
+def check_experiment(storage: results.Storage, name: str) -> None:
+    """ValueError unless there is an experiment of this name: a folder of somebody else's files is none."""
+    if name not in (there := experiments_of(storage)):
+        raise ValueError(f"no experiment {name!r} in {storage}; there are: {', '.join(there) or '-'}")
+    if not is_experiment(storage, name):
+        raise ValueError(f"{name} in {storage} is no experiment: it has no tables; name the folder above it?")
 
 
 def tell_lost(storage: results.Storage, name: str) -> None:

@@ -95,16 +95,19 @@ def runs_of_members(config: RunConfig, drawn: Sequence[Mapping[str, Any]]) -> li
 
 def arrange(asked: Scheduling, space: Space, named: Mapping[str, Any]) -> tuple[Scheduling, Space, str]:
     """The space of a population, the epochs between its generations, and a line on what is not searched. `named`: what
-    the user searches by name. ValueError for intervals in which nothing is measured."""
+    the user searches by name. And one on an interval without a generation. ValueError for intervals in which nothing is
+    measured."""
     every = space.config.evaluate.every
     interval = asked.interval or -(-space.grace // every) * every
     if interval % every:
         raise ValueError(f"interval={interval} is no multiple of evaluate.every={every}: nothing is measured there")
     space, left = only_changeable(space, named)
-    line = ""
+    lines = []
     if left:
-        line = f"the population keeps the entry's {', '.join(left)}, which cannot change while a run goes on"
-    return dataclasses.replace(asked, interval=interval), space, line
+        lines.append(f"the population keeps the entry's {', '.join(left)}, which cannot change while a run goes on")
+    if interval >= (epochs := space.config.budget.epochs):
+        lines.append(f"no run takes over from another, for interval={interval} is no less than the {epochs} epochs")
+    return dataclasses.replace(asked, interval=interval), space, "; ".join(lines)
 
 
 def population(plan: Plan, hashes: Mapping[DataConfig, str], named: Names) -> Members | None:

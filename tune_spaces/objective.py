@@ -25,6 +25,8 @@ def check_objective(
     if figure.partition("/")[0] in (*phases, "engine"):
         raise ValueError(f"metric={figure!r} is measured on training images: runs do not compare by it; {advice}")
     if figure not in measured:
+        meant = [name for name in measured if name.partition("/")[0] == figure]  # "mse" is "mse/reconstructions"
+        advice = f"use {' or '.join(meant)}" if meant else advice
         raise ValueError(
             f"metric={figure!r} is no figure of {space.config.entry} to search by; allowed: {', '.join(measured)}; "
             f"{advice}"

@@ -20,6 +20,7 @@ from gen.results.storage import Storage, one_line
 
 SCALE_TO = "GENFLEET_SCALE_TO"  # environment variable: what the cluster may grow to, such as CPU=32,GPU=8
 PROBE_SECONDS = 300.0  # far more than it takes to start a process on a host that has only the dependencies
+GRACE = "search.grace"
 GROWS = ("epochs", "samples", "seeds")  # parts of an experiment's note that may grow
 
 
@@ -157,6 +158,8 @@ def check_name(storage: Storage, experiment: str, wanted: Mapping[str, Any], ent
     recorded, asked = (leaves(json.loads(json.dumps(note))) for note in (found, wanted))  # lists for tuples
     changed = [key for key in sorted(recorded.keys() | asked.keys()) if recorded.get(key) != asked.get(key)]
     changed = [key for key in changed if not key.startswith("price.")]  # what a device costs makes no run another
+    if has_no_rung(recorded) and has_no_rung(asked):  # where its grace lies beyond the epochs says nothing of its runs
+        changed = [key for key in changed if key != GRACE]
     other = [key for key in changed if key not in GROWS]
     if other:
         shown = "; ".join(
@@ -179,6 +182,11 @@ def configurations(storage: Storage, experiment: str, entry: str | None) -> int:
         return 0
     begun = set(runs(storage, experiment, ["run"])["run"])
     return 1 + max((one.number for one in proposed if one.runs & begun), default=-1)
+
+
+def has_no_rung(parts: Mapping[str, Any]) -> bool:
+    """Whether the search of a note, as its `leaves`, stops no run, for its grace is no less than its epochs."""
+    return GRACE in parts and parts[GRACE] >= parts["epochs"]
 
 
 def leaves(tree: Mapping[str, Any]) -> dict[str, Any]:

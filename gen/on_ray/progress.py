@@ -75,6 +75,7 @@ class Teller(tune.Callback):
         self.hear, self.source, self.lease, self.every = hear, source, lease, every
         self.sign = -1 if mode == "min" else 1
         self.ended: Counter[str] = Counter()
+        self.failed = set[str]()  # runs that ended so in this search
         self.going = dict[str, float]()  # run that trains, or waits for its siblings -> epoch that it has reached
         self.over = dict[str, float]()  # run that ended -> its last epoch, ...
         self.total = 0.0  # ... and their sum, for thousands are not added up each time that one ends
@@ -111,6 +112,8 @@ class Teller(tune.Callback):
         self.completed += 1
         status = last.get("ended") or "stopped"
         self.close(last[RUN], status, float(last[EPOCH]))
+        if status == "failed":
+            self.failed.add(last[RUN])
         known = " (on record)" if last.get(REPLAYED) else ""
         told = f"; {last['why']}" if status == "failed" and last.get("why") else ""
         told += f"; collapsed at {last['collapsed']}" if last.get("collapsed") else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gen.config import RunConfig
 from gen.on_ray.replay import End, ends
@@ -20,10 +20,16 @@ def failed_before(storage: Storage, experiment: str, attempt: str) -> dict[str, 
 
 
 def ends_that_stand(
-    storage: Storage, experiment: str, configs: Mapping[str, RunConfig], attempt: str, retry: bool
+    storage: Storage,
+    experiment: str,
+    configs: Mapping[str, RunConfig],
+    attempt: str,
+    retry: bool,
+    again: Collection[str] = (),
 ) -> dict[str, End]:
     """Run -> its end, for the runs of `configs` that an attempt does not train. With `retry` the attempt trains again
-    the runs that failed before it."""
+    the runs that failed before it, but for those that failed `again` in it: where that was at the same tick the end on
+    record is the earlier one."""
     found = ends(storage, experiment, configs)
-    again = failed_before(storage, experiment, attempt) if retry else {}
-    return {run: end for run, end in found.items() if run not in again}
+    failed = failed_before(storage, experiment, attempt).keys() - {*again} if retry else set()
+    return {run: end for run, end in found.items() if run not in failed}

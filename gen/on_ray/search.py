@@ -91,7 +91,8 @@ def search(
     if siblings:
         plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
     for turn in range(1 + RETRIES):
-        on_record = ends_that_stand(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry)
+        again = teller.failed if teller else ()
+        on_record = ends_that_stand(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry, again)
         left = source.begin(on_record)
         spending = spending_of(plan.storage, plan.experiment, budget, needed, plan.runs)
         if not left or time.monotonic() >= deadline or spending.reached:

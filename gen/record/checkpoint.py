@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gen.damage import DamageError, remark
 from gen.results.queries import find_run as find_recorded
-from gen.results.queries import read, run_of
+from gen.results.queries import read, run_of, shown
 from gen.results.storage import Storage, is_name
 from gen.tensors import END, comment_of, from_bytes, reading, to_bytes, with_comment
 
@@ -157,4 +157,8 @@ def load_best(storage: Storage, experiment: str, run: str, device: torch.device)
                 return state
     if damaged:
         raise damaged[0]
-    raise ValueError(f"run {run} of experiment {experiment} at {storage} has no stored weights")
+    there = [name for name in storage.folders(folder(experiment, "")) if best_tick(storage, experiment, name)]
+    raise ValueError(
+        f"run {run} of experiment {experiment} at {storage} has no stored weights; those that have: "
+        f"{shown(there) or 'none'}"
+    )

@@ -51,7 +51,8 @@ def leaderboard(
     lies outside that of rank 1; false: they cannot be told apart), collapsed (how many of its runs), best and run (the
     best of them); of its confirmation, apart from the search: confirmed, confirmed_low and confirmed_high (mean and
     interval of the figure on test images, over the `confirmed_n` of its `confirmed_runs` with fresh seeds that have
-    it) and confirmed_apart (from the best of these means); then the settings that vary. Ranked by the mean are those of
+    it, without those of fewer epochs than the latest race's, which `attrs["shorter"]` counts) and confirmed_apart (from
+    the best of these means); then the settings that vary. Ranked by the mean are those of
     which every run that ended has the figure, for what is left where some seeds failed or were stopped is too good; the
     others follow, those of which most runs have it first, and where no run has it by the mean of `steering`.
 

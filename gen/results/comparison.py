@@ -11,7 +11,7 @@ import pandas as pd
 from gen.checks import nearest
 from gen.metrics.table import direction
 from gen.results.added import complete
-from gen.results.confirmation import fresh_runs
+from gen.results.confirmation import fresh_runs, shorter_runs
 from gen.results.equal import spending, within_budget
 from gen.results.floor import find_floors, only_one, value_of
 from gen.results.forget import forgotten
@@ -123,12 +123,14 @@ def compare(
     frame.loc[unsound, "value"] = np.nan  # `best` stays: a configuration of which a run collapsed is no better for that
     frame["configuration"] = frame["run"].map(configuration_of(told, by))
     frame["fresh"] = frame["run"].isin({run for name in names for run in fresh_runs(storage, name)})
-    frame["confirmed"] = frame.groupby([*by, "configuration"], dropna=False)["fresh"].transform("any")
+    counts = frame["fresh"] & ~frame["run"].isin({run for name in names for run in shorter_runs(storage, name)})
+    confirmed = counts.groupby([frame[key] for key in (*by, "configuration")], dropna=False).transform("any")
+    frame["counts"] = np.where(frame["fresh"], counts, ~confirmed)
     frame["within"], budgets = within_budget(frame, by, device_seconds)
     floors, rows, unmeasured = find_floors(storage, names, protocols), [], list[str]()
     for (*values, data), group in frame.groupby([*by, "data"], dropna=False):
         paid = group[group["within"]]
-        best = best_configuration(paid[paid["fresh"] | ~paid["confirmed"]], direction(str(steering)))
+        best = best_configuration(paid[paid["counts"]], direction(str(steering)))
         row: dict[str, Any] = {**dict(zip(by, values, strict=True)), "data": data}
         row |= {"configurations": (count := paid["configuration"].nunique())}
         row |= {"left_out": group["configuration"].nunique() - count}

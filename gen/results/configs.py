@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gen.results.comparison import LUCK, configuration_of, interval
-from gen.results.confirmation import fresh_runs
+from gen.results.confirmation import fresh_runs, shorter_runs
 from gen.results.forget import forgotten
 from gen.results.queries import evals, outcomes, runs, settings
 from gen.results.questions import FigureName, figure_name
@@ -53,7 +53,9 @@ def leaderboard_of_configurations(
     table.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
     table["apart"] = told_apart(table, "low", "high", 0 if len(table) and whole[0] else None)
     figure = figure_of(attributes["protocol"], choice)
-    confirmed, protocol = confirmed_figures(storage, experiment, fresh, figure, attributes["protocol"].get("features"))
+    shorter = shorter_runs(storage, experiment)
+    rivals = {run: own for run, own in fresh.items() if run not in shorter}
+    confirmed, protocol = confirmed_figures(storage, experiment, rivals, figure, attributes["protocol"].get("features"))
     confirmed["configuration"] = confirmed["run"].map(number)
     table = table.merge(confirmed_means(confirmed, confidence), on="configuration", how="left")
     table["confirmed_n"], table["confirmed_runs"] = (
@@ -65,7 +67,7 @@ def leaderboard_of_configurations(
     table = table.drop(columns="configuration").merge(
         varying(told.drop(columns=[key for key in LUCK if key in told]), table), on="run", how="left"
     )
-    table.attrs = {**attributes, "confidence": confidence, "confirmed_protocol": protocol}
+    table.attrs = {**attributes, "confidence": confidence, "confirmed_protocol": protocol, "shorter": len(shorter)}
     return table
 
 
@@ -81,8 +83,8 @@ def figure_of(protocol: Mapping[str, Any], choice: Mapping[str, Any]) -> FigureN
 def confirmed_figures(
     storage: Storage, experiment: str, fresh: Mapping[str, str], figure: FigureName | None, features: object
 ) -> tuple[pd.DataFrame, dict[str, object]]:
-    """The runs of a confirmation that ended, with their full figure on test images (`value`; NaN: none, or weights
-    below the floor), and the protocol of these. ValueError if they have several."""
+    """The runs `fresh` of a confirmation that ended, with their full figure on test images (`value`; NaN: none, or
+    weights below the floor), and the protocol of these. ValueError if they have several."""
     ends = outcomes(storage, experiment, columns=("experiment", "run", "metric", "best", "best_epoch"))
     ends = ends[ends["run"].isin(fresh) & ~ends["run"].isin(forgotten(storage, experiment))]
     if ends.empty:

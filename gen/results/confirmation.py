@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gen.results.queries import Place, read
+from gen.results.queries import Place, outcomes, read
 
 KIND = "confirm"  # of the events
 ENTER, RUN, DROP, WIN = "enter", "run", "drop", "win"  # decisions
@@ -45,6 +45,22 @@ def fresh_of(rows: pd.DataFrame) -> dict[str, str]:
     """As `fresh_runs`, from the rows of `events` that tell of confirmations."""
     rows = rows[rows["decision"] == RUN]
     return {run: json.loads(detail)["configuration"] for run, detail in zip(rows["run"], rows["detail"], strict=True)}
+
+
+def shorter_runs(place: Place, experiment: str) -> set[str]:
+    """Runs of confirmations whose end is of fewer epochs than the latest race trains for: epochs grew, and none of its
+    seeds, or none yet, went on from there. What they reached is no rival of what the latest race's runs reach."""
+    rows = read(place, experiment, "events", {"kind": KIND}, ["run", "attempt", "decision", "detail"])
+    told = [(row["run"], row["attempt"], row["decision"], json.loads(row["detail"])) for row in rows.to_dict("records")]
+    epochs = {detail["race"]: detail["terms"].get("epochs", 0) for *_, what, detail in told if what == ENTER}
+    most = max(epochs.values(), default=0)
+    asked = dict[str, str]()  # run -> the first attempt that trained it for so many epochs; "": none did
+    for run, attempt, what, detail in told:
+        if what == RUN:
+            long = attempt if epochs.get(detail["race"], most) == most else ""
+            asked[run] = min(filter(None, (asked.get(run), long)), default="")
+    ends = outcomes(place, experiment, columns=("run", "attempt")).set_index("run")["attempt"].to_dict()
+    return {run for run, first in asked.items() if not first or ends.get(run, first) < first}
 
 
 def last_race(place: Place, experiment: str) -> Begun | None:

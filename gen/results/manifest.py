@@ -25,6 +25,12 @@ from gen.results.written import noted
 
 CALLS = "genfleet.calls"  # key in a footer: what was written together with the rows of this file, as `Note`s
 REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out of this file, for they stood twice
+ONCE = (
+    "runs",
+    "settings",
+    "outcomes",
+)  # tables that a run writes to at one moment, all its rows in one file: one of its own
+# stands for lost rows of a slot's
 REBUILT = "genfleet.rebuilt"  # key in a footer: these rows stand for rows of other files that were lost
 MERGED = "genfleet.merged"  # key in a footer: the files whose rows are in this one, as `Part`s in their order
 NOTES = (CALLS, REMOVED, REBUILT)
@@ -173,12 +179,17 @@ def shortfall(storage: Storage, experiment: str) -> str:
             left -= is_own(name)
             for _, _, notes in parts_in(storage, f"{experiment}/{table}/{name}", name):
                 promises.add(writer, table, notes.get(CALLS, []))
+    anew = {table: {first_of(writer)[0] for writer in held[table]} for table in ONCE}  # runs with a file of their own
     lacking: dict[str, Counter[str]] = {}
     told = set[tuple[str, str]]()
     for writer in promises.noted:
         for run, rows in promises.rows(writer).items():
             for table, count in rows.items():
-                if writer not in held[table] and promises.is_certain(writer, run, table):
+                if (
+                    writer not in held[table]
+                    and run not in anew.get(table, ())
+                    and promises.is_certain(writer, run, table)
+                ):
                     lacking.setdefault(table, Counter())[run] += count
                     told.add((table, writer))
     more = Counter[str]()

@@ -32,6 +32,7 @@ def pareto(place: Place, experiment: str, metrics: Sequence[str], split: str = "
 
     ValueError for fewer than two figures, for one that is not known or that no run has (names what was measured), and
     where figures of several protocols would be compared."""
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     if len(set(metrics)) < 2 or len(set(metrics)) < len(metrics):
         raise ValueError(f"metrics={list(metrics)}: a Pareto set is of different figures; allowed: two or more")
     check_split(split)

@@ -74,8 +74,9 @@ def test_the_best_run_is_the_one_that_steered_best(digits: Dataset, judge: Judge
     best = gen.load(str(tmp_path), "experiment")
     assert best.value == min(one.value for one in found)
     assert best.metric == "bound/images"
-    with pytest.raises(ValueError, match=r"run nobody of experiment experiment .* has no stored weights"):
+    with pytest.raises(ValueError, match=r"run nobody of .* has no stored weights; those that have: ") as error:
         gen.load(str(tmp_path), "experiment", "nobody")
+    assert sorted(str(error.value).partition("have: ")[2].split(", ")) == sorted(one.run for one in found)
     with pytest.raises(ValueError, match="images of shape"):
         best.reconstruct(torch.zeros(2, 3, 8, 8))
 

@@ -51,6 +51,12 @@ def test_by_run(place: Path) -> None:
     assert (collapsed, left) == ("collapsed: 1 of 4 runs", "not ended yet: 1 of 5 runs")
 
 
+def test_what_is_not_there_is_said_with_what_brings_it(place: Path) -> None:
+    fresh = run(place, "--by", "fresh").stdout.splitlines()
+    assert fresh[0] == f"e in {place}: no run with a fresh seed has ended; jobs.tune --confirm trains some"
+    assert run(place, "--split", "test").stdout.splitlines()[0].endswith("; jobs.evaluate --name e measures them")
+
+
 def test_by_configuration(place: Path) -> None:
     done = run(place, "--by", "config", "--metric", "frechet/reconstructions")
     assert done.exit_code == 0, done.output

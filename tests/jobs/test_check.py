@@ -19,6 +19,7 @@ from gen.record import names
 from gen.record.record import Home
 from gen.results import Lease, Slot, Storage
 from gen.results.floor import Asked, floor_rows
+from gen.results.schema import LATER_SECONDS
 from jobs import board, check, compact
 from tests.engine.test_fit import CPU, small
 
@@ -90,6 +91,18 @@ def test_a_lost_end_is_rebuilt(place: Path, name: str) -> None:
     assert after["why"][0] == "2 epochs; rebuilt by jobs.check"
 
 
+def test_a_rebuilt_end_does_not_count_the_seconds_of_measuring_twice(place: Path) -> None:
+    """They stand beside the run's own, which the ranking adds to them."""
+    ticks = results.metrics(str(place), SHORT, name="engine/train_seconds")
+    later = ticks.to_dict("records")[-1] | {"name": LATER_SECONDS, "value": 1000.0, "seconds": 1000.0}
+    Slot(Storage(str(place)), SHORT, "a-leaders", kind="evaluated").extend({"metrics": [later]})
+    own = results.outcomes(str(place), SHORT)["seconds"][0]
+    shutil.rmtree(place / SHORT / "outcomes")
+    assert run(place, SHORT, "--mend").exit_code == 0
+    assert results.outcomes(str(place), SHORT)["seconds"][0] == pytest.approx(own)
+    assert results.leaderboard(str(place), SHORT)["seconds"][0] == pytest.approx(own + 1000)
+
+
 def test_proposals_of_runs_that_have_not_begun_are_whole_and_stay(place: Path) -> None:
     """A search that was killed leaves them; so does the floor, which is of no run."""
     before_that, (own,) = results.new_attempt(), results.runs(str(place), SHORT).to_dict("records")
@@ -158,6 +171,16 @@ def test_weights_whose_run_is_lost_are_one_line(place: Path) -> None:
 
 
 def test_no_such_experiment(place: Path) -> None:
+    (place / "pictures").mkdir()
+    (place / "pictures" / "mine.csv").write_text("1,2")
+    for job in (check, compact):
+        done = CliRunner().invoke(job.main, ["--storage", str(place), "--name", "pictures"])
+        assert done.exit_code == 2
+        assert done.stderr == (
+            f"error: pictures in {place} is no experiment: it has no tables; name the folder above it?\n"
+        )
+    assert [path.name for path in (place / "pictures").iterdir()] == ["mine.csv"]
+    shutil.rmtree(place / "pictures")
     done = run(place, "absent")
     assert done.exit_code == 2
     assert done.stderr == f"error: no experiment 'absent' in {place}; there are: {KEPT}, {SHORT}\n"

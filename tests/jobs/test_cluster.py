@@ -12,16 +12,25 @@ from jobs.cluster import LOOPBACK, connection
 from tests.conftest import GIVE_UP, ROOT, RayCluster
 
 LISTENING = """
+import os
+os.environ["RAY_ADDRESS"] = "local"
 import jobs.tune  # which imports Ray
+import time
 import ray
+from gen.on_ray import waiting
 from jobs import cluster
 import psutil
 
 assert cluster.IN_TIME
-ray.init("local", include_dashboard=False, num_cpus=1, log_to_driver=False)
-family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-sockets = [socket for process in family for socket in process.net_connections(kind="inet")]
-print(*{socket.laddr.ip.removeprefix("::ffff:") for socket in sockets if socket.status == psutil.CONN_LISTEN})
+waiting.FIRST = waiting.LOOK = 0.1
+with cluster.connection():
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    sockets = [socket for process in family for socket in process.net_connections(kind="inet")]
+    print(*{socket.laddr.ip.removeprefix("::ffff:") for socket in sockets if socket.status == psutil.CONN_LISTEN})
+    all_of_it = ray.util.placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
+    ray.get(all_of_it.ready())
+    with waiting.watch({"CPU": 1.0}, 1, print):  # no other job is there for which this one could wait
+        time.sleep(1)
 """
 
 TOO_LATE = """

@@ -92,6 +92,18 @@ def test_the_best_of_an_earlier_experiment_are_tried_first(tmp_path: Path):
         assert again.configs == wanted.configs
 
 
+def test_what_failed_is_not_tried_again(tmp_path: Path):
+    """However few others there are; a sampler that learns hears of it."""
+    ends = [(begun(model__beta=3.0, seed=seed), "finished", 1.0, 20.0) for seed in (0, 1)]
+    ends += [(begun(model__beta=4.0), "failed", None, 1.0), (begun(model__beta=5.0), "finished", 1.0, 20.0)]
+    ends += [(begun(model__beta=5.0, seed=1), "failed", None, 1.0)]  # a configuration of which one seed diverged
+    trained(tmp_path, ends)
+    wanted = planned(tmp_path, "--samples", "9", "--start-from", "earlier")
+    assert [one.get("model.beta") for one in wanted.begins.first] == [None, 3.0]
+    some, _ = learned(Storage(str(tmp_path)), "earlier", wanted.space.config, [], "images")
+    assert len(some) == 3
+
+
 def test_a_forgotten_run_is_neither_tried_again_nor_learned_from(tmp_path: Path):
     trained(tmp_path, [(begun(model__beta=float(beta)), "finished", float(beta), 20.0) for beta in (1, 2, 3)])
     best = results.outcomes(str(tmp_path), "earlier").sort_values("best")["run"].iloc[0]

@@ -150,6 +150,9 @@ def test_a_population(tmp_path: Path) -> None:
     about = found.about()
     assert about["population"] == {"size": 5, "interval": 5, "quantile": 0.25}  # the space's grace
     assert "grace" not in about
+    assert "takes over" not in found.notice
+    alone = plan(options(*asked[:-1], "5", "--storage", str(tmp_path)))  # the interval is 5, of the family's own
+    assert alone.notice.endswith("; no run takes over from another, for interval=5 is no less than the 5 epochs")
     file = tmp_path / "start.json"
     file.write_text('[{"model.latent": 8}]')
     with pytest.raises(ValueError, match=r"start-from brings model.latent=8, which cannot change while"):

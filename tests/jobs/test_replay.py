@@ -85,6 +85,15 @@ def test_a_recorded_search_is_told_under_other_rules(tmp_path: Path):
     assert "unsafe" not in done.stdout
 
 
+def test_a_grace_beyond_the_last_epoch_is_told_to_have_no_rung(tmp_path: Path):
+    record(tmp_path, "a", 0, [2.0, 1.0])
+    record(tmp_path, "b", 0, [3.0])
+    done = replayed(tmp_path, "--slots", 1, "--grace", 2)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == "no rung: a search up to epoch 2 stops a run only with --grace below it"
+    assert "correlation" not in done.stdout
+
+
 def test_limits_end_a_replay_and_the_first_one_is_said(tmp_path: Path):
     for run in "abcd":
         record(tmp_path, run, 0, [2.0, 1.0])
@@ -153,7 +162,7 @@ def test_forgotten_runs_are_not_played(tmp_path: Path):
     lines = done.stdout.splitlines()
     assert lines[0].endswith("2 runs by frechet_classifier/reconstructions (min), up to epoch 1")
     assert lines[1] == "1 of 3 runs are forgotten: left out"
-    assert lines[-1].split()[-1] == "2"  # the best
+    assert lines[-2].split()[-1] == "2"  # the best, above the line that says that there is no rung
     for run in "ab":
         forget(results.Storage(str(tmp_path)), "old", results.new_attempt(), run, "as are theirs")
     assert "no run of old in" in replayed(tmp_path).stderr

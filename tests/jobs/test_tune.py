@@ -233,6 +233,8 @@ LIKELIHOODS = ["--search", "model.likelihood=bernoulli,gaussian"]
         (["--metric", "importance_bound/images", *LIKELIHOODS], "changes its scale with model.likelihood, "),
         (["--metric", "bits_per_dimension/images", *LIKELIHOODS], "use frechet_classifier/fakes"),
         (["--metric", "active_units/images"], "with model.latent, which vary; use bound/images"),
+        (["--metric", "mse"], "; use mse/reconstructions\n"),
+        (["--metric", "frechet"], "; use frechet_classifier/fakes or frechet_classifier/reconstructions\n"),
         (["--metric", "unit_rate/images"], "no figure of vae_mlp to search by"),  # one a unit
     ],
 )
@@ -337,6 +339,7 @@ def test_times():
         (["--cost-budget", "3"], "cost-budget goes with price: say --cost-budget AMOUNT and --price AMOUNT"),
         (["--samples", "0"], "samples=0 has no end; allowed: at least 1, or 0 with a limit"),
         (["--samples", "0", "--sampler", "grid", "--only", *BETAS], "a grid has one"),
+        (["--samples", "100000000"], "allowed: up to 100000, or 0 with a limit"),
         (["--price", "3"], "price goes with cost-budget"),
         (
             ["--sampler", "grid"],

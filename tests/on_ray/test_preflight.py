@@ -47,6 +47,24 @@ def test_a_name_in_use(storage: Storage):
     assert 'entry was "vqvae", now "vae_mlp"' in refused(dataclasses.replace(entry, entry="vae_mlp"))
 
 
+def test_epochs_may_grow_where_no_run_is_stopped(storage: Storage):
+    """A search by several figures, or over several seeds of what is proposed on the way, has its grace at its last
+    epoch: it grows with it, and says nothing else of the runs on record."""
+
+    def wanted(epochs: int, grace: int):
+        config = override(ZOO["vqvae"], {"budget.epochs": epochs})
+        return note(config, "hash", job="tune", search={"grace": grace, "reduction": 3}, samples=4)
+
+    write_note(storage, "whole", wanted(4, 4))
+    preflight.check_name(storage, "whole", wanted(8, 8))
+    preflight.check_name(storage, "whole", wanted(8, 4))  # from now on there is a rung, at the end of what there was
+    with pytest.raises(ValueError, match=r"search\.grace was 4, now 2"):
+        preflight.check_name(storage, "whole", wanted(8, 2))
+    write_note(storage, "halved", wanted(4, 2))
+    with pytest.raises(ValueError, match=r"search\.grace was 2, now 8"):
+        preflight.check_name(storage, "halved", wanted(8, 8))
+
+
 def test_samples_may_fall_to_the_configurations_that_were_begun(storage: Storage):
     """A search without an end, which a budget ended, becomes one of so many: then its best can be confirmed."""
     entry, place = ZOO["vqvae"], Slot(storage, "name", "a-proposals", kind="proposed")

@@ -22,6 +22,18 @@ def cached(monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
     monkeypatch.setenv("GENFLEET_CACHE", cache)
 
 
+def test_what_fails_again_is_trained_again_once(run_job: Callable, tmp_path: Path):
+    """Its end is that on record, for it is the same one."""
+    asked = ["--entry", "vqvae", "--size", 8, "--set", "model.networks.hidden=8", "--set", "evaluate.full=none"]
+    asked += ["--epochs", 1, "--only", "--search", "model.optimizer.rate=1e30", "--storage", tmp_path, "--name", "e"]
+    assert run_job("tune", *asked).returncode == 0
+    again = run_job("tune", *asked, "--retry-failed")
+    assert again.returncode == 0, again.stdout
+    assert again.stdout.count("failed at epoch 1: nan; autoencoder/loss is not finite at step 1") == 1
+    assert "broke" not in again.stdout
+    assert len(results.outcomes(str(tmp_path), "e", all_ends=True)) == 1
+
+
 def test_a_run_that_failed_is_trained_again(judged: Callable, tmp_path: Path, digits: Dataset):
     storage = Storage(judged(tmp_path))
     one, other, _ = configs("vqvae", **{"model.networks.hidden": 8})

@@ -13,7 +13,8 @@ from example_rows import all_keys, begin, end, expected, go, whole_run
 from gen.results import TABLES, Ledger, Slot, Storage
 from gen.results.leftovers import OLD
 from gen.results.manifest import shortfall
-from gen.results.mend import drop_doubles, set_aside
+from gen.results.mend import drop_doubles, put_rebuilt, set_aside
+from gen.results.queries import read
 from gen.results.survey import survey
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "experiments-1.zip"
@@ -62,6 +63,18 @@ def test_each_lost_table_is_told_by_run_and_count(storage: Storage, table: str) 
         line = shortfall(storage, "e")
         assert f"of {table} (4 runs)" in line
         assert "\n" not in line
+
+
+@pytest.mark.parametrize("table", ["runs", "settings", "outcomes"])
+def test_what_was_made_anew_is_said_to_be_lost_no_more(storage: Storage, table: str) -> None:
+    fill(storage)
+    before = read(storage, "e", table)
+    lose(storage, table)
+    assert f"of {table} (" in shortfall(storage, "e")
+    for run, rows in before.groupby("run"):
+        put_rebuilt(storage, "e", table, str(run), 0, rows.to_dict("records"))
+    assert shortfall(storage, "e") == ""
+    assert lacking(storage) == {}
 
 
 def test_the_last_write_of_a_writer_may_have_been_cut(storage: Storage) -> None:

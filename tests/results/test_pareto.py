@@ -92,6 +92,7 @@ def test_the_pareto_set_of_a_search(storage, place):
     assert set(complete.index[complete["front"]]) == {"half"}
     assert full["front"].sum() == 1
     for wrong, expected in (
+        ("recall", r"^metrics=\['recall'\]: a Pareto"),
         (["recall"], "a Pareto set is of different figures; allowed: two or more"),
         (["recall", "recall"], "different figures"),
         (["recall", "recal"], "metric 'recal' is not known; nearest valid: recall"),

@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/python -m jobs.demo
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not long"
 
 # What `make test` leaves out because each takes minutes: kills at many moments, of groups of workers too.
 long: .venv/installed
@@ -18,7 +18,7 @@ long: .venv/installed
 
 # Format, lint, types, and the tests that need no Ray and are not slow, with few examples of each property.
 quick: lint
-	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -n 2 --dist loadgroup -m "not ray and not slow"
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not ray and not slow"
 
 # What a CUDA device alone can show, in one process: the tests share the device.
 gpu: .venv/installed

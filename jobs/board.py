@@ -21,9 +21,9 @@ from gen.results.configs import CONFIRMED
 from gen.results.floor import fewer
 from gen.results.forget import forget
 from gen.results.queries import shown
-from jobs.options import Job, refusing
+from jobs.experiments import tell_lost
 from jobs.places import storage_at
-from jobs.runs import tell_lost
+from jobs.program import Program, refusing
 
 GOOD = {"min": "small is good", "max": "large is good"}
 APART = {
@@ -35,7 +35,7 @@ NONE = {"fresh": "no run with a fresh seed has ended; jobs.tune --confirm trains
 TOLD = ("split", "n_real", "n_fake", "features", "weights", "labels", "protocol")  # of a figure's protocol
 
 
-@click.command(cls=Job, help=__doc__)
+@click.command(cls=Program, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", required=True, help="Experiment.")
 @click.option("--by", type=click.Choice(BY), default="run", show_default=True, help="What a row is.")

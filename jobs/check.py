@@ -13,15 +13,14 @@ from collections.abc import Sequence
 
 import click
 
-from gen.record.rebuild import rebuild
 from gen.results import Lease, Storage
 from gen.results.fence import holder_of
 from gen.results.manifest import counted
 from gen.results.mend import drop_doubles, set_aside
 from gen.results.survey import Fault, Survey, survey
-from jobs.options import Job, refusing
+from jobs.experiments import check_experiment
 from jobs.places import storage_at
-from jobs.runs import check_experiment
+from jobs.program import Program, refusing
 
 AGAIN = {  # table -> what brings its rows back
     "metrics": "no other file has them; the run under another --name writes them again",
@@ -32,7 +31,7 @@ AGAIN = {  # table -> what brings its rows back
 }
 
 
-@click.command(cls=Job, help=__doc__)
+@click.command(cls=Program, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", required=True, help="Experiment.")
 @click.option("--mend", is_flag=True, help="Repair what can be repaired.")
@@ -65,6 +64,8 @@ def mended(storage: Storage, name: str, found: Survey, faults: Sequence[Fault]) 
         storage = lease.storage
         for place in set_aside(storage, name, found):
             print(f"moved      {place}")
+        from gen.record.rebuild import rebuild  # which loads torch
+
         for line in rebuild(storage, name, found, list(faults)):
             print(line)
         for table, count in drop_doubles(storage, name, found).items():

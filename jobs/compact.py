@@ -16,12 +16,12 @@ from gen.results import Lease, stand_in
 from gen.results.compact import compact
 from gen.results.manifest import counted
 from jobs import interrupt
-from jobs.options import Job, refusing
+from jobs.experiments import check_experiment, tell_lost
 from jobs.places import storage_at
-from jobs.runs import check_experiment, tell_lost
+from jobs.program import Program, refusing
 
 
-@click.command(cls=Job, help=__doc__)
+@click.command(cls=Program, help=__doc__)
 @click.option("--storage", default="results", show_default=True, help="Folder or URI of the tables.")
 @click.option("--name", required=True, help="Experiment.")
 def main(storage: str, name: str) -> None:

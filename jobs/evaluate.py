@@ -17,9 +17,9 @@ from gen.on_ray.scoring import Wanted, score_worker
 from gen.record import checkpoint
 from jobs import interrupt
 from jobs.cluster import connection, run_workers, say
+from jobs.experiments import tell_lost
 from jobs.options import TAKE_OVER, Job, refusing
 from jobs.places import storage_at
-from jobs.runs import tell_lost
 from jobs.stored import find, missing
 
 

@@ -13,10 +13,10 @@ from click.core import ParameterSource
 from gen.checks import at_least
 from gen.record.curves import Recorded, recorded
 from gen.search.replay import MARGINS, SAFE, Replay, Rules, agreement, all_rungs, replay
+from jobs.experiments import tell_lost
 from jobs.options import refusing
 from jobs.places import storage_at
 from jobs.plan import budget_of, seconds
-from jobs.runs import tell_lost
 
 LIMITS = ("time", "total_epochs", "device_time", "cost", "price")
 WITH = ("replay", "slots", "storage", "grace", "reduction", *LIMITS, "gpus_per_trial")  # options that a replay knows

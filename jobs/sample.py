@@ -31,10 +31,10 @@ from gen.results.storage import put_local
 from gen.zoo import restore
 from jobs.curves import curves
 from jobs.drawings import Picture, check, of_weights
+from jobs.experiments import tell_fresh, tell_lost
 from jobs.history import history
 from jobs.options import Job, refusing, show, split_names
 from jobs.places import absolute, storage_at, writing
-from jobs.runs import tell_fresh, tell_lost
 from jobs.translate import translate
 
 

@@ -25,10 +25,10 @@ from gen.results.best import rank_runs
 from gen.results.queries import run_of
 from gen.results.ranking import costs
 from gen.zoo import restore
+from jobs.experiments import tell_fresh
 from jobs.options import split_names
 from jobs.places import absolute, data_at, storage_at
 from jobs.progress import decode_here
-from jobs.runs import tell_fresh
 
 
 def find(*, storage: str, name: str, runs: Sequence[str], best: int | None, **options: Any) -> Wanted:

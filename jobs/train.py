@@ -17,9 +17,9 @@ from gen.record import checkpoint, names
 from gen.results import Lease
 from jobs import interrupt
 from jobs.cluster import connection, facts, run_workers, say
+from jobs.experiments import tell_lost
 from jobs.options import Asked, Job, check_ticks, refusing, resolve, shared_options, show
 from jobs.output import page_line
-from jobs.runs import tell_lost
 
 
 @click.command(cls=Job, help=__doc__)

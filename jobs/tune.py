@@ -25,10 +25,10 @@ from gen.search.samplers import RANDOM, SAMPLERS
 from jobs import confirm, interrupt
 from jobs.at_end import measure, show_found
 from jobs.cluster import connection, facts, say
+from jobs.experiments import tell_lost
 from jobs.forecast import check_replay, forecast
 from jobs.options import Job, refusing, shared_options, show
 from jobs.progress import interject, show_progress
-from jobs.runs import tell_lost
 from jobs.sampling import runs_on_record, sample
 from jobs.schedulers import ASHA, QUANTILE, SCHEDULERS, SIZE, population
 from jobs.several import Plans, plans

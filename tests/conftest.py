@@ -3,6 +3,8 @@
 And an object store in a process of its own.
 """
 
+import atexit
+import gc
 import importlib.util
 import os
 import secrets
@@ -11,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +35,7 @@ SETTINGS = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
+SHARED, OWN = "ray", "own ray"  # groups of tests
 STARTED = list[subprocess.Popen[str]]()  # the jobs of the test that runs
 pytest_plugins = ["tests.fixtures.runs", "tests.fixtures.disk"]
 
@@ -65,25 +69,49 @@ class RayCluster:
     folder: Path  # where its nodes keep their logs, and what they unpack
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests stay to the end: Python's collector need not look at a million objects again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)  # libraries look at the very end for what is left
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests, and groups those that need Ray, so that one of the processes of `make test` runs each group.
+    """Marks tests, and groups and orders them for the processes of `make test`, each of which takes the next group.
 
-    All tests on the session's Ray, which mostly wait, are one group: so only one process starts such a Ray. Tests that
-    start a Ray of their own are another group, which the other process may run at the same time.
+    All tests on the session's Ray, which mostly wait, are one group, and the first: so only one process starts such a
+    Ray. Tests that start a Ray of their own are another, which the other process runs at the same time. Of the rest
+    each file is a group, so that its fixtures are made once. Files with many slow tests, then with many, come first,
+    so that no process waits long for the other at the end.
     """
+    groups, slow, tests = dict[pytest.Item, str](), Counter[str](), Counter[str]()
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))  # with those that its fixtures need
         own = "head" in fixtures or item.get_closest_marker("own_ray") is not None
-        if own:
-            item.add_marker(pytest.mark.xdist_group("own ray"))
-        elif "ray_cluster" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("ray"))
         if own or "ray_cluster" in fixtures:
             item.add_marker(pytest.mark.ray)
         store = "s3" in item.name.partition("[")[2]  # one of a fixture's places
         if store or {"pair", "s3"} & fixtures:  # which start processes
             item.add_marker(pytest.mark.slow)
+        if (given := item.get_closest_marker("xdist_group")) is not None:
+            groups[item] = given.args[0]
+        else:
+            groups[item] = OWN if own else SHARED if "ray_cluster" in fixtures else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
+        slow[groups[item]] += item.get_closest_marker("slow") is not None
+        tests[groups[item]] += 1
+
+    def order(item: pytest.Item) -> tuple[bool, bool, int, int, str]:
+        group = groups[item]
+        return group != SHARED, group != OWN, -slow[group], -tests[group], group
+
+    items.sort(key=order)
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,11 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gen.config import Machine, RunConfig, to_dotted
+from gen.on_ray.probe import read_probe
 from gen.on_ray.proposals import proposals
 from gen.record.names import read_note
 from gen.results.queries import runs
-from gen.results.storage import Storage, one_line
+from gen.results.storage import Storage
 
 SCALE_TO = "GENFLEET_SCALE_TO"  # environment variable: what the cluster may grow to, such as CPU=32,GPU=8
 PROBE_SECONDS = 300.0  # far more than it takes to start a process on a host that has only the dependencies
@@ -104,14 +105,6 @@ def check_cluster(machine: Machine, gpus: float | None = None) -> dict[str, floa
         f"workers={machine.workers} with {in_words(needed)} each do not fit: the cluster has {has}, room for {found}; "
         f"lower --workers or machine.threads, or add nodes{grow}"
     )
-
-
-def read_probe(place: str, path: str) -> tuple[bytes | None, str]:
-    """What another host, on which this runs, finds where the driver wrote; and why it cannot look, "" if it can."""
-    try:
-        return Storage(place).get(path), ""
-    except (ValueError, OSError) as error:
-        return None, one_line(error)
 
 
 def check_shared(storage: Storage) -> None:

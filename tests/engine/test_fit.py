@@ -66,7 +66,7 @@ MOVING = [
     entry for entry in ZOO if tiny(ZOO[entry]).model.build(Shape(1, tiny(ZOO[entry]).data.size or 8, 10)).phases()
 ]
 FAMILIES = {ZOO[entry].family: entry for entry in MOVING}  # family -> its last entry
-AVERAGED = {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2}
+AVERAGED = {"train.ema": 0.9, "train.ema_batches": 2, "train.clip": 1.0, "train.micro_batches": 2}
 
 
 @pytest.mark.slow

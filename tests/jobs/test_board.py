@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from click.testing import CliRunner, Result
 from gen import results
 from gen.results import Ledger
 from jobs import board
+from tests.conftest import ROOT
 from tests.results.example_rows import begin, end, go
 
 SEEDS, RATES = 2, (0.1, 0.2)
@@ -111,3 +115,23 @@ def test_an_experiment_of_which_nothing_has_ended(tmp_path: Path) -> None:
         done = run(tmp_path, "--by", by)
         assert done.exit_code == 0, done.output
         assert done.stdout.splitlines()[1:] == ["not ended yet: 1 of 1 runs"]
+
+
+TABLES_ALONE = """
+import sys
+from click.testing import CliRunner
+from jobs import board, check, compact
+
+asked = ["--storage", sys.argv[1], "--name", "e"]
+for job in (board, check, compact):
+    done = CliRunner().invoke(job.main, asked)
+    assert done.exit_code == 0, done.output
+print([name for name in ("torch", "ray") if name in sys.modules])
+"""
+
+
+def test_jobs_that_read_tables_alone_load_neither_torch_nor_ray(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path / "copy")
+    command = [sys.executable, "-c", TABLES_ALONE, str(tmp_path / "copy")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

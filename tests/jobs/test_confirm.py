@@ -32,10 +32,10 @@ ASKED = [*SMALL, *QUICK, "--confirm", 2, "--seeds", 5, "--seed", 3, "--confirm-l
 
 
 def test_a_race_that_is_killed_and_out_of_budget_is_one_race(
-    run_job: Callable, start_job: Callable, tmp_path: Path
+    run_job: Callable, start_job: Callable, judged: Callable, tmp_path: Path
 ) -> None:
     """A rate of 1e-6 learns nothing, and drops out at the fifth seed, the first at which a test at 0.05 can tell."""
-    place = str(tmp_path)
+    place = judged(tmp_path)
     process = start_job("tune", *ASKED, "--storage", tmp_path)
     lines = []
     for line in process.stdout:
@@ -49,11 +49,12 @@ def test_a_race_that_is_killed_and_out_of_budget_is_one_race(
     assert len(entered) == 2
     ended = len(results.outcomes(place, "search"))
     assert 2 + 3 <= ended < 2 + 10
-    some = run_job("tune", *ASKED, "--storage", tmp_path, "--epoch-budget", ended + 1)
+    alone = ["--max-concurrent", 1, "--storage", tmp_path]  # one slot is to be loaded and not two
+    some = run_job("tune", *ASKED, *alone, "--epoch-budget", ended + 1)
     assert some.returncode == 0, some.stderr
     assert f"the budget of {ended + 1} epochs is spent" in some.stdout
     assert "runs to go: submit the same again with more to go on" in some.stdout
-    done = run_job("tune", *ASKED, "--storage", tmp_path)
+    done = run_job("tune", *ASKED, *alone)
     assert done.returncode == 0, done.stderr
     check(place, done.stdout)
 

@@ -1,6 +1,8 @@
 """What a name stands for, and whose storage every host sees."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from gen.on_ray.version import code_version, sources_hash
 from gen.record.names import note, write_note
 from gen.results import Ledger, Slot, Storage
 from gen.zoo import ZOO
+from tests.conftest import ROOT
 from tests.results.example_rows import begin
 
 
@@ -106,3 +109,11 @@ def test_a_bound_that_is_not_understood(said: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(preflight.SCALE_TO, said)
     with pytest.raises(ValueError, match="is not understood; write it as CPU=32,GPU=8"):
         preflight.scale_bound()
+
+
+def test_what_looks_for_the_storage_on_another_host_loads_neither_torch_nor_tune():
+    """Which takes a process some seconds, for which each job would wait."""
+    code = "import gen.on_ray.probe, sys; print(*{'torch', 'ray.tune'} & sys.modules.keys())"
+    assert preflight.read_probe.__module__ == "gen.on_ray.probe"  # whence a process takes it
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

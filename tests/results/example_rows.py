@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pandas as pd
 
-from gen.results import TABLES
+from gen.results import TABLES, Ledger
 
 TIME = datetime(2026, 1, 31, 12, 30, 0, 123456, tzinfo=UTC)
 NAMES = ("autoencoder/distortion", "autoencoder/rate", "gradient/autoencoder")
@@ -127,3 +128,26 @@ def keys(frame, table):
 
 def all_keys(place, experiment):
     return {table: keys(plain(place, experiment, table), table) for table in TABLES}
+
+
+def whole_search(storage, experiment="e"):
+    """Three runs that ended well, one stopped early, one failed, one still at it."""
+    for seed, (best, beta) in enumerate([(3.0, 0.25), (1.0, 0.5), (2.0, 1.0)]):
+        ledger = Ledger(storage, experiment, f"run{seed}", "a1")
+        settings = [("model.beta", beta, str(beta)), ("train.batch", 64.0, "64"), ("model.name", None, f"n{seed}")]
+        settings.append(("budget.epochs", seed + 1.0, str(seed + 1)))  # as it began; it may have grown since
+        begin(ledger, seed, settings)
+        go(ledger, 0)
+        end(ledger, 0, best)
+        ledger.close(0)
+    for run, status, best in (("stopped", "stopped", 4.0), ("failed", "failed", None)):
+        ledger = Ledger(storage, experiment, run, "a1")
+        begin(ledger, 7)
+        if status == "failed":
+            ledger.add("evals", 0, **eval_row(0, math.nan, "best"))
+        ledger.add("outcomes", 0, **outcome_row(0, status=status, best=best))
+        ledger.close(0)
+    live = Ledger(storage, experiment, "live", "a1")
+    begin(live)
+    go(live, 0)
+    live.flush(0)

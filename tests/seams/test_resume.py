@@ -37,7 +37,8 @@ def advance_or_die(self):
 Stepper.advance = advance_or_die
 trained("cyclegan", small("cyclegan", **{"budget.epochs": 3, "evaluate.full": "none"}), Path(sys.argv[1]))
 """
-AVERAGED = {"train.ema": 0.9, "train.clip": 1.0, "train.micro_batches": 2, "train.precision": "bf16"}
+AVERAGED = {"train.ema": 0.9, "train.ema_batches": 2, "train.clip": 1.0, "train.micro_batches": 2}
+AVERAGED |= {"train.precision": "bf16"}
 SETTINGS = ({}, {**AVERAGED, "data.augment.flip": True, "data.augment.margin": 0.5})
 
 

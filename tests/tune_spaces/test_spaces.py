@@ -29,7 +29,8 @@ def distinct():
     """Entry and space, for all spaces of all entries; those that search the same keys from the same kinds once."""
     found = {}
     for name in ENTRIES:
-        kinds = tuple(value for key, value in flat(ZOO[name]).items() if key in variants(ZOO[name]))
+        own = variants(ZOO[name])
+        kinds = tuple(value for key, value in flat(ZOO[name]).items() if key in own)
         for named in ("", *NAMED.get(ZOO[name].family, {})):
             found.setdefault((named, kinds, *sorted(space_for(ZOO[name], named).keys)), (name, named))
     return list(found.values())

@@ -7,14 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from gen import results
-from gen.distributed.memory import TooLargeError, fitting, limit_share
-from gen.distributed.workers import ALONE, Workers
 from tests.conftest import ROOT
 
-CPU = torch.device("cpu")
 SPARE = 600_000_000  # bytes of addresses that the process of the trials may take beyond those it has
 PROGRAM = f"""
 import resource, sys, torch
@@ -60,26 +56,3 @@ def test_a_run_that_does_not_fit_ends_and_the_next_ones_go_on(judged: Callable, 
     assert list(ends["epochs"]) == [1.0, 1.0, 1.0, 1.0]
     assert ends["parameters"].iloc[2] > 10**10
     assert len(results.settings(str(tmp_path), "search")) == 4
-
-
-def test_what_is_no_want_of_memory_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="another"), fitting(CPU, ALONE):
-        raise RuntimeError("another")
-    two = Workers(0, 2)
-    with pytest.raises(MemoryError), fitting(CPU, two):
-        raise MemoryError
-    with pytest.raises(TooLargeError, match=r"asked for 1152921504.6 GB more; .* of .* are free"), fitting(CPU, ALONE):
-        torch.empty(2**58)
-    with pytest.raises(TooLargeError, match=r"it asked for 2.1 GB more"), fitting(CPU, ALONE):
-        raise torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
-        )
-
-
-def test_a_share_is_of_a_gpu_and_only_where_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple] = []
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *share: told.append(share))
-    gpu = torch.device("cuda")
-    for device, share in ((CPU, 0.25), (gpu, 1.0), (gpu, 0.25)):
-        limit_share(device, share)
-    assert told == [(0.25, gpu)]

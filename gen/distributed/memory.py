@@ -17,9 +17,9 @@ from gen.results.room import in_words
 
 CONTEXT = 2**30
 """Bytes of a GPU that a process takes beside torch's allocator, where no fraction counts them: CUDA's context and the
-kernels in it, 426 to 616 MiB as torch 2.10 was reported to take with CUDA 13
-(https://github.com/unslothai/unsloth-zoo/pull/1053, https://github.com/LMCache/LMCache/issues/4019), then what cuBLAS
-and cuDNN keep. Not measured by us: CUDA tells a process what is free of the GPU, not what is its own."""
+kernels in it, 426 and 616 MiB in two reports of 2026 (https://github.com/unslothai/unsloth-zoo/pull/1053,
+https://github.com/LMCache/LMCache/issues/4019), then what cuBLAS and cuDNN keep. Not measured while a run trains: CUDA
+tells a process what is free of the GPU, not what is its own. `make gpu` prints what its process takes."""
 FULL = re.compile(
     r"can't allocate memory"  # torch's CPU allocator, whose RuntimeError has no type of its own
     r"|CUDA (?:error: |driver error: |ran )?out of memory"  # of the runtime (torch.AcceleratorError), the driver, cuDNN
@@ -76,7 +76,7 @@ def room_in_words(device: torch.device) -> str:
     if device.type == "cuda":
         try:
             free, total = torch.cuda.mem_get_info(device)
-            most = share_of(device)
+            most = limit_of(device)
         except RuntimeError as error:  # not even the context, by which one asks, found room
             return f"what is free there cannot be asked ({str(error).strip().splitlines()[0]})"
         part = f"{in_words(most)} of it" if most < total else ""
@@ -103,7 +103,7 @@ def limit_share(device: torch.device, share: float) -> None:
         torch.cuda.set_per_process_memory_fraction(share - min(CONTEXT / total, share / 2), numbered(device))
 
 
-def share_of(device: torch.device) -> int:
+def limit_of(device: torch.device) -> int:
     """Bytes of a CUDA device that torch's allocator may take in this process; all of them where nobody limited it."""
     _, total = torch.cuda.mem_get_info(device)
     return int(torch.cuda.get_per_process_memory_fraction(numbered(device)) * total)
@@ -114,7 +114,7 @@ def room(device: torch.device) -> int:
     and what its allocator holds and does not use."""
     free, _ = torch.cuda.mem_get_info(device)
     held, used = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
-    return min(free, share_of(device) - held) + held - used
+    return min(free, limit_of(device) - held) + held - used
 
 
 def release() -> None:

@@ -51,7 +51,7 @@ def measure(wanted: Wanted, stored: Stored, one: Asked, devices: float, share: f
     end_with_head()
     set_threads(stored.config.machine.threads)
     device = resolve_device(stored.config.machine.device)
-    limit_share(device, share)
     with fitting(device, ALONE):
+        limit_share(device, share)
         judge = judge_of(stored.config, wanted.data_root, wanted.download, wanted.storage, device)
     return list(measure_floors(wanted.storage, wanted.experiment, [one], judge, devices))

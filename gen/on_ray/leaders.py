@@ -139,8 +139,8 @@ def measure(wanted: Wanted, one: Stored, known: Known, queue: Queue, share: floa
     end_with_head()
     set_threads(one.config.machine.threads)
     device = resolve_device(one.config.machine.device)
-    limit_share(device, share)
     with fitting(device, ALONE):
+        limit_share(device, share)
         return score(wanted, one, known, device, ALONE, pictures=True, tell=lambda text: queue.put((one.run, text)))
 
 

@@ -96,8 +96,8 @@ class Resident(tune.Trainable):
         set_threads(config.machine.threads)
         home = replace(home, facts={**home.facts, "hosts": [socket.gethostname()]})
         device = resolve_device(config.machine.device)
-        limit_share(device, search.share)
         with fitting(device, ALONE):
+            limit_share(device, search.share)
             dataset, judge = search.dataset(config, device), search.judge(config, device)
         return fit(config, dataset, device=device, home=home, judge=judge)
 

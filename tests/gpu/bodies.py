@@ -26,7 +26,7 @@ from gen.capabilities import Imitates, Reconstructs, has
 from gen.config import AugmentConfig, RunConfig, TwoStageConfig, identity, on_stage, override
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream, to_uint8
-from gen.distributed.memory import CONTEXT, limit_share, release, room, share_of
+from gen.distributed.memory import CONTEXT, limit_of, limit_share, release, room
 from gen.engine.build import build_model
 from gen.engine.fit import Tick, fit
 from gen.engine.stage_one import Staged
@@ -392,7 +392,7 @@ def a_share_is_kept(device: torch.device) -> None:
     gpu = device.type == "cuda"
     with share(device, 0.5):
         total = torch.cuda.mem_get_info(device)[1] if gpu else 2**58
-        most = share_of(device) if gpu else total // 2
+        most = limit_of(device) if gpu else total // 2
         if gpu:
             assert most == pytest.approx(total / 2 - min(CONTEXT, total / 4), rel=1e-3)
             assert most / 2 < room(device) <= most
@@ -428,11 +428,11 @@ def what_is_too_large_is_said(device: torch.device, tmp_path: Path) -> None:
         )
         assert number == pytest.approx(asked / 1e9, rel=0.01)
         assert " are free" in tick.why
-        limit = f"this process may take {in_words(share_of(device))} of it" if gpu else ""
+        limit = f"this process may take {in_words(limit_of(device))} of it" if gpu else ""
         assert limit in tick.why
         if gpu:
-            assert room(device) > share_of(device) / 2  # nothing of the run is held
-            torch.empty(share_of(device) // 2, dtype=torch.uint8, device=device)  # fits, and goes again
+            assert room(device) > limit_of(device) / 2  # nothing of the run is held
+            torch.empty(limit_of(device) // 2, dtype=torch.uint8, device=device)  # fits, and goes again
         again = override(config, {"seed": 1})
         *_, last = fit(again, dataset, device=device, judge=judge_on("vae_mlp", device), home=home(tmp_path))
         assert last.ended == "finished"

@@ -113,6 +113,10 @@ def test_who_measures_takes_no_more_than_its_share(tmp_path: Path, monkeypatch: 
         with pytest.raises(TooLargeError, match=r"out of memory on cuda: it asked for 2.1 GB more; .*may take 18.9 GB"):
             call()
         assert list(card.fractions) == [1], name
+        card.full = True  # of others, so that not even a context finds room
+        with pytest.raises(TooLargeError, match=r"what is free there cannot be asked \(CUDA error: out of memory\)"):
+            call()
+        card.full = False
     assert share_of({"CPU": 1.0}) == share_of({"GPU": 2.0}) == 1.0
 
 

@@ -11,6 +11,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from gen.distributed.machine import numbered
+
 Key: TypeAlias = tuple[int, int, int]  # draw, start, stop
 LookUp: TypeAlias = Callable[[int, int, int], Iterable[tuple[str, Tensor, Tensor]]]
 """(draw, start, stop) -> for each column its name, itself, and the numbers of the rows to take from it."""
@@ -48,8 +50,8 @@ class Courier:
     """Brings rows to a GPU, and starts on the next ones before they are asked for. A wrong guess costs time only."""
 
     def __init__(self, look_up: LookUp, device: torch.device) -> None:
-        self.look_up, self.device = look_up, device
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.look_up, self.device = look_up, numbered(device)  # the thread has a current device of its own
+        self.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         self.sets = [Buffers(), Buffers()]  # one is copied while the other is filled
         self.turn = 0  # which of the two is filled next
         self.guess = Guess()

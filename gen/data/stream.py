@@ -15,6 +15,7 @@ from gen.data.augment import Augmenter
 from gen.data.columns import is_image
 from gen.data.dataset import Dataset, Table
 from gen.data.pinned import Courier
+from gen.distributed.memory import room
 
 PASSES_KEPT = 2  # permutations kept for each table: a draw may straddle two passes
 
@@ -74,14 +75,14 @@ class Stream:
         resident: bool | None = None,
         augment: AugmentConfig | None = None,
     ) -> None:
-        """`resident`: whether a GPU keeps a copy of all tables; by default if they take less than half of what is
-        free there."""
+        """`resident`: whether a GPU keeps a copy of all tables; by default if they take less than half of the room that
+        this process has there."""
         self.seed, self.draw_size, self.device, self.dtype = seed % 2**64, draw_size, device, dtype
         size = sum(column.nbytes for table in tables for column in table.values())
         if device.type != "cuda":
             resident = False
         elif resident is None:
-            resident = size < torch.cuda.mem_get_info(device)[0] / 2
+            resident = size < room(device) / 2
         self.home = device if resident else torch.device("cpu")
         self.tables = [{name: column.to(self.home) for name, column in table.items()} for table in tables]
         self.lengths = [len(next(iter(table.values()))) for table in tables]

@@ -23,6 +23,14 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def numbered(device: torch.device) -> torch.device:
+    """The device with its number, which torch insists on where a share of memory is set: for "cuda" alone the current
+    device, which is each thread's own."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 def memory() -> int:
     """Bytes of memory that processes of this machine, or of this container, may take; 0 if nobody tells."""
     found = []
@@ -48,5 +56,5 @@ def seed(device: torch.device, *numbers: int) -> None:
         state ^= state >> 31
     torch.default_generator.manual_seed(state)
     if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(state)
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # until then there are no generators
+        torch.cuda.default_generators[numbered(device).index].manual_seed(state)

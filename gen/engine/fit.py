@@ -17,7 +17,7 @@ from gen.config import RunConfig, override
 from gen.damage import take_remarks
 from gen.data.dataset import Dataset
 from gen.data.stream import Stream
-from gen.distributed.memory import TooLargeError, fitting, release
+from gen.distributed.memory import noting, release
 from gen.distributed.workers import ALONE, Workers
 from gen.engine.build import build_model, check_memory, further, steering
 from gen.engine.collapse import RECALL, Watched, look
@@ -61,21 +61,19 @@ def fit(
     "stopped" and gives its last tick; `close()` leaves rows and a checkpoint from which it can go on. A loss, log or
     gradient norm that is not finite ends it as "failed", and the last good checkpoint stays; so, of one worker, does
     memory that it does not get. A run that has ended gives its last tick again; if it finished, first the figures are
-    measured that `evaluate.full` asks for by now and that it lacks. Several workers iterate one generator each, and
-    rank 0 writes. `judge`: the one that this process keeps from run to run; by default a new one. `tell` hears what of
-    the full protocol is measured next. ValueError for a config that does not fit the data.
+    measured that `evaluate.full` asks for by now and that it lacks, or a remark says that they had no memory. Several
+    workers iterate one generator each; rank 0 writes. `judge`: the one that this process keeps from run to run; by
+    default a new one. `tell` hears what is measured next in full. ValueError for a config that does not fit the data.
     """
-    too_large = ""
-    try:
-        with fitting(device, workers):
-            run = Run(config.resolve(), dataset, device, workers, home, judge, tell)
-    except TooLargeError as error:
-        too_large = str(error)
+    too_large = list[str]()
+    with noting(device, workers, too_large.append):
+        run = Run(config.resolve(), dataset, device, workers, home, judge, tell)
     if too_large:
-        yield end_unbuilt(config.resolve(), dataset, device, home, judge, too_large)
+        yield end_unbuilt(config.resolve(), dataset, device, home, judge, *too_large)
         return
     if run.is_over():
-        run.measure_later()
+        with noting(device, workers, run.remark_unmeasured):
+            run.measure_later()
         yield run.at(dict(run.evals))
         return
     again = bool(home and home.report_again and run.progress.tick)
@@ -142,14 +140,12 @@ class Run:
 
     def tick(self) -> Tick:
         """The next slice; for want of memory the run's end."""
-        try:
-            with fitting(self.device, self.workers):
-                return self._tick()
-        except TooLargeError as error:
-            why = str(error)
+        too_large = list[str]()
+        with noting(self.device, self.workers, too_large.append):
+            return self._tick()
         self.progress.last = math.nan
         release()
-        return self.end("failed", why)
+        return self.end("failed", *too_large)
 
     def _tick(self) -> Tick:
         """One slice: train, evaluate, record; at the budget's end, the full protocol too."""
@@ -207,7 +203,8 @@ class Run:
         """Ends the run and records its outcome. If it finished, the full protocol measures its best weights first."""
         progress = self.progress
         if status == "finished" and (missing := self._missing()):
-            self._measure(missing)
+            with noting(self.device, self.workers, self.remark_unmeasured):
+                self._measure(missing)
         self._draw_last(status)
         if abs(progress.best) == WORST:
             floor = self.config.evaluate
@@ -238,6 +235,10 @@ class Run:
         rows = join(pictures, later_rows(here, figures, time.perf_counter() - start, cost, has(model, Plays)))
         slot = Slot(home.storage, home.experiment, f"{home.attempt}-{self.record.run}", kind="evaluated")
         slot.extend(of_attempt(rows, home.attempt))
+
+    def remark_unmeasured(self, why: str) -> None:
+        """Notes that the full protocol had no room; begun again, the run is asked for it again."""
+        self.remarks.append(f"run {self.record.run} was not measured in full: {why}")
 
     def _missing(self) -> dict[str, list[str]]:
         """Split -> names of the figures that the best weights are to have by `evaluate.full` and do not have yet."""
@@ -273,8 +274,8 @@ class Run:
     def _measure(self, missing: Mapping[str, Collection[str]]) -> None:
         """Measures the missing figures of the best weights and draws their grids. The run's seconds include that."""
         progress, start = self.progress, time.perf_counter()
-        progress.measured_tick = progress.best_tick
         model, figures = self._full_figures(missing)
+        progress.measured_tick = progress.best_tick
         if progress.best_tick not in progress.pictured:
             self._draw(model, best=True)
         seconds = time.perf_counter() - start

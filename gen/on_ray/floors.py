@@ -8,11 +8,13 @@ from typing import Any
 import ray
 
 from gen.distributed.machine import resolve_device, set_threads
+from gen.distributed.memory import fitting, limit_share
+from gen.distributed.workers import ALONE
 from gen.engine.per_process import judge_of
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.errors import reason
 from gen.on_ray.scoring import Stored, Wanted
-from gen.on_ray.spending import devices_of
+from gen.on_ray.spending import devices_of, share_of
 from gen.record.floors import measure_floors, record
 from gen.results.floor import Asked, floor_rows, lacking
 from gen.results.lease import Lease
@@ -35,7 +37,7 @@ def measure_missing(wanted: Wanted, lease: Lease, needed: Mapping[str, float], f
     slot = Slot(wanted.storage, wanted.experiment, f"{lease.attempt}-{files}-floors", kind="evaluated")
     for one, run in asked.items():
         try:
-            found = ray.get(task.remote(wanted, by_run[run], one, devices_of(needed, 1)))
+            found = ray.get(task.remote(wanted, by_run[run], one, devices_of(needed, 1), share_of(needed)))
         except ray.exceptions.RayError as error:
             found = [floor_rows(wanted.experiment, one, [], {"seconds": 0.0}, reason(error))]
         lease.check()
@@ -43,10 +45,13 @@ def measure_missing(wanted: Wanted, lease: Lease, needed: Mapping[str, float], f
             record(slot, lease.attempt, rows)
 
 
-def measure(wanted: Wanted, stored: Stored, one: Asked, devices: float) -> list[list[dict[str, Any]]]:
-    """What `measure_floors` gives, from a process of the cluster, which keeps the data and the judge for the next."""
+def measure(wanted: Wanted, stored: Stored, one: Asked, devices: float, share: float) -> list[list[dict[str, Any]]]:
+    """What `measure_floors` gives, from a process of the cluster, which keeps the data and the judge for the next. It
+    takes no more than a `share` of a GPU's memory: TooLargeError if that is too little for the judge."""
     end_with_head()
     set_threads(stored.config.machine.threads)
     device = resolve_device(stored.config.machine.device)
-    judge = judge_of(stored.config, wanted.data_root, wanted.download, wanted.storage, device)
+    with fitting(device, ALONE):
+        limit_share(device, share)
+        judge = judge_of(stored.config, wanted.data_root, wanted.download, wanted.storage, device)
     return list(measure_floors(wanted.storage, wanted.experiment, [one], judge, devices))

@@ -22,10 +22,12 @@ from ray.util.queue import Empty, Queue
 
 from gen.config import RunConfig
 from gen.distributed.machine import set_threads
+from gen.distributed.memory import limit_share
 from gen.distributed.workers import Workers
 from gen.engine.fit import Tick, fit
 from gen.on_ray import preflight
 from gen.on_ray.alive import end_with_head
+from gen.on_ray.spending import share_of
 from gen.on_ray.submission import Order, Search
 from gen.on_ray.trainable import Resident
 from gen.on_ray.worker import every_host
@@ -112,7 +114,7 @@ def drive(
     run, name = order.run, f"{order.attempt}-{order.run}-{os.getpid()}"
     trainer = ray.train.torch.TorchTrainer(
         train_in_trial,
-        train_loop_config={"order": order, "home": home, "line": line, "holder": holder},
+        train_loop_config={"order": order, "home": home, "line": line, "holder": holder, "share": share_of(needed)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=order.config.machine.workers, use_gpu="GPU" in needed, resources_per_worker=dict(needed)
         ),
@@ -149,12 +151,13 @@ def drive(
 
 
 def train_in_trial(sent: Mapping[str, Any]) -> None:
-    """The function of a worker: `sent` holds "order", "home", "line" and "holder"."""
+    """The function of a worker: `sent` holds "order", "home", "line", "holder" and "share"."""
     end_with_head()
     order: Order = sent["order"]
     line: Line = sent["line"]
     set_threads(order.config.machine.threads)
     workers, device = Workers.current(), ray.train.torch.get_device()
+    limit_share(device, sent["share"])
     if workers.rank == 0:
         ray.get(sent["holder"].hold.remote(order.run, get_current_placement_group()))
     dataset, judge = order.dataset(order.config, device), order.judge(order.config, device, workers)

@@ -15,11 +15,13 @@ from ray.util.queue import Queue
 
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
+from gen.distributed.memory import fitting, limit_share
 from gen.distributed.workers import ALONE
 from gen.metrics.table import direction
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.errors import reason
 from gen.on_ray.scoring import Stored, Wanted, score
+from gen.on_ray.spending import share_of
 from gen.record import checkpoint
 from gen.record.later import Known, Rows, of_attempt, on_record
 from gen.results import queries
@@ -113,7 +115,7 @@ def measure_leaders(
     while waiting or running:
         while waiting and (not most or len(running) < most):
             one = waiting.pop(0)
-            running[task.remote(sent, one, known, queue)] = one.run
+            running[task.remote(sent, one, known, queue, share_of(needed))] = one.run
         done, _ = ray.wait(list(running), timeout=1.0)
         lease.check()
         for run, text in queue.get_nowait_batch(queue.size()):
@@ -133,12 +135,15 @@ def measure_leaders(
     return errors
 
 
-def measure(wanted: Wanted, one: Stored, known: Known, queue: Queue) -> Rows:
-    """The rows that a run lacks, from a process of the cluster, which keeps the data and the judge for the next run."""
+def measure(wanted: Wanted, one: Stored, known: Known, queue: Queue, share: float) -> Rows:
+    """The rows that a run lacks, from a process of the cluster, which keeps the data and the judge for the next run. It
+    takes no more than a `share` of a GPU's memory: TooLargeError if that is too little."""
     end_with_head()
     set_threads(one.config.machine.threads)
     device = resolve_device(one.config.machine.device)
-    return score(wanted, one, known, device, ALONE, pictures=True, tell=lambda text: queue.put((one.run, text)))
+    with fitting(device, ALONE):
+        limit_share(device, share)
+        return score(wanted, one, known, device, ALONE, pictures=True, tell=lambda text: queue.put((one.run, text)))
 
 
 def best_weights(

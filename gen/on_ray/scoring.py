@@ -18,6 +18,7 @@ from gen.config import RunConfig
 from gen.damage import take_remarks
 from gen.data.dataset import Dataset, check_trained_on
 from gen.distributed.machine import set_threads
+from gen.distributed.memory import fitting
 from gen.distributed.workers import Workers
 from gen.engine.build import build_model
 from gen.engine.per_process import dataset_of, judge_of
@@ -105,7 +106,8 @@ def score_worker(sent: Mapping[str, Any]) -> None:
     for number, one in enumerate(wanted.stored, 1):
         told = partial(say, sent["queue"], f"measuring run {number} of {len(wanted.stored)}: ")
         tell = told if first else silence
-        rows = score(wanted, one, known, device, workers, tell=tell)
+        with fitting(device, workers):
+            rows = score(wanted, one, known, device, workers, tell=tell)
         if not rows:
             continue
         kinds = {(one.data_hash, *(row[column] for column in ONE_FLOOR)) for row in rows["evals"]}

@@ -48,6 +48,11 @@ def devices_of(needed: Mapping[str, float], workers: int) -> float:
     return needed.get("GPU", 1.0) * workers
 
 
+def share_of(needed: Mapping[str, float]) -> float:
+    """The share of a GPU's memory that the process of a run may take: all of it, unless it takes a part of the GPU."""
+    return min(needed.get("GPU", 1.0), 1.0)
+
+
 def account_of(storage: Storage, experiment: str, devices: float) -> Account:
     """What the runs of an experiment have taken so far, runs that ended, in whatever way, and runs that go on, and what
     was measured beside them. A run goes on beyond its end where its budget grew, or where it failed: it has taken what

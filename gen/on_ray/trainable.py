@@ -15,7 +15,8 @@ from ray import tune
 
 from gen.config import RunConfig
 from gen.distributed.machine import resolve_device, set_threads
-from gen.distributed.memory import limit_share, release
+from gen.distributed.memory import fitting, limit_share, release
+from gen.distributed.workers import ALONE
 from gen.engine.fit import Tick, fit
 from gen.on_ray.alive import end_with_head
 from gen.on_ray.population import TAKEN, UNTIL
@@ -89,13 +90,15 @@ class Resident(tune.Trainable):
         self.ticks, self.tells_again = self.launch(chosen, home), again
 
     def launch(self, config: RunConfig, home: Home) -> Generator[Tick, str | None, None]:
-        """The run's ticks, in this process. ValueError if this host has other data."""
+        """The run's ticks, in this process. ValueError if this host has other data, TooLargeError if the judge, or what
+        a first stage makes of the data, has no room."""
         search = self.search
         set_threads(config.machine.threads)
         home = replace(home, facts={**home.facts, "hosts": [socket.gethostname()]})
         device = resolve_device(config.machine.device)
-        limit_share(device, search.share)
-        dataset, judge = search.dataset(config, device), search.judge(config, device)
+        with fitting(device, ALONE):
+            limit_share(device, search.share)
+            dataset, judge = search.dataset(config, device), search.judge(config, device)
         return fit(config, dataset, device=device, home=home, judge=judge)
 
     def step(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from gen.distributed.memory import TooLargeError, fitting
 from gen.distributed.workers import ALONE, Workers
 from gen.judge import Judge, floor
 from gen.judge.judge import Tell, silence
@@ -34,8 +35,9 @@ def measure_floors(
         tell(f"floor of at most {asked.n_fake:,} real images, {asked.split}")
         start, why = time.perf_counter(), ""
         try:
-            figures = floor(judge, asked.split, asked.n_fake, asked.column, workers)
-        except ValueError as error:
+            with fitting(judge.device, workers):
+                figures = floor(judge, asked.split, asked.n_fake, asked.column, workers)
+        except (ValueError, TooLargeError) as error:
             figures, why = [], str(error)
         seconds = time.perf_counter() - start
         if workers.rank == 0:

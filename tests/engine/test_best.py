@@ -204,3 +204,22 @@ def test_a_picture_that_fails_is_an_event_and_the_run_goes_on(digits: Dataset, j
     evals = rows(tmp_path, "evals")
     assert {"validation", "test"} == set(evals[evals["scope"] == "best"]["split"])  # what was measured is there
     assert rows(tmp_path, "outcomes")["status"].to_list() == ["finished"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_run_whose_full_protocol_has_no_room_is_finished_and_says_so(
+    later: bool, digits: Dataset, judge: Judge, tmp_path: Path
+) -> None:
+    """Asked for more fakes at once than any memory holds: at its end, or when that is asked for later. It is asked for
+    them again whenever it is begun again."""
+    config = small("vae_mlp", **{"budget.epochs": 1, "evaluate.full_images": 2**50})
+    if later:
+        trained(override(config, {"evaluate.full": "none"}), digits, judge, tmp_path)
+    for _ in range(2):
+        (tick,) = trained(config, digits, Judge(digits, judge.extractor, CPU, 2**50), tmp_path)
+        assert tick.ended == "finished"
+        (line,) = tick.remarks
+        assert line.startswith(f"run {run_of(tmp_path)} was not measured in full: out of memory on cpu: it asked for ")
+        assert best(tmp_path).empty
+        (outcome,) = results.outcomes(str(tmp_path), "experiment", all_ends=True).to_dict("records")
+        assert (outcome["status"], outcome["why"]) == ("finished", "1 epochs")

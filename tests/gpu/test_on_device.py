@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gen.distributed.memory import CONTEXT
 from tests.gpu import bodies, rates
 from tests.seams.house import ALL, data_of, small
 
@@ -90,6 +91,14 @@ def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
     bodies.what_is_not_finite_is_named(DEVICE, tmp_path)
 
 
+def test_a_share_is_set_of_a_device_without_a_number_and_is_kept() -> None:
+    bodies.a_share_is_kept(DEVICE)
+
+
+def test_data_lie_where_the_share_has_room() -> None:
+    bodies.data_lie_where_the_share_has_room(DEVICE)
+
+
 def test_a_run_that_exceeds_its_share_is_said_and_the_next_one_fits(tmp_path: Path) -> None:
     bodies.what_is_too_large_is_said(DEVICE, tmp_path)
 
@@ -109,3 +118,9 @@ def test_images_a_second_are_told(request: pytest.FixtureRequest, capsys: pytest
         faster, _ = rates.images_a_second(half, dataset, DEVICE, STEPS)
         with capsys.disabled():
             writer.line(f"{entry:16} {config.train.batch:6} {engine:12,.0f} {plain:12,.0f} {faster:13,.0f}")
+    free, total = torch.cuda.mem_get_info(DEVICE)
+    beside = total - free - torch.cuda.memory_reserved(DEVICE)  # what other processes have is in it
+    with capsys.disabled():
+        writer.line(
+            f"beside torch's allocator {beside / 2**20:,.0f} MiB are taken; a share keeps {CONTEXT / 2**20:,.0f}"
+        )

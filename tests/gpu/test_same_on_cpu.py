@@ -38,6 +38,8 @@ class Watched(bodies.SameNoise):
 
 def test_a_run_that_exceeds_its_share_is_said_and_the_next_one_fits(tmp_path: Path) -> None:
     bodies.what_is_too_large_is_said(CPU, tmp_path)
+    bodies.a_share_is_kept(CPU)
+    bodies.data_lie_where_the_share_has_room(CPU)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from gen.on_ray.proposals import Listing, Source
 from gen.on_ray.replay import begun, configurations, decisions, reached
 from gen.on_ray.retry import ends_that_stand
 from gen.on_ray.scheduler import RecordedHalving
-from gen.on_ray.spending import spending_of
+from gen.on_ray.spending import devices_of, spending_of
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import Resident
 from gen.results.lease import Lease
@@ -85,6 +85,7 @@ def search(
     grace = min(grace, epochs)
     teller, siblings = None, {} if supply or population else configurations(plan.runs)
     plan = dataclasses.replace(plan, keep_last=population is not None, share=min(needed.get("GPU", 1.0), 1.0))
+    plan = dataclasses.replace(plan, facts={**plan.facts, "devices": devices_of(needed, plan.workers)})
     if siblings:
         plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
     for turn in range(1 + RETRIES):

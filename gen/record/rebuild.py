@@ -87,6 +87,7 @@ def rebuild_run(storage: Storage, experiment: str, run: str, found: Survey) -> s
         "device": config.machine.device,
         "threads": config.machine.threads,
         "world_size": config.machine.workers,
+        "devices": like[0]["devices"] if like and like[0]["world_size"] == config.machine.workers else None,
         "parameters": parameters(config, kept),
         "started": begin_of(attempt),
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -160,9 +160,12 @@ class Supply:
         attempt: str,
         recorded: Iterable[Proposal],
         others: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] | None = None,
+        forgotten: Collection[str] = (),
     ) -> None:
-        """`others`: what the tables say of runs that ended by the further figures of a search that goes by several."""
-        self.others = others
+        """`others`: what the tables say of runs that ended by the further figures of a search that goes by several.
+        `forgotten`: runs that are ranked no more. The sampler hears of the other runs of their configuration; where
+        there are none, nothing of it."""
+        self.others, self.forgotten = others, frozenset(forgotten)
         self.unread: list[tuple[tuple[str, int], list[str], Score]] = []  # configurations that lack those figures
         self.parts, self.slot, self.attempt = parts, slot, attempt
         self.runs: dict[str, RunConfig] = {}
@@ -179,7 +182,8 @@ class Supply:
         for one in recorded:
             part = by_entry[one.entry]
             if one.number == self.numbers[one.entry]:
-                part.sampler.begin(one.number, one.settings)
+                if not one.runs or one.runs - self.forgotten:
+                    part.sampler.begin(one.number, one.settings)
                 more.append(replace(one, runs=self.add(part, one.settings) - one.runs))
         record(slot, attempt, more)
 
@@ -248,10 +252,11 @@ class Supply:
         runs = part.runs(settings)
         self.waiting += [run for run in runs if run not in self.runs]
         self.runs |= runs
-        self.open[key] = list(runs)
-        for run in runs:
-            self.asking.setdefault(run, []).append(key)
-        self.close(key)
+        if heard := [run for run in runs if run not in self.forgotten]:
+            self.open[key] = heard
+            for run in heard:
+                self.asking.setdefault(run, []).append(key)
+            self.close(key)
         return frozenset(runs)
 
     def hear(self, run: str, value: float, epoch: float, whole: bool) -> None:

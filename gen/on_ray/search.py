@@ -89,7 +89,8 @@ def search(
     if siblings:
         plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
     for turn in range(1 + RETRIES):
-        on_record = ends_that_stand(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry)
+        confirming = bool(source.stage)
+        on_record = ends_that_stand(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry, confirming)
         left = source.begin(on_record)
         spending = spending_of(plan.storage, plan.experiment, budget, needed, plan.runs)
         if not left or time.monotonic() >= deadline or spending.reached:
@@ -98,7 +99,7 @@ def search(
         if plan.workers > 1 and plan.holder is None:
             plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
         name = "-".join(filter(None, (plan.attempt, source.stage, str(turn or ""))))
-        decided = decisions(plan.storage, plan.experiment, confirming=bool(source.stage))
+        decided = decisions(plan.storage, plan.experiment, confirming)
         past = [one for one in decided if one.run in on_record or one.decision != "end"]
         slot = Slot(plan.storage, plan.experiment, f"{name}-scheduler")
         halving = RecordedHalving(
@@ -106,6 +107,7 @@ def search(
             configurations=siblings,
             every=evaluate.every,
             reached=reached(plan.storage, plan.experiment) if siblings else {},
+            forgotten={run for run, end in on_record.items() if end.forgotten},
         )
         trials, at_once = arrange_trials(plan, needed, most, trainable)
         teller = teller or Teller(

@@ -84,7 +84,10 @@ def recorded(storage: Storage, experiment: str) -> Recorded:
         (len(ends) - len(curves), f"of {len(ends)} runs that ended have no figure by tick: left out"),
         (len(values) - paired, f"of {len(values)} figures by tick are of ticks without seconds: left out"),
         (short, f"of {len(curves)} runs are on record up to before epoch {last:g}: the replay ends them there too"),
-        (int((taken != devices).sum()), f"of {len(order)} runs did not take {devices:g} devices: they count as if they had"),
+        (
+            int((taken != devices).sum()),
+            f"of {len(order)} runs did not take {devices:g} devices: they count as if they had",
+        ),
     )
     every = max(round(min(one.epochs[0] for one in curves)), 1)
     lines = [f"{count} {told}" for count, told in counts if count > 0]

@@ -47,7 +47,7 @@ STATES = ("finished", "stopped", "failed", RUNNING, LEFT)
 @dataclass(frozen=True)
 class Experiment:
     """One experiment. `runs` has one row for each run that was begun: what `results.runs` and `results.outcomes` tell,
-    `status` (one of `STATES`), `devices` (that it takes, maybe a part of one), `device_seconds` (with those of measuring),
+    `status` (one of `STATES`), `devices` (that it takes, maybe a part), `device_seconds` (with those of measuring),
     `fresh` (whether it confirms, by a seed that the search did not use), `forgotten` (why it is ranked no more; "": it
     is ranked), `budget` (epochs that it may train) and `configuration` (a number, the same for runs that differ by
     seeds alone)."""

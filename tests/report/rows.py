@@ -40,8 +40,9 @@ def configs(entry_name: str = "vqvae", rates: Sequence[float] = (0.001, 0.002, 0
 def write(
     place: Path, name: str, runs: Mapping[str, RunConfig], statuses: Mapping[str, str] | None = None, **more: Any
 ) -> None:
-    """Writes the experiment; `more`: what its rows of `runs` have otherwise. The value of a run is 100 times its rate plus a hundredth of its seed, larger by what it
-    lacks in epochs. `statuses`: run -> how it ended, where that is not "finished"; "" for one that goes on."""
+    """Writes the experiment. The value of a run is 100 times its rate plus a hundredth of its seed, larger by what it
+    lacks in epochs. `statuses`: run -> how it ended, where that is not "finished"; "" for one that goes on. `more`: of
+    its rows of `runs`."""
     storage = results.Storage(str(place))
     for number, (run, config) in enumerate(runs.items()):
         status = (statuses or {}).get(run, "finished")

@@ -145,7 +145,7 @@ def runs_on_record(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names
     known = [
         config
         for one in proposals(asked.storage, asked.name)
-        if one.entry in by_entry
+        if one.entry in by_entry and one.number < by_entry[one.entry].space.samples
         for config in by_entry[one.entry].runs_of(one.settings)
     ]
     return {named.of(one, hashes[one.data]): one for one in known}

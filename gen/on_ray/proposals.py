@@ -181,7 +181,7 @@ class Supply:
         more = []  # seeds that were asked for only now
         for one in recorded:
             part = by_entry[one.entry]
-            if one.number == self.numbers[one.entry]:
+            if one.number == self.numbers[one.entry] and one.number < part.samples:
                 if not one.runs or one.runs - self.forgotten:
                     part.sampler.begin(one.number, one.settings)
                 more.append(replace(one, runs=self.add(part, one.settings) - one.runs))

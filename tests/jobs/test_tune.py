@@ -149,11 +149,12 @@ def test_a_search_that_ends_early_in_every_way(
         before = ended()
     count = len(results.runs(place, "search")) + 1
     assert before < count < MANY
-    some = run_job("tune", *arguments, "--samples", count, "--time-budget", "1s")
+    some = run_job("tune", *arguments, "--samples", count, "--time-budget", "1s", "--confirm", 1)
     assert some.returncode == 0, some.stderr
     left = count - ended()
     assert left > 0
     assert f"the time is up with {left} runs to go" in some.stdout
+    assert "confirm: nothing was confirmed, for the search has not ended; submit the same again to go on" in some.stdout
     on_record = results.outcomes(place, "search")
     done = run_job("tune", *arguments, "--samples", count + 1)  # samples may grow
     assert done.returncode == 0, done.stderr

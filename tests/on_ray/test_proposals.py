@@ -198,6 +198,19 @@ def forget_row(run: str) -> dict:
     return row | {"detail": "{}", "time": datetime.now(UTC)}
 
 
+def test_proposals_beyond_fewer_samples_are_left_out(tmp_path: Path):
+    """A search of which a limit was reached: the configurations that it had begun are all that it has."""
+    first = Search(tmp_path, Drawn(lambda number: {"model.beta": 0.1 * (1 + number)}), samples=9)
+    for _ in range(2):
+        trial, told = first.begin()
+        first.searcher.on_trial_complete(trial, first.write(told))
+    assert len(proposals(first.storage, "search")) == 9
+    again = Search(tmp_path, Drawn(lambda number: {"model.beta": 0.1 * (1 + number)}), samples=2)
+    assert (again.left, again.supply.count) == (0, 2)
+    grown = Search(tmp_path, Drawn(lambda number: {"model.beta": 0.1 * (1 + number)}), samples=9)
+    assert (grown.left, grown.supply.count) == (7, 9)
+
+
 def test_an_equal_proposal_keeps_its_number_and_more_seeds_go_on_record(tmp_path: Path):
     def listed() -> Sampler:
         return Listed([{"model.beta": 2.0}, {"model.beta": 2.0}, {"model.beta": 3.0}])

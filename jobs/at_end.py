@@ -13,12 +13,15 @@ from gen.results.comparison import sound_lines
 from gen.results.configs import CONFIRMED
 from gen.results.equal import budget_lines
 from gen.results.floor import floor_lines
+from gen.search.samplers import TPE
 from jobs import confirm
 from jobs.board import footing
 from jobs.cluster import say
+from jobs.draws import samples_of
 from jobs.objectives import show_front
 from jobs.output import page_line
 from jobs.progress import measured
+from jobs.schedulers import POPULATION
 from jobs.several import Plans
 from jobs.stored import missing
 
@@ -63,6 +66,30 @@ def measure(
     if not errors:
         history.forget_all(lease.storage, asked.name, ends(asked.storage, asked.name, runs).keys())
     return errors
+
+
+def unconfirmed(wanted: Plans, runs: Mapping[str, RunConfig], storage: results.Storage, more: str) -> str:
+    """A line that says that a limit ended a search before it could be confirmed, and what to submit. `runs`: those of
+    the search that are known; `more`: what a submission needs of the limit, in words."""
+    from gen.on_ray.preflight import configurations
+
+    part, name = wanted.first, wanted.first.asked.name
+    line = f"confirm: nothing was confirmed, for the search has not ended; submit the same again{more} to go on"
+    begun = runs.keys() & set(results.runs(storage, name, ["run"])["run"])
+    named, each = {config: run for run, config in runs.items()}, len(part.configs) // len(part.drawn)
+    places = [place // each for place, config in enumerate(part.configs) if named.get(config) in begun]
+    count = (
+        configurations(storage, name, part.space.config.entry) if part.sampler == TPE else 1 + max(places, default=-1)
+    )
+    samples = samples_of(part.space, part.sampler, part.begins.first, count)
+    if not count or samples >= part.space.samples or len(wanted.parts) > 1 or part.scheduling.name == POPULATION:
+        return line
+    left = len(begun - set(results.outcomes(storage, name)["run"]))
+    first = f"; {left} of their runs end{'s' * (left == 1)} first" if left else ""
+    return (
+        f"{line}, or with --samples {samples}{more.replace('with', 'and', 1)} to confirm the best of the {count} "
+        f"configurations that were begun{first}"
+    )
 
 
 def show_found(wanted: Plans, storage: results.Storage, raced: confirm.Raced | None) -> None:

@@ -88,9 +88,14 @@ def check_confirm(part: Plan) -> None:
     if part.space.each:
         raise ValueError(f"{wrong}: runs under different {', '.join(part.space.each)} are no rivals; leave it out")
     if part.space.samples == ENDLESS:
+        from gen.on_ray.preflight import configurations
+
+        name, storage = part.asked.name, part.asked.storage
+        begun = configurations(storage, name, part.space.config.entry) if name in storage.folders("") else 0
+        number, then = (str(begun), "") if begun else ("N", " then")
         raise ValueError(
             f"{wrong} with samples=0: a search without an end is never over; search first, and confirm by the same "
-            "with --samples N, the configurations that it has begun then"
+            f"with --samples {number}, the configurations that it has begun{then}"
         )
     if part.space.config.evaluate.full == "none":
         raise ValueError(f"{wrong} measures in full, and evaluate.full=none measures nothing; leave one of them out")

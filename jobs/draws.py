@@ -54,6 +54,21 @@ def draws(
     return different(space, some, asked)
 
 
+def samples_of(space: Space, sampler: str, first: Sequence[Mapping[str, Any]], count: int) -> int:
+    """How many samples are the first `count` different configurations of a search: more than these where some were
+    drawn twice, and all where no fewer are those: with as many as the space has, a search may try all of these."""
+    if sampler in (GRID, TPE):
+        return count
+    found = set[RunConfig]()
+    drawn = (draw(space, space.config.seed, index) for index in range(len(first), space.samples))
+    for number, one in enumerate(itertools.chain(first, drawn), start=1):
+        found.add(override(space.config, one))
+        if len(found) >= count:
+            there = every(space, number)
+            return number if there is None or len(there) > number else space.samples
+    return space.samples
+
+
 def first_in_words(start: str, first: int, samples: int) -> str:
     """What --start-from brings, in a line; "" without it."""
     if not start:

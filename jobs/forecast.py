@@ -55,7 +55,7 @@ def forecast(options: Mapping[str, Any]) -> int:
         found = recorded(place, name)
         tell_lost(place, name)
     last = max(curve.epochs[-1] for curve in found.curves)
-    devices = float(gpus or found.workers)
+    devices = gpus or found.devices
     limits = {"seconds": limit, "budget": budget, "devices": devices}
     rules = list(cases(slots, options["grace"], options["reduction"], found.every, last, limits))
     print(f"{name} in {place}: {len(found.curves)} runs by {found.metric} ({found.mode}), up to epoch {last:g}")

@@ -95,9 +95,8 @@ class Plan:
         """The note of the experiment, which says what its name stands for."""
         about = self.about()
         grows = {key: about.pop(key) for key in ("samples", "seeds")}
-        if self.budget.price:  # of which the page makes money; a worker may take a part of a device
-            devices = 1.0 if self.gpus is None else self.gpus / self.space.config.machine.workers
-            grows["price"] = {"device_hour": self.budget.price, "devices": devices}
+        if self.budget.price:  # of which the page makes money
+            grows["price"] = {"device_hour": self.budget.price}
         return names.note(self.space.config, data_hash, job="tune", search=about, **grows)
 
     @functools.cached_property

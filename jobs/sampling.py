@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from gen.config import DataConfig, RunConfig
 from gen.metrics.table import direction
 from gen.record.learned import Learned, find_learned, record_learned
 from gen.record.names import Names
+from gen.results.forget import forgotten
 from gen.results.ledger import Slot
 from gen.results.pareto import of_runs
 from gen.results.storage import Storage
@@ -34,7 +35,7 @@ class Sampled:
     known: Mapping[str, RunConfig]  # those that every process of the search is sent
     count: int  # all, as far as that is known
     supply: Supply | None = None  # where a sampler learns: who proposes them
-    lines: Sequence[str] = ()  # on what the sampler learned from an earlier experiment
+    lines: Sequence[str] = ()  # on what the sampler learned from an earlier experiment, and what it does not hear
 
 
 def sample(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> Sampled:
@@ -42,10 +43,18 @@ def sample(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: 
     if not is_supplied(wanted):
         runs = runs_on_record(wanted, hashes, named)
         record_all(wanted, hashes, named, slot, attempt)
-        return Sampled(runs, runs, len(runs))
+        return Sampled(runs, runs, len(runs), lines=left_out(slot, runs))
     supply, lines = supply_of(wanted, hashes, named, slot, attempt)
     known = {named.of(one, hashes[one.data]): one for one in wanted.configs[:1]}
-    return Sampled(supply.runs, known, supply.count, supply, lines)
+    return Sampled(supply.runs, known, supply.count, supply, [*lines, *left_out(slot, supply.runs)])
+
+
+def left_out(slot: Slot, runs: Collection[str]) -> list[str]:
+    """A line that counts the runs of a search that are ranked no more; none if there are none."""
+    if not (gone := forgotten(slot.storage, slot.experiment).keys() & runs):
+        return []
+    count = f"{len(gone)} of {len(runs)} runs {'are' if len(gone) > 1 else 'is'} ranked no more"
+    return [f"forgotten: {count}, not trained, heard by no sampler, compared with no run from now on; decisions stand"]
 
 
 def is_supplied(wanted: Plans) -> bool:
@@ -104,7 +113,8 @@ def supply_of(
     also = wanted.first.also
     others = functools.partial(of_runs, slot.storage, slot.experiment, also) if also else None
     recorded = proposals(slot.storage, slot.experiment)
-    return Supply(parts, slot, attempt, recorded, others), [line for line in lines if line]
+    gone = forgotten(slot.storage, slot.experiment)
+    return Supply(parts, slot, attempt, recorded, others, gone), [line for line in lines if line]
 
 
 def record_all(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names, slot: Slot, attempt: str) -> None:
@@ -135,7 +145,7 @@ def runs_on_record(wanted: Plans, hashes: Mapping[DataConfig, str], named: Names
     known = [
         config
         for one in proposals(asked.storage, asked.name)
-        if one.entry in by_entry
+        if one.entry in by_entry and one.number < by_entry[one.entry].space.samples
         for config in by_entry[one.entry].runs_of(one.settings)
     ]
     return {named.of(one, hashes[one.data]): one for one in known}

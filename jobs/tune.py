@@ -23,7 +23,7 @@ from gen.metrics.table import direction
 from gen.record import checkpoint, names
 from gen.search.samplers import RANDOM, SAMPLERS
 from jobs import confirm, interrupt
-from jobs.at_end import measure, show_found
+from jobs.at_end import measure, show_found, unconfirmed
 from jobs.cluster import connection, facts, say
 from jobs.experiments import tell_lost
 from jobs.forecast import check_replay, forecast
@@ -177,6 +177,8 @@ def search(wanted: Plans, datasets: Mapping[DataConfig, Dataset]) -> int:
             why, more = (found.why, " with more") if found.why else ("the time is up", "")
             to_go = "" if first.endless else f" with {found.left} runs to go"
             print(f"{why}{to_go}: submit the same again{more} to go on", flush=True)
+            if first.confirm and raced is None:
+                print(unconfirmed(wanted, sampled.runs, storage, more), flush=True)
         return int(bool(found.errors))
     finally:
         lease.release()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from gen.on_ray.scheduler import EPOCH, VALUE
 from gen.on_ray.submission import CONFIG, RUN, TRIAL
 from gen.on_ray.turns import Turns
 from gen.results import queries
-from gen.results.forget import forgotten
 from gen.results.ledger import Slot
 from gen.results.schema import WORST
 from gen.results.storage import Storage
@@ -162,9 +161,12 @@ class Supply:
         attempt: str,
         recorded: Iterable[Proposal],
         others: Callable[[Sequence[str]], Mapping[str, Sequence[float]]] | None = None,
+        forgotten: Collection[str] = (),
     ) -> None:
-        """`others`: what the tables say of runs that ended by the further figures of a search that goes by several."""
-        self.others = others
+        """`others`: what the tables say of runs that ended by the further figures of a search that goes by several.
+        `forgotten`: runs that are ranked no more. The sampler hears of the other runs of their configuration; where
+        there are none, nothing of it."""
+        self.others, self.forgotten = others, frozenset(forgotten)
         self.unread: list[tuple[tuple[str, int], list[str], Score]] = []  # configurations that lack those figures
         self.parts, self.slot, self.attempt = parts, slot, attempt
         self.runs: dict[str, RunConfig] = {}
@@ -176,14 +178,13 @@ class Supply:
         self.open: dict[tuple[str, int], list[str]] = {}  # entry and number -> runs of a configuration without a score
         self.asking: dict[str, list[tuple[str, int]]] = {}  # run -> those of them that wait for its end
         self.ended: dict[str, tuple[float, float, bool]] = {}  # run -> value, epoch, whether it went to its end
-        storage, experiment = slot.storage, slot.experiment
-        self.forgotten = forgotten(storage, experiment) if experiment in storage.folders("") else {}
         by_entry = {part.entry: part for part in parts}
         more = []  # seeds that were asked for only now
         for one in recorded:
             part = by_entry[one.entry]
-            if one.number == self.numbers[one.entry]:
-                part.sampler.begin(one.number, one.settings)
+            if one.number == self.numbers[one.entry] and one.number < part.samples:
+                if not one.runs or one.runs - self.forgotten:
+                    part.sampler.begin(one.number, one.settings)
                 more.append(replace(one, runs=self.add(part, one.settings) - one.runs))
         record(slot, attempt, more)
 
@@ -252,10 +253,11 @@ class Supply:
         runs = part.runs(settings)
         self.waiting += [run for run in runs if run not in self.runs]
         self.runs |= runs
-        self.open[key] = list(runs)
-        for run in runs:
-            self.asking.setdefault(run, []).append(key)
-        self.close(key)
+        if heard := [run for run in runs if run not in self.forgotten]:
+            self.open[key] = heard
+            for run in heard:
+                self.asking.setdefault(run, []).append(key)
+            self.close(key)
         return frozenset(runs)
 
     def hear(self, run: str, value: float, epoch: float, whole: bool) -> None:
@@ -266,17 +268,15 @@ class Supply:
             self.close(key)
 
     def close(self, key: tuple[str, int]) -> None:
-        """Tells the sampler of a configuration, if all of its runs have ended: of those that are to be ranked. One of
-        which none is counts as the worst."""
+        """Tells the sampler of a configuration, if all of its runs have ended that are to be ranked."""
         runs = self.open[key]
         if all(run in self.ended for run in runs):
             del self.open[key]
             for run in runs:
                 self.asking.pop(run, None)
-            ranked = [run for run in runs if run not in self.forgotten]
-            found = score([self.ended[run] for run in ranked]) if ranked else Score(math.nan, 0.0, whole=False)
-            if self.others and ranked:
-                self.unread.append((key, ranked, found))
+            found = score([self.ended[run] for run in runs])
+            if self.others:
+                self.unread.append((key, runs, found))
             else:
                 self.learn(key, found)
 

@@ -33,6 +33,7 @@ class End:
     best: float
     last: float
     seconds: float
+    forgotten: bool = False  # it is ranked no more, and trained no more: `best` and `last` are NaN
 
 
 def decisions(storage: Storage, experiment: str, confirming: bool = False) -> list[Decision]:

@@ -29,7 +29,7 @@ from gen.on_ray.proposals import Listing, Source
 from gen.on_ray.replay import begun, configurations, decisions, reached
 from gen.on_ray.retry import ends_that_stand
 from gen.on_ray.scheduler import RecordedHalving
-from gen.on_ray.spending import share_of, spending_of
+from gen.on_ray.spending import devices_of, share_of, spending_of
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import Resident
 from gen.results.forget import forgotten
@@ -88,11 +88,15 @@ def search(
     grace = min(grace, epochs)
     teller, siblings = None, {} if supply or population else configurations(plan.runs)
     plan = dataclasses.replace(plan, keep_last=population is not None, share=share_of(needed))
+    plan = dataclasses.replace(plan, facts={**plan.facts, "devices": devices_of(needed, plan.workers)})
     if siblings:
         plan = dataclasses.replace(plan, rungs=[rung for rung in rungs(epochs, grace, reduction) if rung < epochs])
+    confirming = bool(source.stage)
     for turn in range(1 + RETRIES):
         again = teller.failed if teller else ()
-        on_record = ends_that_stand(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry, again)
+        on_record = ends_that_stand(
+            *(plan.storage, plan.experiment, source.runs, plan.attempt, plan.retry, again, confirming)
+        )
         left = source.begin(on_record)
         spending = spending_of(plan.storage, plan.experiment, budget, needed, plan.runs)
         if not left or time.monotonic() >= deadline or spending.reached:
@@ -101,7 +105,7 @@ def search(
         if plan.workers > 1 and plan.holder is None:
             plan = dataclasses.replace(plan, needed=needed, holder=start_holder())
         name = "-".join(filter(None, (plan.attempt, source.stage, str(turn or ""))))
-        decided = decisions(plan.storage, plan.experiment, confirming=bool(source.stage))
+        decided = decisions(plan.storage, plan.experiment, confirming)
         past = [one for one in decided if one.run in on_record or one.decision != "end"]
         slot = Slot(plan.storage, plan.experiment, f"{name}-scheduler")
         halving = RecordedHalving(
@@ -109,6 +113,7 @@ def search(
             configurations=siblings,
             every=evaluate.every,
             reached=reached(plan.storage, plan.experiment) if siblings else {},
+            forgotten={run for run, end in on_record.items() if end.forgotten},
         )
         trials, at_once = arrange_trials(plan, needed, most, trainable)
         teller = teller or Teller(

@@ -60,11 +60,13 @@ def account_of(storage: Storage, experiment: str, devices: float) -> Account:
     account = Account(devices)
     if experiment not in storage.folders(""):
         return account
+    begun = queries.runs(storage, experiment, ["run", "devices"]).dropna()
+    account.of_run = dict(zip(begun["run"], begun["devices"].astype(float), strict=True))
     ends = queries.outcomes(storage, experiment)
     for run, epochs, seconds in zip(ends["run"], ends["epochs"], ends["seconds"], strict=True):
         account.note(run, float(epochs), float(seconds))
-    own = float(ends["seconds"].sum())
-    account.measuring = (sum(costs(storage, experiment, ends).values()) - own) * devices
+    whole = costs(storage, experiment, ends)
+    account.measuring = sum((whole[run] - account.seconds[run]) * account.of_run.get(run, devices) for run in whole)
     account.measuring += measuring(queries.read(storage, experiment, "events", {"kind": FLOOR}, ["attempt", "detail"]))
     last = last_ticks(storage, experiment)
     for run, epochs, seconds in zip(*(last[name].to_pylist() for name in ("run", "epoch", "seconds")), strict=True):

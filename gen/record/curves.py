@@ -22,7 +22,7 @@ from gen.results.forget import forgotten
 from gen.results.lineage import EXPLOIT
 from gen.results.parquet import read_files
 from gen.results.questions import FigureName, figure_name
-from gen.results.ranking import only
+from gen.results.ranking import DEVICES, devices_on_record, only
 from gen.results.schema import MEASURED_LATER, SCHEMAS, WORST
 from gen.results.storage import Storage
 from gen.search.replay import Curve
@@ -39,7 +39,7 @@ class Recorded:
     metric: str
     mode: str
     every: int  # epochs between two ticks
-    workers: int  # of a run
+    devices: float  # that a run takes
     notices: Sequence[str]  # lines that count what is not there
 
 
@@ -65,7 +65,7 @@ def recorded(storage: Storage, experiment: str) -> Recorded:
     rows = ticks(storage, experiment).merge(values, on=["run", "tick"])
     paired = len(rows)
     rows = floored(rows, told, figures, 1 if direction(metric) == "min" else -1)
-    begun = queries.read(storage, experiment, "runs", columns=["run", "started", "world_size", "entry", "seed"])
+    begun = queries.read(storage, experiment, "runs", columns=["run", "started", *DEVICES, "entry", "seed"])
     begun = begun[~begun["run"].isin(without)].sort_values("started", kind="stable").drop_duplicates("run")
     of = configuration_of(told)
     order = as_proposed(storage, experiment, begun)
@@ -76,19 +76,22 @@ def recorded(storage: Storage, experiment: str) -> Recorded:
         raise ValueError(f"no run of {experiment} in {storage} has figures of {metric} by tick: nothing to replay")
     last = max(one.epochs[-1] for one in curves)
     short = sum(one.epochs[-1] < last for one in curves)
-    sizes = begun["world_size"].astype(int)
-    workers = int(sizes.mode()[0])
+    taken = devices_on_record(begun)
+    devices = float(taken.mode()[0])
     counts = (
         (len(gone), f"of {len(order) + len(gone)} runs are forgotten: left out"),
         (len(order) - len(ends), f"of {len(order)} runs have not ended: left out"),
         (len(ends) - len(curves), f"of {len(ends)} runs that ended have no figure by tick: left out"),
         (len(values) - paired, f"of {len(values)} figures by tick are of ticks without seconds: left out"),
         (short, f"of {len(curves)} runs are on record up to before epoch {last:g}: the replay ends them there too"),
-        (int((sizes != workers).sum()), f"of {len(order)} runs had not {workers} workers: they count as if they had"),
+        (
+            int((taken != devices).sum()),
+            f"of {len(order)} runs did not take {devices:g} devices: they count as if they had",
+        ),
     )
     every = max(round(min(one.epochs[0] for one in curves)), 1)
     lines = [f"{count} {told}" for count, told in counts if count > 0]
-    return Recorded(curves, metric, direction(metric), every, workers, lines)
+    return Recorded(curves, metric, direction(metric), every, devices, lines)
 
 
 def as_proposed(storage: Storage, experiment: str, begun: pd.DataFrame) -> list[str]:

@@ -88,12 +88,14 @@ def rebuild_run(storage: Storage, experiment: str, run: str, found: Survey) -> s
         "device": config.machine.device,
         "threads": config.machine.threads,
         "world_size": config.machine.workers,
+        "devices": like[0]["devices"] if like and like[0]["world_size"] == config.machine.workers else None,
         "parameters": parameters(config, kept),
         "started": begin_of(attempt),
     }
     here = {"experiment": experiment, "run": run, "attempt": attempt}
     put_rebuilt(storage, experiment, "runs", run, 0, [here | row])
-    return f"{name}; without its code version, packages and hosts"
+    lacks = ["code version", "packages", *(["share of a GPU"] if row["devices"] is None else [])]
+    return f"{name}; without its {', '.join(lacks)} and hosts"
 
 
 def hashes(storage: Storage, experiment: str) -> set[str]:

@@ -298,6 +298,7 @@ class Record:
                 "device": stepper.device.type,
                 "threads": torch.get_num_threads(),
                 "world_size": stepper.workers.size,
+                "devices": float(stepper.workers.size),  # unless who began it knows of a share of a GPU
                 "parameters": stepper.model.count_learned(),
                 "started": datetime.now(UTC),
                 **self.home.facts,

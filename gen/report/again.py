@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 
 from gen.report.facts import Experiment
+from gen.results.lineage import EXPLOIT
 
 OPTIONS = {"entry": "--entry", "data.name": "--data", "seed": "--seed", "budget.epochs": "--epochs"}
+TOOK_OVER = "no command: it went on from another run's state"
 SAID_OTHERWISE = ("budget.", "machine.", "family", "model.stage_one")
 
 
@@ -22,6 +24,7 @@ class Again:
 
     shared: str  # how each of them ends: the settings that all runs have
     own: Mapping[str, str]  # run -> how its command begins
+    without: Mapping[str, str]  # run that has none -> why, in words
 
     def of(self, run: str) -> str:
         """The whole command; "" of a run that has none."""
@@ -30,7 +33,7 @@ class Again:
 
 def again(experiment: Experiment, runs: Collection[str]) -> Again:
     """The commands of some runs. Runs over the codes of a first stage have none: which one it was is in their settings,
-    and may be gone."""
+    and may be gone. Nor have runs of a population that took over the state of another one: no settings make those."""
     wide = experiment.settings[experiment.settings["run"].isin(runs)].set_index("run")
     keys = [key for key in wide.columns[1:] if not key.startswith(SAID_OTHERWISE) and key not in OPTIONS]
     same = [key for key in keys if wide[key].notna().all() and wide[key].nunique() == 1]
@@ -38,8 +41,11 @@ def again(experiment: Experiment, runs: Collection[str]) -> Again:
     different = [key for key in keys if key not in same]
     options = [key for key in OPTIONS if key in wide]
     staged = any(key.startswith("model.stage_one") for key in wide.columns)
-    own = {} if staged else {run: command(row, options, different, experiment.name) for run, row in wide.iterrows()}
-    return Again(shared, {str(run): text for run, text in own.items()})
+    took = experiment.events[experiment.events["kind"] == EXPLOIT]
+    without = dict.fromkeys(took["run"][took["decision"] == EXPLOIT].astype(str), TOOK_OVER)
+    left = wide.iloc[:0] if staged else wide[~wide.index.isin(without)]
+    own = {str(run): command(row, options, different, experiment.name) for run, row in left.iterrows()}
+    return Again(shared, own, without)
 
 
 def command(row: pd.Series[Any], options: list[str], different: list[str], name: str) -> str:

@@ -40,6 +40,7 @@ class Row:
     cells: Sequence[tuple[str, str]]  # text, and what it sorts by: "" is the last
     run: str
     command: str
+    without: str  # why it has no command; "": it has one, or none is to be had of any run
 
 
 def section(facts: Facts) -> Section | None:
@@ -56,6 +57,7 @@ def section(facts: Facts) -> Section | None:
             [cell(row[name], row.get(f"{name} by")) for name in [*shown, *names]],
             row["run"],
             commands.own.get(row["run"], ""),
+            commands.without.get(row["run"], ""),
         )
         for row in table.head(MOST).to_dict("records")
     ]

@@ -22,7 +22,7 @@ from gen.results.confirmation import fresh_runs
 from gen.results.fence import holder_of
 from gen.results.forget import KIND as FORGET
 from gen.results.forget import why_forgotten
-from gen.results.ranking import COLLAPSE, NO_COLUMN, collapses, costs
+from gen.results.ranking import COLLAPSE, NO_COLUMN, collapses, costs, devices_on_record
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -47,7 +47,7 @@ STATES = ("finished", "stopped", "failed", RUNNING, LEFT)
 @dataclass(frozen=True)
 class Experiment:
     """One experiment. `runs` has one row for each run that was begun: what `results.runs` and `results.outcomes` tell,
-    `status` (one of `STATES`), `devices` (how many processes trained it), `device_seconds` (with those of measuring),
+    `status` (one of `STATES`), `devices` (that it takes, maybe a part), `device_seconds` (with those of measuring),
     `fresh` (whether it confirms, by a seed that the search did not use), `forgotten` (why it is ranked no more; "": it
     is ranked), `budget` (epochs that it may train) and `configuration` (a number, the same for runs that differ by
     seeds alone)."""
@@ -159,7 +159,7 @@ def experiment(storage: Storage, name: str) -> Experiment:
     runs["fresh"] = runs["run"].isin(fresh_runs(storage, name))
     events = results.events(storage, name)
     runs["forgotten"] = runs["run"].map(why_forgotten(events[events["kind"] == FORGET])).astype(object).fillna("")
-    runs["devices"] = runs["world_size"].astype(float)
+    runs["devices"] = devices_on_record(runs)
     seconds = runs["run"].map(costs(storage, name, ends)).astype(float)
     runs["device_seconds"] = seconds * runs["devices"]
     budget = settings.set_index("run")["budget.epochs"] if "budget.epochs" in settings else pd.Series(dtype=float)

@@ -21,6 +21,7 @@ def section(facts: Facts) -> Section:
     """What was searched, who won, what it cost, what failed."""
     experiment = facts.first
     found = winner(experiment)
+    commands = again(experiment, [found.run] if found else [])
     html = render(
         "first.html",
         facts=facts,
@@ -31,7 +32,8 @@ def section(facts: Facts) -> Section:
         failed=experiment.count("failed"),
         winner=found,
         doubts=doubts(experiment, found) if found else [],
-        again=again(experiment, [found.run]).of(found.run) if found else "",
+        again=commands.of(found.run) if found else "",
+        no_command=commands.without.get(found.run, "") if found else "",
         picture=Album().take(found.png, PICTURE) if found and found.png else None,
         floor=floor(experiment),
         spent=spent(experiment),

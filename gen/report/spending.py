@@ -25,7 +25,8 @@ class Spent:
     saved_epochs: float  # what the stopped runs would have trained to their end
     saved_seconds: float  # ... at the seconds an epoch took each of them
     price: float = math.nan  # of a device for an hour, as the search was told it; NaN: it was not
-    devices: float = 1.0  # that a worker takes of those that cost it: of a GPU a part, where runs share one
+    devices: float = 1.0  # that a worker takes of those that cost it, where the note says so: versions before 1.6 had
+    # the part of a GPU there, and not in their device-seconds
 
     @property
     def money(self) -> float:
@@ -62,5 +63,5 @@ def spent(experiment: Experiment) -> Spent:
         float(wall),
         float(left.sum()),
         float((left * each).sum()),
-        **({"price": told["device_hour"], "devices": told["devices"]} if told else {}),
+        **({"price": told["device_hour"], "devices": told.get("devices", 1.0)} if told else {}),
     )

@@ -15,7 +15,7 @@ from gen.results.floor import find_floors, only_one, value_of
 from gen.results.forget import forgotten
 from gen.results.queries import Place, evals, outcomes, runs, settings
 from gen.results.questions import check_split, figure_name
-from gen.results.ranking import costs, in_each_data_set, latest, measured_as, of_best_weights, only, shared
+from gen.results.ranking import device_costs, in_each_data_set, latest, measured_as, of_best_weights, only, shared
 from gen.results.schema import WORST
 from gen.results.storage import Storage
 
@@ -40,7 +40,7 @@ def best_of_k(
     One row for each group of runs (`by`: "experiment", or settings; runs on several data sets are several groups, each
     with a protocol and a floor of its own, and a column `data` where `by` does not tell them apart) and k, which is 1,
     2, 5, 10 ... up to the runs that there are, or as many as each of the `device_seconds` pays for. Columns: those of
-    `by`, k, device_seconds (of k runs on average: seconds, with those of measuring, times workers), mean, and low and
+    `by`, k, device_seconds (of k runs on average: seconds, with those of measuring, times devices), mean, and low and
     high, between which the best of k lies with this `confidence`; split, n (runs that ended, which are drawn), without
     (those of them that have no validation figure: they cost, and are never the best), measured (those with the full
     figure on test images), and floor (what real images reach in that figure, as of `leaderboard`; NaN: it is not on
@@ -98,11 +98,10 @@ def best_of_k(
 def ended(storage: Storage, name: str) -> pd.DataFrame:
     """The runs of an experiment's search that ended, with what they cost."""
     ends = outcomes(storage, name).merge(
-        runs(storage, name, ["run", "data", "data_hash", "held_out", "world_size", "entry"]), on="run"
+        runs(storage, name, ["run", "data", "data_hash", "held_out", "entry"]), on="run"
     )
     ends = ends[~ends["run"].isin({*forgotten(storage, name), *fresh_runs(storage, name)})]
-    seconds = ends["run"].map(costs(storage, name, ends)).astype(float)
-    return ends.assign(cost=seconds * ends["world_size"].astype(float))
+    return ends.assign(cost=ends["run"].map(device_costs(storage, name, ends)).astype(float))
 
 
 def with_figures(

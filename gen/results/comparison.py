@@ -49,7 +49,7 @@ def compare(
 
     The rows of a data set are of equal budgets: configurations are taken in the order in which they began, each with
     all its seeds, as long as they cost the search no more device-seconds (seconds, with those of measuring, times
-    workers) than that row's search in all which cost least (of the rows that have the figure), or than
+    devices) than that row's search in all which cost least (of the rows that have the figure), or than
     `device_seconds` (math.inf: take all). A row has at least its first configuration, whatever it costs.
 
     Columns: those of `by`, `data` where these do not tell the data sets apart, then `configurations` (that the budget

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gen.results.queries import outcomes, read, runs
-from gen.results.ranking import costs
+from gen.results.queries import read, runs
+from gen.results.ranking import device_costs
 from gen.results.storage import Storage
 
 HALF = 0.5**30  # of a budget: what sums of seconds may be off by
@@ -21,11 +21,11 @@ def spending(storage: Storage, names: Sequence[str]) -> pd.DataFrame:
     each in the order of time."""
     parts = list[pd.DataFrame]()
     for name in names:
-        begun = runs(storage, name, ["run", "data", "world_size"]).merge(
+        begun = runs(storage, name, ["run", "data"]).merge(
             read(storage, name, "runs", columns=["run", "attempt", "started"]).groupby("run", as_index=False).min()
         )
-        seconds = begun["run"].map(costs(storage, name, outcomes(storage, name))).astype(float).fillna(0.0)
-        parts.append(begun.assign(cost=seconds * begun["world_size"].astype(float)))
+        cost = begun["run"].map(device_costs(storage, name)).astype(float).fillna(0.0)
+        parts.append(begun.assign(cost=cost))
         parts[-1] = parts[-1].sort_values(["attempt", "started", "run"], kind="stable")
     frame = pd.concat(parts, ignore_index=True).drop_duplicates("run", ignore_index=True)
     return frame.assign(order=np.arange(len(frame)))[["run", "data", "cost", "order"]]

@@ -38,6 +38,7 @@ TOLD = ("run", "kind", "decision", "why", "detail")
 ENDED = ("experiment", "run", *("why", "metric", "best", "collapsed"), "status", "epochs", "seconds", "best_epoch")
 BEGUN = ("experiment", "run", "entry", "seed", *DATA, "held_out", "code_version")
 ENDS = ("status", "epochs", "seconds", "best_epoch")
+DEVICES = ("devices", "world_size")  # columns of `runs`
 
 
 def leaderboard_of_runs(
@@ -128,11 +129,24 @@ def costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -
     return dict(zip(ends["run"], with_later(storage, experiment, ends).astype(float), strict=True))
 
 
+def devices_on_record(begun: pd.DataFrame) -> pd.Series[float]:
+    """How many devices each of the `runs` takes, from their columns `devices` and `world_size`: GPUs, or the part of
+    one that it shares with others, and without GPUs one a process. Versions before 1.6 noted the processes alone, each
+    of which counts as a device. A run that went on with another share has that of its beginning."""
+    return begun["devices"].astype(float).fillna(begun["world_size"].astype(float))
+
+
+def device_costs(storage: Storage, experiment: str, ends: pd.DataFrame | None = None) -> dict[str, float]:
+    """As `costs`, in device-seconds: times the devices of the run."""
+    begun = runs(storage, experiment, ["run", *DEVICES])
+    of_run = dict(zip(begun["run"], devices_on_record(begun), strict=True))
+    return {run: seconds * of_run.get(run, 1.0) for run, seconds in costs(storage, experiment, ends).items()}
+
+
 def device_seconds(storage: Storage, experiment: str) -> float:
-    """What an experiment has cost: the seconds of its runs that ended, as of `costs`, times their workers, and the
-    device-seconds of its floors, which are of no run."""
-    workers = runs(storage, experiment, ["run", "world_size"]).set_index("run")["world_size"].to_dict()
-    of_runs = sum(seconds * float(workers.get(run, 1)) for run, seconds in costs(storage, experiment).items())
+    """What an experiment has cost: the device-seconds of its runs that ended, and those of its floors, which are of no
+    run."""
+    of_runs = sum(device_costs(storage, experiment).values())
     return of_runs + measuring(read(storage, experiment, "events", {"kind": FLOOR}, ["attempt", "detail"]))
 
 

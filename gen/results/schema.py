@@ -12,7 +12,7 @@ import pyarrow as pa
 # a value in these tables; `gen.search`, which may not look here, has it too
 from gen.metrics.table import WORST as WORST
 
-VERSION = "1.5"  # within a major number columns are only added, nullable, and the minor number rises
+VERSION = "1.6"  # within a major number columns are only added, nullable, and the minor number rises
 
 SLOTS = "slot-"  # begins the names of files with rows that runs write; what is measured later is in others
 LATER_SECONDS = "evaluate/seconds"  # name in `metrics`: seconds of measuring a run after its end, beside its own
@@ -47,6 +47,7 @@ COLUMNS: dict[str, list[pa.Field]] = {
         *columns(INT64, "parameters"),
         *columns(TIME, "started"),
         *columns(TEXT, "held_out*"),  # hash of the validation and test images, with their labels; since 1.4
+        *columns(FLOAT, "devices*"),  # that it takes: GPUs, or the part of one; without a GPU one a process; since 1.6
     ],
     "settings": [*columns(TEXT, "key"), *columns(FLOAT, "number*"), *columns(TEXT, "text")],
     "metrics": [*WHEN, *columns(FLOAT, "seconds"), *columns(TEXT, "name"), *columns(FLOAT, "value*")],

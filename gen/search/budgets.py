@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 HOUR = 3600.0
@@ -38,20 +39,24 @@ class Budget:
 class Account:
     """What the runs of a search have taken so far."""
 
-    devices: float  # that a run takes
+    devices: float  # that a run takes, ...
+    of_run: Mapping[str, float] = field(default_factory=dict)  # ... but for those that began with so many
     epochs: dict[str, float] = field(default_factory=dict)  # run -> epochs
     seconds: dict[str, float] = field(default_factory=dict)  # run -> seconds of training and evaluation
     total_epochs: float = 0.0
     total_seconds: float = 0.0
+    device_seconds: float = 0.0  # of these, times devices
     measuring: float = 0.0  # device-seconds of what was measured beside the runs: their leaders in full, the floors
 
     def note(self, run: str, epochs: float, seconds: float) -> None:
         """Notes how far a run is, over all attempts at it. What was lost by a kill and trained again counts once."""
         self.total_epochs += max(epochs - self.epochs.get(run, 0.0), 0.0)
-        self.total_seconds += max(seconds - self.seconds.get(run, 0.0), 0.0)
+        more = max(seconds - self.seconds.get(run, 0.0), 0.0)
+        self.total_seconds += more
+        self.device_seconds += more * self.of_run.get(run, self.devices)
         self.epochs[run] = max(epochs, self.epochs.get(run, 0.0))
         self.seconds[run] = max(seconds, self.seconds.get(run, 0.0))
 
     def reached(self, budget: Budget) -> str:
         """Which limit of a budget is reached; "": none."""
-        return budget.reached(self.total_epochs, self.total_seconds * self.devices + self.measuring)
+        return budget.reached(self.total_epochs, self.device_seconds + self.measuring)

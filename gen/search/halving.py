@@ -88,7 +88,8 @@ class Halving:
 
     `configurations`: run -> its configuration; a run that is not named is one of its own. `every`: epochs between two
     reports of a run. `history` are the decisions of earlier attempts, which stand: runs that are added later go as far
-    as those of their configuration went. `reached`: run -> epoch up to which earlier attempts trained it.
+    as those of their configuration went. `reached`: run -> epoch up to which earlier attempts trained it. `forgotten`:
+    runs that are ranked no more: decisions stand, but from now on nobody is compared with them or waits for them.
     """
 
     def __init__(
@@ -102,12 +103,14 @@ class Halving:
         configurations: Mapping[str, str] | None = None,
         every: int = 1,
         reached: Mapping[str, float] | None = None,
+        forgotten: Collection[str] = (),
     ) -> None:
         self.sign, self.reduction, self.epochs, self.every = -1 if mode == "min" else 1, reduction, epochs, every
         self.configurations, self.reached = configurations or {}, reached or {}
         self.runs: dict[str, list[str]] = {}  # configuration -> its runs
         for run, configuration in self.configurations.items():
-            self.runs.setdefault(configuration, []).append(run)
+            if run not in forgotten:
+                self.runs.setdefault(configuration, []).append(run)
         found = rungs(epochs, grace, reduction)
         self.standing: dict[float, dict[str, Merit]] = {rung: {} for rung in found}  # configurations with a verdict
         self.finite: dict[float, list[Merit]] = {rung: [] for rung in found}  # the finite merits there, in order
@@ -117,16 +120,18 @@ class Halving:
         self.over: dict[str, tuple[float, float]] = {}  # run that ended by itself or is not finite -> value, seconds
         self.stopped: dict[str, float] = {}  # run -> epoch at which it was stopped
         self.until: dict[str, float] = {}  # configuration that was stopped -> epoch at which its runs end
-        self.rebuild(list(history))
+        fewer = {self.configuration(run) for run in forgotten}
+        self.rebuild([past for past in history if past.run not in forgotten], fewer)
 
-    def rebuild(self, history: list[Decision]) -> None:
+    def rebuild(self, history: list[Decision], fewer: Collection[str]) -> None:
         """Takes over what earlier attempts decided. Decisions of versions that compared runs one by one stand too: such
-        a configuration stands with the mean of those runs, and was stopped if all of them were."""
+        a configuration stands with the mean of those runs, and was stopped if all of them were. `fewer`: those of which
+        a run was forgotten, which stand with the mean of the others, whatever mean is on record."""
         for past in history:
             own, configuration = (past.value, past.seconds), self.configuration(past.run)
             if past.rung in self.told:
                 self.told[past.rung].setdefault(past.run, own)
-                if past.of and past.mean is not None and past.mean_seconds is not None:
+                if past.of and past.mean is not None and past.mean_seconds is not None and configuration not in fewer:
                     self.stand(past.rung, configuration, past.mean, past.mean_seconds)
             if past.decision == "end" or not math.isfinite(past.value):
                 self.over[past.run] = own
@@ -136,6 +141,9 @@ class Halving:
                     self.until[configuration] = past.epoch
             else:
                 self.heard[past.run] = max(past.epoch, self.heard.get(past.run, 0.0))
+        for past in history:
+            if past.of and past.rung in self.told and (configuration := self.configuration(past.run)) in fewer:
+                self.stand(past.rung, configuration, *mean(self.come(past.rung, configuration)))
         alone = [past for past in history if past.of is None]
         for rung in self.standing:
             by: dict[str, list[str]] = {}
@@ -148,7 +156,8 @@ class Halving:
             ends = [self.stopped.get(run) for run in self.siblings(configuration) if run in known - self.over.keys()]
             if ends and None not in ends:
                 self.until[configuration] = max(end for end in ends if end is not None)
-        for configuration in {self.configuration(run) for run in known} - self.until.keys():
+        again = {one for one in fewer if self.alive(one)}  # who waited for a forgotten run reports again
+        for configuration in {self.configuration(run) for run in known} - self.until.keys() - again:
             for rung, those in self.complete(configuration):  # all had ended: no decision is on record
                 self.stand(rung, configuration, *mean(those))
 
@@ -253,10 +262,14 @@ class Halving:
         siblings = self.siblings(configuration)
         for rung in reversed(self.standing):
             told = self.told[rung]
-            come = [run for run in siblings if run in told]
             awaited = [run for run in siblings if not (run in told or run in self.over or run in self.stopped)]
-            if configuration not in self.standing[rung] and come and not awaited:
-                yield rung, [told.get(run) or self.over[run] for run in siblings if run in told or run in self.over]
+            if configuration not in self.standing[rung] and told.keys() & siblings and not awaited:
+                yield rung, self.come(rung, configuration)
+
+    def come(self, rung: float, configuration: str) -> list[tuple[float, float]]:
+        """The value and seconds of each run of a configuration at a rung, or of its end if that was before."""
+        found = (self.told[rung].get(run) or self.over.get(run) for run in self.siblings(configuration))
+        return [one for one in found if one]
 
     def configuration(self, run: str) -> str:
         """The configuration of a run."""

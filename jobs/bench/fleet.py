@@ -84,6 +84,7 @@ class Form:
             "device": "cpu",
             "threads": 1,
             "world_size": 1,
+            "devices": 1.0,
             "parameters": 100_385,
             "started": START,
         }

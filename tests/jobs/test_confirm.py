@@ -14,11 +14,15 @@ from scipy import stats
 
 from gen import results
 from gen.config import identity, override, to_json
+from gen.on_ray.proposals import Proposal, record
 from gen.record.names import Names, write_note
+from gen.results import Ledger, Slot
 from gen.results.confirmation import fresh_runs, last_race
 from gen.results.forget import forget
 from gen.zoo import restore
 from jobs import confirm, tune
+from jobs.at_end import unconfirmed
+from jobs.draws import samples_of
 from jobs.plan import Plan, plan
 from jobs.several import Plans
 from tests.conftest import GIVE_UP
@@ -150,6 +154,55 @@ def test_what_cannot_be_confirmed_is_refused(arguments: list[str], expected: str
     assert result.stderr.startswith("error: ")
     assert expected in result.stderr
     assert not (tmp_path / "storage").exists()
+
+
+REPEATED = ["--only", "--search", "model.optimizer.rate=1,2,3,4,5,6,7,8"]  # of which ten draws are fewer
+
+
+def test_a_search_that_a_limit_ended_says_what_confirms_the_best_of_what_is_there(tmp_path: Path) -> None:
+    asked = ["--confirm", 2, "--samples", 7, *REPEATED, "--seed", 1, "--name", "e", "--storage", tmp_path]
+    wanted, storage = planned(*asked), results.Storage(str(tmp_path))
+    runs = {identity(config, "d1"): config for config in wanted.configs}
+
+    def begun(run: str, ends: bool) -> None:
+        begin(ledger := Ledger(storage, "e", run, "a1"), config=to_json(runs[run]))
+        if ends:
+            ledger.add("outcomes", 1, **outcome_row(1))
+        ledger.close(1)
+
+    line = "confirm: nothing was confirmed, for the search has not ended; submit the same again with more to go on"
+    begun(next(iter(runs)), ends=True)
+    begun(list(runs)[2], ends=False)
+    told = unconfirmed(Plans([wanted]), runs, storage, " with more")
+    samples = int(told.partition("--samples ")[2].split()[0])
+    best = " to confirm the best of the 3 configurations that were begun; 1 of their runs ends first"
+    assert told == f"{line}, or with --samples {samples} and more{best}"
+    again = planned(*asked[:3], samples, *asked[4:])
+    assert again.configs == wanted.configs[:3]
+    begun(list(runs)[2], ends=True)
+    told = unconfirmed(Plans([wanted]), runs, storage, "")
+    assert told.endswith(f", or with --samples {samples} to confirm the best of the 3 configurations that were begun")
+    begun(list(runs)[-1], ends=False)
+    assert unconfirmed(Plans([wanted]), runs, storage, " with more") == line
+
+
+def test_so_many_samples_have_so_many_different_configurations(tmp_path: Path) -> None:
+    whole = planned("--samples", 10, *REPEATED, "--storage", tmp_path)
+    assert len(whole.drawn) < 10
+    for count in range(1, len(whole.drawn) + 1):
+        samples = samples_of(whole.space, whole.sampler, whole.begins.first, count)
+        if samples < 10:
+            assert planned("--samples", samples, *REPEATED, "--storage", tmp_path).drawn == whole.drawn[:count]
+
+
+def test_a_search_without_an_end_says_of_how_many_it_can_be_confirmed(tmp_path: Path) -> None:
+    slot = Slot(results.Storage(str(tmp_path)), "e", "a-proposals", kind="proposed")
+    record(slot, "a", [Proposal("vqvae", number, {}, "random", frozenset({f"r{number}"})) for number in range(64)])
+    config = planned("--storage", tmp_path).space.config
+    begin(ledger := Ledger(results.Storage(str(tmp_path)), "e", "r4", "a"), config=to_json(config))
+    ledger.flush(0)
+    with pytest.raises(ValueError, match=r"with --samples 5, the configurations that it has begun$"):
+        planned("--confirm", 2, "--samples", 0, "--epoch-budget", 9, "--name", "e", "--storage", tmp_path)
 
 
 def test_conditions_are_no_rivals(tmp_path: Path) -> None:

@@ -30,11 +30,12 @@ def record(
     ended: bool = True,
     settings: Sequence = (),
     entry: str = "vqvae",
+    devices: float | None = None,
     **more,
 ) -> None:
     """A run that measured `values`, an epoch and ten seconds apart."""
     ledger = results.Ledger(results.Storage(str(place)), "old", run, results.new_attempt())
-    ledger.add("runs", 0, **run_row(seed, entry=entry))
+    ledger.add("runs", 0, **run_row(seed, entry=entry, devices=devices))
     for key, number, text in (("model.beta", None, run[0]), ("seed", seed, str(seed)), *settings):
         ledger.add("settings", 0, key=key, number=number, text=text)
     for tick, value in enumerate(values, start=1):
@@ -110,6 +111,15 @@ def test_limits_end_a_replay_and_the_first_one_is_said(tmp_path: Path):
     done = replayed(tmp_path, *asked, "--cost-budget", 100, "--price", 3600, "--time-budget", "15s")
     assert "device-seconds: a run takes 1 device\n" in done.stdout
     assert done.stdout.count("the time is up") == 4
+
+
+def test_a_run_takes_the_devices_that_are_on_record(tmp_path: Path):
+    for run, devices in zip("abc", (0.25, 0.25, 1.0), strict=True):
+        record(tmp_path, run, 0, [2.0, 1.0], devices=devices)
+    done = replayed(tmp_path, "--slots", 1, "--device-budget", "10s")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[1] == "1 of 3 runs did not take 0.25 devices: they count as if they had"
+    assert "device-seconds: a run takes 0.25 devices\n" in done.stdout
 
 
 def test_a_family_whose_early_values_do_not_tell_is_called_unsafe(tmp_path: Path):

@@ -103,9 +103,14 @@ def test_search(run_job: Callable, tmp_path: Path):
     floors = results.events(str(tmp_path), "search", kind="floor")
     assert sorted({json.loads(detail)["split"] for detail in floors["detail"]}) == ["test", "validation"]
     assert floors["value"].notna().all()
-    # submitted again, it measures what is asked for by now and missing, and nothing twice
+    # submitted again, it measures what is asked for by now and missing, and nothing twice; who is forgotten is counted
+    gone = ends["run"][ends["status"] == "stopped"].iloc[0]
+    assert (
+        run_job("board", "--name", "search", "--storage", tmp_path, "--forget", gone, "--why", "test").returncode == 0
+    )
     again = run_job("tune", *SMALL, *asked, "--set", "evaluate.full=all", "--storage", tmp_path)
     assert again.returncode == 0, again.stderr
+    assert "forgotten: 1 of 8 runs is ranked no more, not trained" in again.stdout
     measured = [line for line in again.stdout.splitlines() if line.startswith("measured ")]
     left = finished - 2
     assert [line.partition(":")[0] for line in measured] == [
@@ -144,11 +149,12 @@ def test_a_search_that_ends_early_in_every_way(
         before = ended()
     count = len(results.runs(place, "search")) + 1
     assert before < count < MANY
-    some = run_job("tune", *arguments, "--samples", count, "--time-budget", "1s")
+    some = run_job("tune", *arguments, "--samples", count, "--time-budget", "1s", "--confirm", 1)
     assert some.returncode == 0, some.stderr
     left = count - ended()
     assert left > 0
     assert f"the time is up with {left} runs to go" in some.stdout
+    assert "confirm: nothing was confirmed, for the search has not ended; submit the same again to go on" in some.stdout
     on_record = results.outcomes(place, "search")
     done = run_job("tune", *arguments, "--samples", count + 1)  # samples may grow
     assert done.returncode == 0, done.stderr

@@ -112,7 +112,7 @@ def test_search_with_two_workers_a_run(ask: Callable[..., Any], run_job: Callabl
     stopped = ends[ends["status"] == "stopped"]
     assert dict(stops) == dict(stopped["epochs"])  # at its rung, not later
     rows = results.runs(str(tmp_path), "search").to_dict("records")
-    assert {row["world_size"] for row in rows} == {2}
+    assert {(row["world_size"], row["devices"]) for row in rows} == {(2, 2.0)}
     assert {json.loads(row["config"])["train"]["micro_batches"] for row in rows} == {2}
     # one worker that accumulates two micro-batches computes the same
     config = restore(rows[0]["config"])

@@ -13,11 +13,14 @@ from ray.tune.search import Searcher
 from gen import results
 from gen.config import override
 from gen.on_ray.population import Generations, Members, RecordedPopulation, turns
+from gen.on_ray.retry import ends_that_stand
 from gen.on_ray.submission import Search
 from gen.record import takeover
+from gen.results.forget import forget
 from gen.search.population import Rules
 from gen.zoo import ZOO
 from tests.fixtures.populations import RATES, Rates
+from tests.results.example_rows import begin
 
 RUNS = ["a", "b", "c", "d"]
 CONFIG = override(ZOO["gan_mlp"], {"budget.epochs": 6})
@@ -116,6 +119,25 @@ def test_the_last_epochs_are_no_generation(tmp_path: Path, stored: list) -> None
     assert len(turns(one.storage, "search")) == 8
     assert len(spans) == 4 + len(stored)
     assert list(spans["from_epoch"])[:2] == [0.0, 2.0]
+
+
+def test_a_forgotten_member_is_no_donor_and_goes_on_no_more(tmp_path: Path, stored: list) -> None:
+    """What it gave before stands."""
+    Driver(tmp_path).generation()
+    [first] = [turn for turn in turns(results.Storage(str(tmp_path)), "search") if turn.source]
+    assert (first.run, first.source) == ("a", "b")
+    begin(ledger := results.Ledger(results.Storage(str(tmp_path)), "search", "b", "a"))
+    ledger.flush(0)
+    forget(results.Storage(str(tmp_path)), "search", "z", "b", "a fault")
+    on_record = ends_that_stand(results.Storage(str(tmp_path)), "search", dict.fromkeys(RUNS, CONFIG), "z", retry=False)
+    again = Driver(tmp_path, tuple(on_record))
+    begun = [again.begin() for _ in range(3)]
+    assert [RUNS[config["trial"]] for _, config in begun] == ["a", "c", "d"]
+    assert begun[0][1]["taken"]["tick"] == 2
+    for trial, config in begun:
+        again.end(trial, config, config["until"], VALUES[RUNS[config["trial"]]], waits=True)
+    later = [turn for turn in turns(again.storage, "search") if turn.epoch == 4]
+    assert {(turn.run, turn.source) for turn in later} == {("a", "c"), ("c", ""), ("d", "")}
 
 
 def test_the_time_is_up(tmp_path: Path, stored: list) -> None:

@@ -29,7 +29,7 @@ def test_a_name_that_is_free_or_means_the_same(storage: Storage):
     preflight.check_name(storage, "other", note(ZOO["vae_mlp"], "hash", job="train"))
     grown = override(ZOO["vqvae"], {"budget.epochs": 50, "budget.patience": 3, "machine.threads": 4})
     preflight.check_name(storage, "name", note(grown, "hash", job="tune", samples=8))
-    price = {"device_hour": 2.5, "devices": 1.0}  # which makes no run another
+    price = {"device_hour": 2.5}  # which makes no run another
     preflight.check_name(storage, "name", note(grown, "hash", job="tune", samples=8, price=price))
 
 

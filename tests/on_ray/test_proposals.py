@@ -5,6 +5,7 @@ import itertools
 import math
 import pickle
 import threading
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +14,11 @@ import pytest
 from gen import results
 from gen.config import RunConfig, flat, identity, override
 from gen.on_ray.proposals import Part, Proposal, Proposer, Supply, proposals
-from gen.on_ray.replay import ends
-from gen.results.forget import forget
+from gen.on_ray.retry import ends_that_stand
+from gen.results.forget import forgotten
 from gen.search.samplers import Drawn, Listed, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
 from gen.zoo import ZOO, restore
-from tests.results.example_rows import begin
 from tune_spaces import SpaceQuestions, draw, space_for
 
 CONFIG = override(ZOO["vqvae"], {"budget.epochs": 9})
@@ -38,12 +38,16 @@ def tpe() -> Sampler:
 class Search:
     """One submission: a searcher as Tune asks it, on real tables."""
 
-    def __init__(self, place: Path, sampler: Sampler, samples: float = SAMPLES, seeds: int = 1) -> None:
+    def __init__(
+        self, place: Path, sampler: Sampler, samples: float = SAMPLES, seeds: int = 1, gone: Collection[str] = ()
+    ) -> None:
         self.storage, self.attempt = results.Storage(str(place)), results.new_attempt()
         slot = results.Slot(self.storage, "search", f"{self.attempt}-proposals", kind="proposed")
         part = Part("vqvae", "tpe", sampler, 1, samples, lambda settings: runs(settings, seeds))
-        self.supply = Supply([part], slot, self.attempt, proposals(self.storage, "search"))
-        self.left = self.supply.begin(ends(self.storage, "search", self.supply.runs))
+        self.supply = Supply([part], slot, self.attempt, proposals(self.storage, "search"), forgotten=gone)
+        self.left = self.supply.begin(
+            ends_that_stand(self.storage, "search", self.supply.runs, self.attempt, retry=False)
+        )
         self.searcher = Proposer(self.supply)
         self.outcomes = results.Slot(self.storage, "search", f"{self.attempt}-slot")
         self.trials = itertools.count()
@@ -90,33 +94,6 @@ def test_a_run_below_the_floor_is_told_as_one_that_is_not_finite(tmp_path: Path,
         assert begun is not None
         search.searcher.on_trial_complete(begun[0], search.write(begun[1]) | {"value": value})
     assert [(math.isnan(one.value), one.epoch, one.whole) for one in heard] == [(True, 9.0, True)]
-
-
-def test_a_sampler_learns_nothing_from_runs_that_are_ranked_no_more(tmp_path: Path) -> None:
-    """Of one configuration the best seed is taken out, of the other one both."""
-    heard = dict[int, Score]()
-
-    class Hears(Listed):
-        def learn(self, number: int, score: Score) -> None:
-            heard[number] = score
-
-    def sampler() -> Sampler:
-        return Hears([{"model.beta": 0.5}, {"model.beta": 0.75}])
-
-    first = Search(tmp_path, sampler(), samples=2, seeds=2)
-    first.run()
-    assert all(score.whole for score in heard.values())
-    before, names = dict(heard), list(first.supply.runs)
-    for run in (names[0], *names[2:]):
-        ledger = results.Ledger(first.storage, "search", run, "a")
-        begin(ledger)
-        ledger.close(0)
-        forget(first.storage, "search", "b", run, "its images were others")
-    again = Search(tmp_path, sampler(), samples=2, seeds=2)
-    assert again.left == 0
-    assert (before[0].value, heard[0].value, heard[0].whole) == (2.5625, 2.625, True)  # of both, and of the other one
-    assert (math.isnan(heard[1].value), heard[1].whole) == (True, False)
-    assert again.supply.left(0) == 0
 
 
 @pytest.mark.parametrize("repeats", [1, 4, 5])
@@ -210,6 +187,66 @@ def test_a_supply_has_no_end_but_a_budget(tmp_path: Path):
     assert search.supply.left(0) == 129  # proposals are put on record by the batch, for they depend on no results
     again = Search(tmp_path, Drawn(lambda number: draw(SPACE, 0, number)), samples=float("inf"))
     assert {again.begin()[1]["run"] for _ in range(70)} == begun
+
+
+class Heard(Sampler):
+    """Notes what it hears; learns nothing."""
+
+    learns = True
+
+    def __init__(self) -> None:
+        self.begun, self.scores = list[int](), dict[int, float]()
+
+    def propose(self, number: int) -> Settings:
+        self.begun.append(number)
+        return {"model.beta": 0.1 * (1 + number)}
+
+    def begin(self, number: int, settings: Settings) -> None:
+        self.begun.append(number)
+
+    def learn(self, number: int, score: Score) -> None:
+        self.scores[number] = score.value
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_forgotten_run_is_heard_by_no_sampler_and_trained_no_more(tmp_path: Path, seeds: int):
+    """One that ended and one that has no end: of two seeds the other one speaks for the configuration."""
+    first = Search(tmp_path, Heard(), samples=4, seeds=seeds)
+    begun = [first.begin() for _ in range(3 * seeds)]
+    for trial, told in begun[: 2 * seeds]:
+        first.searcher.on_trial_complete(trial, first.write(told))
+    ended, open_ = begun[0][1]["run"], begun[2 * seeds][1]["run"]
+    before = proposals(first.storage, "search")
+    for run in (ended, open_):
+        results.Slot(first.storage, "search", f"z-{run}", kind="forgotten").extend({"events": [forget_row(run)]})
+    gone = forgotten(first.storage, "search")
+    again = Search(tmp_path, heard := Heard(), samples=4, seeds=seeds, gone=gone)
+    again.run()
+    assert heard.begun == ([1, 3] if seeds == 1 else [0, 1, 2, 3])
+    assert set(heard.scores) == set(heard.begun)
+    assert all(math.isfinite(value) for value in heard.scores.values())
+    assert open_ not in set(results.outcomes(first.storage, "search")["run"])
+    assert again.supply.left(0) == 0
+    assert proposals(first.storage, "search")[: len(before)] == before
+    assert [one.number for one in proposals(first.storage, "search")] == [0, 1, 2, 3]
+
+
+def forget_row(run: str) -> dict:
+    row = {"experiment": "search", "run": run, "attempt": "z", "tick": 0, "kind": "forget", "why": "a fault"}
+    return row | {"detail": "{}", "time": datetime.now(UTC)}
+
+
+def test_proposals_beyond_fewer_samples_are_left_out(tmp_path: Path):
+    """A search of which a limit was reached: the configurations that it had begun are all that it has."""
+    first = Search(tmp_path, Drawn(lambda number: {"model.beta": 0.1 * (1 + number)}), samples=9)
+    for _ in range(2):
+        trial, told = first.begin()
+        first.searcher.on_trial_complete(trial, first.write(told))
+    assert len(proposals(first.storage, "search")) == 9
+    again = Search(tmp_path, Drawn(lambda number: {"model.beta": 0.1 * (1 + number)}), samples=2)
+    assert (again.left, again.supply.count) == (0, 2)
+    grown = Search(tmp_path, Drawn(lambda number: {"model.beta": 0.1 * (1 + number)}), samples=9)
+    assert (grown.left, grown.supply.count) == (7, 9)
 
 
 def test_an_equal_proposal_keeps_its_number_and_more_seeds_go_on_record(tmp_path: Path):

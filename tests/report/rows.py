@@ -37,9 +37,12 @@ def configs(entry_name: str = "vqvae", rates: Sequence[float] = (0.001, 0.002, 0
     }
 
 
-def write(place: Path, name: str, runs: Mapping[str, RunConfig], statuses: Mapping[str, str] | None = None) -> None:
+def write(
+    place: Path, name: str, runs: Mapping[str, RunConfig], statuses: Mapping[str, str] | None = None, **more: Any
+) -> None:
     """Writes the experiment. The value of a run is 100 times its rate plus a hundredth of its seed, larger by what it
-    lacks in epochs. `statuses`: run -> how it ended, where that is not "finished"; "" for one that goes on."""
+    lacks in epochs. `statuses`: run -> how it ended, where that is not "finished"; "" for one that goes on. `more`: of
+    its rows of `runs`."""
     storage = results.Storage(str(place))
     for number, (run, config) in enumerate(runs.items()):
         status = (statuses or {}).get(run, "finished")
@@ -47,7 +50,7 @@ def write(place: Path, name: str, runs: Mapping[str, RunConfig], statuses: Mappi
         begun, ended = TIME + timedelta(seconds=number), TIME + timedelta(seconds=number + 10)
         ledger = Ledger(storage, name, run, "a1")
         about = {"entry": config.entry, "family": config.family, "config": to_json(config), "started": begun}
-        ledger.add("runs", 0, **run_row(config.seed, **about))
+        ledger.add("runs", 0, **run_row(config.seed, **about, **more))
         for row in setting_rows(config):
             ledger.add("settings", 0, **row)
         value = 100 * config.model.optimizer.rate + config.seed / 100

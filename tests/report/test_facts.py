@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 import subprocess
@@ -19,7 +20,7 @@ from scipy import stats
 from gen import results
 from gen.config import essence, override
 from gen.on_ray.confirm import event
-from gen.report import curves, progress
+from gen.report import board, curves, first, progress
 from gen.report.again import again
 from gen.report.board import MOST, configurations
 from gen.report.facts import Experiment, facts
@@ -196,6 +197,23 @@ def test_the_command_gives_the_same_run(place: Path, tmp_path: Path) -> None:
     assert told.exit_code == 0, told.output
     wanted = rows.configs(rates=[0.001, 0.002, 0.003, 0.004])["r3-1"]
     assert essence(restore(json.dumps(json.loads(told.stdout)))) == essence(wanted)
+
+
+def test_a_run_that_went_on_from_another_s_state_has_no_command(tmp_path: Path) -> None:
+    """The settings with which it began make another run."""
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001, 0.002], seeds=1))
+    rows.event(tmp_path, "e", "r0-0", "exploit", "exploit", 2, source="r1-0", before={}, settings={}, source_value=1.0)
+    rows.event(tmp_path, "e", "r1-0", "exploit", "stay", 2, source=None, before={}, settings={}, source_value=None)
+    found = facts(Storage(str(tmp_path)), ["e"])
+    commands = again(found.first, ["r0-0", "r1-0"])
+    assert commands.of("r0-0") == ""
+    assert "--entry vqvae" in commands.of("r1-0")
+    told = "no command: it went on from another run's state"
+    for section in (first.section, board.section):
+        made = section(found)
+        assert made is not None
+        assert html.unescape(made.html).count(told) == 1
+    assert "jobs.train" not in first.section(found).html  # whose winner is r0-0
 
 
 def test_curves_are_of_the_best_and_of_others_and_few(place: Path) -> None:

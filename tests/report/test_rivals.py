@@ -161,6 +161,18 @@ def test_what_a_search_with_a_price_cost_in_money(noted: Path) -> None:
     assert page(found).count(told) == 2, "in the environment too"
 
 
+def test_a_share_of_a_gpu_costs_its_share(tmp_path: Path) -> None:
+    rows.write(tmp_path, "e", rows.configs(rates=[0.001, 0.002, 0.003], seeds=1), {"r2-0": "stopped"}, devices=0.25)
+    rows.note(tmp_path, "e", price={"device_hour": 900.0})
+    found = read(tmp_path, "e")
+    cost = spent(found.first)
+    assert cost.device_seconds == 0.25 * 2 * (2 * rows.EPOCHS + rows.STOPPED)
+    assert cost.saved_seconds == 0.25 * 2 * (rows.EPOCHS - rows.STOPPED)
+    assert cost.money == 900 * cost.device_seconds / 3600
+    assert "1.75 at 900 a device-hour</span>" in first_screen(found).html
+    assert progress.spent(found.first)["device_seconds"].iloc[-1] == cost.device_seconds
+
+
 def test_best_of_k_has_a_curve_for_each_entry(tmp_path: Path) -> None:
     mixed = rows.configs(rates=[0.001, 0.002], seeds=1) | {
         f"s{run}": one for run, one in rows.configs("vae_conv", rates=[0.003, 0.004], seeds=1).items()

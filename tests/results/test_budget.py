@@ -51,6 +51,14 @@ def test_the_best_is_chosen_by_validation_and_told_of_test(storage: Storage) -> 
     assert results.best_of_k(storage, "e")["device_seconds"].to_list() == [7.0, 14.0, 28.0]
 
 
+def test_a_share_of_a_gpu_costs_its_share(storage: Storage) -> None:
+    for number in range(2):
+        end(Ledger(storage, "e", f"r{number}", f"a{number}"), 1.0, 7.0, seconds=8.0, devices=0.25)
+    table = results.best_of_k(storage, "e", device_seconds=[4.0])
+    assert table["k"].to_list() == [2]
+    assert results.best_of_k(storage, "e")["device_seconds"].to_list() == [2.0, 4.0]
+
+
 def test_where_some_runs_lack_the_figure_of_test_images(storage: Storage) -> None:
     end(Ledger(storage, "e", "r0", "a0"), 1.0, 7.0)
     end(Ledger(storage, "e", "r1", "a1"), 2.0, None)

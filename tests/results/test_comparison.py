@@ -17,6 +17,7 @@ from gen.results.comparison import configuration_of, sound_lines
 from gen.results.equal import budget_lines
 from gen.results.floor import Asked, floor_rows
 from gen.results.forget import forget
+from gen.results.ranking import device_seconds
 from jobs import board as board_job
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
@@ -315,6 +316,22 @@ def test_rows_are_of_equal_device_seconds(storage, place):
     ]
     with pytest.raises(ValueError, match=r"^device_seconds=0 is out of range; allowed: more than 0"):
         results.compare(place, "e", device_seconds=0)
+
+
+@local
+def test_a_share_of_a_gpu_costs_its_share(storage, place):
+    """Four runs of a quarter of a GPU each cost what one run of a whole one does; an earlier version's counts by its
+    processes."""
+    for number in range(4):
+        about = {"rate": 0.1 + number, "started": TIME + timedelta(hours=number)}
+        run(storage, f"q{number}", "quarter", 20, 0.5 + number / 10, seconds=8.0, devices=0.25, **about)
+        if number < 2:
+            run(storage, f"w{number}", "whole", 20, 0.5, seconds=4.0, devices=1.0, **about)
+            run(storage, f"e{number}", "earlier", 20, 0.5, seconds=2.0, world_size=2, **about)
+    table = results.compare(place, "e", "entry").set_index("entry").loc[["quarter", "whole", "earlier"]]
+    assert table["device_seconds"].to_list() == [8.0, 8.0, 8.0]
+    assert table["configurations"].to_list() == [4, 2, 2]
+    assert device_seconds(storage, "e") == 24.0
 
 
 @local

@@ -24,6 +24,15 @@ def test_the_first_limit_that_is_reached_says_which():
     assert account.reached(Budget(money=0.21, price=2.0)) == ""
 
 
+def test_a_run_that_began_with_another_share_of_a_gpu_counts_by_that():
+    account = Account(devices=0.25, of_run={"a": 1.0})
+    account.note("a", 1, 100)
+    account.note("b", 1, 100)
+    account.note("b", 2, 120)
+    assert (account.total_seconds, account.device_seconds) == (220, 100 + 30)
+    assert account.reached(Budget(device_seconds=130)) == "the budget of 130 device-seconds is spent (130)"
+
+
 @pytest.mark.parametrize(("budget", "limits"), [(Budget(), False), (Budget(epochs=1), True), (Budget(money=1), True)])
 def test_what_is_infinite_has_no_limit(budget: Budget, limits: bool):
     assert budget.limits is limits

@@ -237,3 +237,63 @@ def test_equal_budgets_in_any_order_and_with_any_number_of_slots(
     again = halving(fleet.history, fleet.configurations, every=every)
     assert again.standing == fleet.halving.standing
     assert seeds == 1 or again.stopped.keys() | again.over.keys() == fleet.configurations.keys()
+
+
+def test_a_forgotten_run_leaves_the_rungs_and_what_was_decided_stands():
+    """A fault gave one of two seeds the value 0: the other alone is compared from then on, and who lost stays out."""
+    search, history = halving(), list[Decision]()
+    for run, value in (("a0", 0.0), ("a1", 4.0), ("b0", 3.0), ("b1", 3.0)):
+        history += search.decide(said(run, 1, value))
+    assert search.standing[1] == {"a": (-2.0, -1.0), "b": (-3.0, -1.0)}
+    assert search.stopped == {"b0": 2, "b1": 2}
+    again = halving(history, forgotten={"a0"})
+    assert again.standing[1] == {"a": (-4.0, -1.0), "b": (-3.0, -1.0)}
+    assert again.stopped == search.stopped
+    for run in ("c0", "c1"):  # which 2 would have stopped
+        again.decide(said(run, 1, 2.9))
+        assert again.goes_on(said(run, 1, 2.9))
+    nobody = halving(history, forgotten={"a0", "a1"})
+    assert nobody.standing[1] == {"b": (-3.0, -1.0)}
+
+
+def test_who_waited_for_a_forgotten_run_is_compared_when_it_reports_again():
+    search, history = halving(), list[Decision]()
+    for run, value in (("a0", 1.0), ("a1", 1.0), ("b0", 2.0)):
+        history += search.decide(said(run, 1, value))
+    again = halving(history, forgotten={"b1"})
+    assert not again.awaits("b1")
+    [made] = again.decide(said("b0", 1, 2.0))
+    assert (made.run, made.epoch, made.decision, made.of) == ("b0", 1, "stop", None)
+    assert made.why == "2 is worse than the cutoff 1 at epoch 1"
+
+
+@given(seed=st.integers(0, 10**6), order=st.permutations([run for run in PAIRS for _ in range(EPOCHS)]), data=st.data())
+@settings(max_examples=examples(30))
+def test_after_it_was_forgotten_all_stand_with_the_means_of_the_others(
+    seed: int, order: Sequence[str], data: st.DataObject
+):
+    """Wherever a search was cut: no mean on a rung is of a forgotten run, and no decision was taken back."""
+    search, history, at = halving(), list[Decision](), dict.fromkeys(PAIRS, 0)
+    for run in order[: data.draw(st.integers(0, len(order)))]:
+        if at[run] < EPOCHS and (not at[run] or search.goes_on(said(run, at[run], 0.0))):
+            at[run] += 1
+            history += search.decide(said(run, at[run], curve(seed, run)[at[run] - 1]), ended=at[run] == EPOCHS)
+    gone = data.draw(st.sets(st.sampled_from(sorted(PAIRS)), min_size=1))
+    again, whole = halving(history, forgotten=gone), halving(history)
+    assert again.stopped == {run: epoch for run, epoch in whole.stopped.items() if run not in gone}
+    for rung, stands in again.standing.items():
+        for configuration, merit in stands.items():
+            ours = [run for run, of in PAIRS.items() if of == configuration and run not in gone]
+            values = [
+                (again.told[rung].get(run) or again.over[run])
+                for run in ours
+                if run in again.told[rung] or run in again.over
+            ]
+            assert values
+            worst = any(not math.isfinite(value) for value, _ in values)
+            assert merit[0] == (-math.inf if worst else pytest.approx(-np.mean([value for value, _ in values])))
+    untouched = {PAIRS[run] for run in PAIRS} - {PAIRS[run] for run in gone}
+    for rung, stands in whole.standing.items():
+        assert {one: stands[one] for one in stands if one in untouched} == {
+            one: again.standing[rung][one] for one in again.standing[rung] if one in untouched
+        }

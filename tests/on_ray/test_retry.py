@@ -25,7 +25,7 @@ def cached(monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
 def test_what_fails_again_is_trained_again_once(run_job: Callable, tmp_path: Path):
     """Its end is that on record, for it is the same one."""
     asked = ["--entry", "vqvae", "--size", 8, "--set", "model.networks.hidden=8", "--set", "evaluate.full=none"]
-    asked += ["--epochs", 1, "--only", "--search", "model.optimizer.rate=1e30", "--storage", tmp_path, "--name", "e"]
+    asked += ["--epochs", 2, "--only", "--search", "model.optimizer.rate=1e30", "--storage", tmp_path, "--name", "e"]
     assert run_job("tune", *asked).returncode == 0
     again = run_job("tune", *asked, "--retry-failed")
     assert again.returncode == 0, again.stdout

@@ -27,6 +27,7 @@ def test_an_old_search_is_found_and_extended(run_job: Callable, tmp_path: Path):
         f"--storage={tmp_path}",
         "--samples=6",
         "--set=evaluate.leaders=1",
+        "--max-concurrent=1",
     ]
     done = run_job("tune", *asked)
     assert done.returncode == 0, done.stderr

@@ -160,7 +160,7 @@ def test_the_name_stands_for_its_entries_and_its_numbers_of_labels_and_may_grow(
 
 
 def test_a_search_of_labels_seeds_and_entries_is_one_query(run_job: Callable, judged: Callable, tmp_path: Path):
-    arguments = ["--entry", "classifier,sgan", *LABELS, "--seeds", 2, "--space", "none", "--max-concurrent", 2]
+    arguments = ["--entry", "classifier,sgan", *LABELS, "--seeds", 2, "--space", "none", "--max-concurrent", 1]
     arguments += [
         "--set",
         "evaluate.full_images=350",  # of fewer images two accuracies are equal by chance

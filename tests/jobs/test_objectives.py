@@ -11,7 +11,7 @@ from jobs import tune
 from jobs.plan import Plan, plan
 
 TWO = ["--metric", "mse/reconstructions", "--metric", "used/images"]
-SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "--name", "search", "--max-concurrent", 2]
+SMALL = ["--entry", "vqvae", "--set", "model.networks.hidden=8", "--size", 8, "--name", "search", "--max-concurrent", 1]
 SPACE = ["--only", "--search", "model.optimizer.rate=1e-3,3e-3,1e-2", "--search", "model.beta=0.1,1,4"]
 
 

@@ -43,7 +43,7 @@ def test_a_stopped_driver_comes_back(start_job: Callable, judged: Callable, tmp_
     wait_for(lambda: len(results.metrics(str(tmp_path), "long")) > before or second.poll() is not None)
     second.send_signal(signal.SIGINT)
     _, errors = second.communicate(timeout=GIVE_UP)
-    assert second.returncode == 130, errors
+    assert (second.returncode, errors) == (130, "interrupted: submit the same again to go on\n")
     assert doubled(tmp_path) == []
     writers = results.metrics(str(tmp_path), "long")["attempt"].unique()
     assert [one[:10] for one in sorted(writers)] == ["r00000001-", "r00000002-"]

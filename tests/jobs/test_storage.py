@@ -34,6 +34,7 @@ def test_train_and_sample_on_object_storage(
         monkeypatch.setenv(name, value)
     storage = "s3://bucket/jobs"
     shared = ["--storage", storage, "--set", "train.batch=64"]
+    shared += ["--set", "evaluate.full_images=100", "--set", "evaluate.importance_images=20"]
     process = start_job("train", "--entry", "vae_mlp", "--epochs", 2, "--name", "trained", *shared)
     process.stdout.readline()
     process.stdout.close()

@@ -7,16 +7,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from gen import results
-from tests.conftest import GIVE_UP, ROOT
+from tests.conftest import GIVE_UP, ROOT, RayCluster
+
+FEW = ["--set", "evaluate.full_images=100", "--set", "evaluate.importance_images=20"]  # to measure is not its matter
 
 
-def test_submitted_job(ray_cluster, tmp_path: Path):
+def test_submitted_job(ray_cluster: RayCluster, judged: Callable, tmp_path: Path):
     submit = [Path(sys.executable).with_name("ray"), "job", "submit", "--address", ray_cluster.dashboard]
-    job = ["python", "-m", "jobs.train", "--entry", "vae_mlp", "--epochs", 2, "--storage", tmp_path, "--name", "job"]
-    job += ["--workers", 2, "--set", "machine.threads=2"]  # both CPUs of a node each, so they lie on two
+    job = ["python", "-m", "jobs.train", "--entry", "vae_mlp", "--epochs", 2, "--storage", judged(tmp_path)]
+    job += ["--name", "job", "--workers", 2, *FEW]
+    job += ["--set", "machine.threads=2"]  # both CPUs of a node each, so they lie on two
     folder = tmp_path / "project"
     for package in ("gen", "jobs", "tune_spaces"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -75,9 +75,8 @@ class Resident(tune.Trainable):
             return
         again, self.end = again or failed is not None, None
         known = last_ticks(search.storage, search.experiment, self.run).get(self.run, {}) if again else {}
-        if failed is None or failed * chosen.evaluate.every >= chosen.budget.epochs:
-            known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another. One that
-            # fails again where it failed before has its outcome
+        if failed is None:
+            known.pop("outcomes", None)  # an outcome under a smaller budget is no end: the run writes another
         taken = config.get(TAKEN)
         home = search.home(
             self.run,

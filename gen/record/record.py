@@ -239,6 +239,8 @@ class Record:
         if not self.writes or not self.home or not self.ledger:
             return
         self._write_best(progress)
+        if progress.status != "failed":  # one that fails again where it failed before has its outcome; others do not
+            self.ledger.last_ticks.pop("outcomes", None)
         row = outcome_row(progress, self._folder, self.config.evaluate.every, stepper.step, stepper.images)
         self.ledger.add("outcomes", metric=self.metric, parameters=stepper.model.count_learned(), **row)
         if progress.status == "finished":

@@ -35,7 +35,7 @@ KEYS = {  # table -> columns by which no two rows are equal
     "evals": ["run", "tick", "epoch", "scope", "split", "metric", "subject", "column", "weights", "protocol"],
     "samples": ["run", "tick", "kind", "step"],
     "events": ["run", "attempt", "tick", "kind", "time", "why"],
-    "outcomes": ["run", "tick"],
+    "outcomes": ["run", "tick", "status"],  # one that failed at its last epoch, and was trained again, has two
 }
 WHENCE = (("file", pa.string()), ("place", pa.int64()), ("writer", pa.string()))  # of a row
 KINDS = ("damaged", "missing", "unfinished", "doubled")
@@ -192,7 +192,7 @@ def survey(storage: Storage, experiment: str) -> Survey:
 
 def schema_of_keys(table: str) -> pa.Schema:
     """The columns of a table by which its rows are told apart, and whence each row is."""
-    wanted = dict.fromkeys([*KEYS[table], "attempt", *(["status"] if table == "outcomes" else [])])
+    wanted = dict.fromkeys([*KEYS[table], "attempt"])
     fields = [SCHEMAS[table].field(column).with_nullable(True) for column in wanted]
     return pa.schema([*fields, *(pa.field(*one) for one in WHENCE)])
 

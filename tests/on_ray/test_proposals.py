@@ -15,10 +15,11 @@ from gen import results
 from gen.config import RunConfig, flat, identity, override
 from gen.on_ray.proposals import Part, Proposal, Proposer, Supply, proposals
 from gen.on_ray.retry import ends_that_stand
-from gen.results.forget import forgotten
+from gen.results.forget import forget, forgotten
 from gen.search.samplers import Drawn, Listed, Queued, Sampler, Score, Settings
 from gen.search.tpe import Tpe
 from gen.zoo import ZOO, restore
+from tests.results.example_rows import begin
 from tune_spaces import SpaceQuestions, draw, space_for
 
 CONFIG = override(ZOO["vqvae"], {"budget.epochs": 9})
@@ -94,6 +95,33 @@ def test_a_run_below_the_floor_is_told_as_one_that_is_not_finite(tmp_path: Path,
         assert begun is not None
         search.searcher.on_trial_complete(begun[0], search.write(begun[1]) | {"value": value})
     assert [(math.isnan(one.value), one.epoch, one.whole) for one in heard] == [(True, 9.0, True)]
+
+
+def test_a_sampler_learns_nothing_from_runs_that_are_ranked_no_more(tmp_path: Path) -> None:
+    """Of one configuration the best seed is taken out, of the other one both."""
+    heard = dict[int, Score]()
+
+    class Hears(Listed):
+        def learn(self, number: int, score: Score) -> None:
+            heard[number] = score
+
+    def sampler() -> Sampler:
+        return Hears([{"model.beta": 0.5}, {"model.beta": 0.75}])
+
+    first = Search(tmp_path, sampler(), samples=2, seeds=2)
+    first.run()
+    assert all(score.whole for score in heard.values())
+    before, names = dict(heard), list(first.supply.runs)
+    for run in (names[0], *names[2:]):
+        ledger = results.Ledger(first.storage, "search", run, "a")
+        begin(ledger)
+        ledger.close(0)
+        forget(first.storage, "search", "b", run, "its images were others")
+    heard.clear()
+    again = Search(tmp_path, sampler(), samples=2, seeds=2, gone=forgotten(first.storage, "search"))
+    assert (again.left, set(heard)) == (0, {0})
+    assert (before[0].value, heard[0].value, heard[0].whole) == (2.5625, 2.625, True)  # of both, and of the other one
+    assert again.supply.left(0) == 0
 
 
 @pytest.mark.parametrize("repeats", [1, 4, 5])

@@ -25,12 +25,8 @@ from gen.results.written import noted
 
 CALLS = "genfleet.calls"  # key in a footer: what was written together with the rows of this file, as `Note`s
 REMOVED = "genfleet.removed"  # key in a footer: run -> rows that were taken out of this file, for they stood twice
-ONCE = (
-    "runs",
-    "settings",
-    "outcomes",
-)  # tables that a run writes to at one moment, all its rows in one file: one of its own
-# stands for lost rows of a slot's
+ONCE = ("runs", "settings", "outcomes")
+"""Tables to which a run writes once, all its rows in one file: a file of its own has whatever a slot has lost."""
 REBUILT = "genfleet.rebuilt"  # key in a footer: these rows stand for rows of other files that were lost
 MERGED = "genfleet.merged"  # key in a footer: the files whose rows are in this one, as `Part`s in their order
 NOTES = (CALLS, REMOVED, REBUILT)

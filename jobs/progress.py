@@ -68,7 +68,8 @@ def beside(standing: Standing | None) -> str:
 def line(standing: Standing) -> str:
     """One line, with the seconds since the start."""
     text = standing.news or summary(standing)
-    return f"{standing.seconds:6.1f} s  {text}  ({standing.done} of {standing.runs})"
+    done = f"{standing.done} of {standing.runs}" if math.isfinite(standing.runs) else f"{standing.done} ended"
+    return f"{standing.seconds:6.1f} s  {text}  ({done})"
 
 
 def summary(standing: Standing) -> str:

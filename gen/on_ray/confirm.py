@@ -118,7 +118,7 @@ class Confirmation:
     be ranked no more is not trained, and counts in no test and in no mean; what it had decided stands.
     """
 
-    stage = "confirm"
+    stage, endless = "confirm", False
 
     def __init__(
         self,

@@ -27,13 +27,13 @@ QUIET = 5.0  # seconds between two reports on a search in which no run ends
 class Standing:
     """How far a search is, and what became of a run that has just ended."""
 
-    runs: int
+    runs: float  # in all, as far as is known; infinite where nothing but a limit ends the search
     ended: Mapping[str, int]  # status -> runs: finished, stopped, failed, and broken by an error
     running: int
     best: float  # of all runs so far; NaN before the first value
     best_run: str
     seconds: float  # since the search was submitted
-    left: float  # estimate of the seconds to go; NaN before the first tick
+    left: float  # estimate of the seconds to go; NaN before the first tick, and where a limit alone ends the search
     news: str = ""  # about the run that has just ended, or something damaged that was made anew; "": neither
     ticks: int = 0  # since the search was submitted
 
@@ -45,6 +45,9 @@ class Standing:
 
 class Runs(Protocol):
     """The runs of a search, as far as they are known, and how many they will be."""
+
+    @property
+    def endless(self) -> bool: ...
 
     @property
     def runs(self) -> Mapping[str, RunConfig]: ...
@@ -155,7 +158,9 @@ class Teller(tune.Callback):
     def left(self) -> float:
         """Seconds to go, if the other runs take as many epochs as those that ended, at the pace so far; with those of
         measuring the leaders, as many evaluations as that takes at the time of those so far."""
-        if not self.ticks or sum(self.ended.values()) >= self.source.count:  # not `over`: a run may break unnamed
+        if self.source.endless or not self.ticks:
+            return math.nan
+        if sum(self.ended.values()) >= self.source.count:  # not `over`: a run may break unnamed
             return math.nan
         later = self.measuring * self.evaluated / self.ticks
         average = (self.expected + self.total) / (1 + len(self.over))  # what halving lets expect counts as one run
@@ -170,7 +175,7 @@ class Teller(tune.Callback):
         passed = self.spoke - self.began
         self.hear(
             Standing(
-                self.source.count,
+                math.inf if self.source.endless else self.source.count,
                 dict(self.ended),
                 running,
                 self.best,

@@ -90,6 +90,10 @@ class Source(Protocol):
     stage: str  # "" for the search itself; else what names its files apart from those of the search
 
     @property
+    def endless(self) -> bool:
+        """Whether nothing but a limit ends them."""
+
+    @property
     def runs(self) -> Mapping[str, RunConfig]:
         """Those that are known so far, by their names."""
 
@@ -123,7 +127,7 @@ class Part:
 class Listing:
     """Trials of runs that are all known when the search begins."""
 
-    stage = ""
+    stage, endless = "", False
 
     def __init__(self, runs: Mapping[str, RunConfig]) -> None:
         self.runs, self.count = runs, len(runs)
@@ -187,6 +191,11 @@ class Supply:
                     part.sampler.begin(one.number, one.settings)
                 more.append(replace(one, runs=self.add(part, one.settings) - one.runs))
         record(slot, attempt, more)
+
+    @property
+    def endless(self) -> bool:
+        """Whether nothing but a limit ends the search."""
+        return not self.over and any(part.samples == math.inf for part in self.parts)
 
     @property
     def count(self) -> int:

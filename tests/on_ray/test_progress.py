@@ -16,6 +16,25 @@ from gen.on_ray.search import evaluations
 from jobs.progress import duration, line, measured
 
 
+def test_a_search_that_a_limit_alone_ends_tells_neither_a_number_of_runs_nor_a_time():
+    heard: list[Standing] = []
+
+    class Endless(Listing):
+        endless = True
+
+    lease = SimpleNamespace(check=lambda: None)
+    teller = Teller(heard.append, Endless(dict.fromkeys("ab")), {}, lease, mode="min", every=1, expected=9.0)
+    trial = SimpleNamespace(status=Trial.TERMINATED, last_result={"run": "a", "epoch": 1.0, "value": 0.5, "ended": ""})
+    teller.on_trial_result(0, [], trial, trial.last_result)
+    teller.on_trial_complete(0, [trial], trial)
+    teller.tell()
+    assert heard[-1].runs == math.inf
+    assert (
+        line(heard[-1]).partition(" s  ")[2]
+        == "0 running, 0 finished, 1 stopped, 0 failed; best 0.5 (run a)  (1 ended)"
+    )
+
+
 def test_counts_the_best_and_the_time_left(monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(monotonic=lambda: clock.now, now=100.0)
     monkeypatch.setattr(progress, "time", clock)

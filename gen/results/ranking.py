@@ -246,7 +246,7 @@ def one_protocol(
 
 def where(figures: pd.DataFrame, name: str) -> list[str]:
     """The values of a column; each with the experiments that have it, where these are several."""
-    if figures["experiment"].nunique() == 1:
+    if "experiment" not in figures or figures["experiment"].nunique() == 1:
         return [str(value) for value in figures[name].unique()]
     parts = figures.groupby(name, dropna=False, sort=False)["experiment"].unique()
     return [f"{value} ({', '.join(sorted(experiments))})" for value, experiments in parts.items()]

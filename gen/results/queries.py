@@ -187,15 +187,13 @@ def settings(place: Place, experiment: str | None = None, wide: bool = True) -> 
 
 def without_settings(place: Place, experiment: str | None, told: pd.DataFrame) -> list[dict[str, Any]]:
     """Experiment, run, attempt and config of the runs that have begun and are not `told` of."""
-    keys, there = ["experiment", "run"], set(zip(told["experiment"], told["run"], strict=True))
-    begun = read(place, experiment, "runs", columns=keys)
-    lost = {run for run in zip(begun["experiment"], begun["run"], strict=True) if run not in there}
-    if not lost:
+    there = told["experiment"] + "/" + told["run"]
+    begun = read(place, experiment, "runs", columns=["experiment", "run"])
+    if (begun["experiment"] + "/" + begun["run"]).isin(there).all():
         return []
-    rows = runs(place, experiment, [*keys, "attempt", "config"]).to_dict("records")
-    return [
-        {str(name): value for name, value in row.items()} for row in rows if (row["experiment"], row["run"]) in lost
-    ]
+    rows = runs(place, experiment, ["experiment", "run", "attempt", "config"])
+    lost = rows[~(rows["experiment"] + "/" + rows["run"]).isin(there)]
+    return [{str(name): value for name, value in row.items()} for row in lost.to_dict("records")]
 
 
 def lengthen(rows: pa.Table) -> pd.DataFrame:

@@ -173,22 +173,28 @@ def data_hashes(place: Place, experiment: str, names: Sequence[str]) -> dict[str
     return {name: str(begun[name]) for name in names}
 
 
-def settings(place: Place, experiment: str | None = None, wide: bool = True) -> pd.DataFrame:
+def settings(
+    place: Place, experiment: str | None = None, wide: bool = True, *, begun: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Settings of runs. `wide`: one row a run and one column a dotted key, of numbers if all of its values are numbers,
     else of text. Otherwise: one row a run and key. Settings of earlier versions have their present names. A run that
-    has lost its rows has those that its config in `runs` tells."""
+    has lost its rows has those that its config in `runs` tells; `begun`: the experiment and run of those that are to
+    have any, where they are known already; by default all that `runs` has."""
     arrange = widen if wide else lengthen
     rows = read_arrow(place, experiment, "settings", encoded=wide)
     frame = arrange(rows)
-    if lost := without_settings(place, experiment, frame):
+    if lost := without_settings(place, experiment, frame, begun):
         frame = arrange(pa.concat_tables([rows, setting_rows_of(lost).cast(rows.schema)]))
     return frame
 
 
-def without_settings(place: Place, experiment: str | None, told: pd.DataFrame) -> list[dict[str, Any]]:
-    """Experiment, run, attempt and config of the runs that have begun and are not `told` of."""
+def without_settings(
+    place: Place, experiment: str | None, told: pd.DataFrame, begun: pd.DataFrame | None
+) -> list[dict[str, Any]]:
+    """Experiment, run, attempt and config of the runs that have `begun` and are not `told` of."""
     there = told["experiment"] + "/" + told["run"]
-    begun = read(place, experiment, "runs", columns=["experiment", "run"])
+    if begun is None:
+        begun = read(place, experiment, "runs", columns=["experiment", "run"])
     if (begun["experiment"] + "/" + begun["run"]).isin(there).all():
         return []
     rows = runs(place, experiment, ["experiment", "run", "attempt", "config"])

@@ -91,7 +91,7 @@ def leaderboard_of_runs(
     frame.insert(0, "rank", pd.Series(places, dtype="int64[pyarrow]"))
     frame["collapsed"] = pd.Series(collapses(told[told["kind"] == COLLAPSE], frame), dtype=pd.ArrowDtype(pa.string()))
     board = frame[["rank", "run", "entry", "seed", "value", *ENDS, "steering", "collapsed"]]
-    board = board.merge(varying(settings(storage, experiment), board), on="run", how="left")
+    board = board.merge(varying(settings(storage, experiment, begun=frame), board), on="run", how="left")
     board.attrs = {
         "forgotten": gone,
         "apart": len(apart),

@@ -33,6 +33,7 @@ def fail(slot: Slot, run: str) -> None:
     )
 
 
+@pytest.mark.long
 def test_what_fails_again_is_trained_again_once(run_job: Callable, tmp_path: Path):
     """Its end is that on record, for it is the same one."""
     asked = ["--entry", "vqvae", "--size", 8, "--set", "model.networks.hidden=8", "--set", "evaluate.full=none"]
@@ -57,6 +58,8 @@ def test_a_run_that_failed_is_trained_again(judged: Callable, tmp_path: Path, di
     first.resident.cleanup()
     assert len(ends_that_stand(storage, "search", by_run, "", retry=False)) == 2
     assert ends_that_stand(storage, "search", by_run, "", retry=True) == {}
+    again_failed = ends_that_stand(storage, "search", by_run, "", retry=True, again=[bad])  # in this submission
+    assert again_failed.keys() == {bad}
     plain = Slot(storage, "search", runs, digits.hash)
     plain.begin(1)
     assert plain.resident.step()["ended"] == "failed"  # on record

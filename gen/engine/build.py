@@ -23,6 +23,7 @@ from gen.results.storage import one_line
 
 TRAINED = 4  # numbers that training keeps of each parameter: itself, its gradient, and the means of both of Adam
 
+# functions that draw the numbers of a tensor, in place
 DRAWS = {torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 
 
@@ -42,7 +43,8 @@ def build_model(config: RunConfig, dataset: Dataset, device: torch.device) -> Mo
 
 
 class Undrawn(TorchFunctionMode):
-    """What draws a tensor's numbers leaves the tensor as it is: on the meta device that takes most of the time."""
+    """A mode of torch in which functions that draw a tensor's numbers leave the tensor as it is. On the meta device,
+    which has no numbers, those draws took most of the time of an outline."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function in DRAWS:

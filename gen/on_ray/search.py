@@ -27,12 +27,11 @@ from gen.on_ray.population import Members
 from gen.on_ray.progress import Standing, Teller, Tidy
 from gen.on_ray.proposals import Listing, Source
 from gen.on_ray.replay import begun, configurations, decisions, reached
-from gen.on_ray.retry import ends_that_stand
+from gen.on_ray.retry import ends_that_stand, without_rank
 from gen.on_ray.scheduler import RecordedHalving
 from gen.on_ray.spending import devices_of, share_of, spending_of
 from gen.on_ray.submission import Search
 from gen.on_ray.trainable import Resident
-from gen.results.forget import forgotten
 from gen.results.lease import Lease
 from gen.results.ledger import Slot
 from gen.results.leftovers import is_running, own_mark
@@ -125,7 +124,7 @@ def search(
             every=evaluate.every,
             expected=expected_epochs(epochs, grace, reduction),
             measuring=evaluations(evaluate, source.count, at_once, images, seeds) if images else 0.0,
-            unranked=forgotten(plan.storage, plan.experiment) if on_record or plan.begun else (),
+            unranked=without_rank(plan.storage, plan.experiment),
         )
         teller.completed = 0
         parameters, more = source.trials(halving.halving if plan.rungs else None)

@@ -68,13 +68,13 @@ def account_of(storage: Storage, experiment: str, devices: float) -> Account:
     whole = costs(storage, experiment, ends)
     account.measuring = sum((whole[run] - account.seconds[run]) * account.of_run.get(run, devices) for run in whole)
     account.measuring += measuring(queries.read(storage, experiment, "events", {"kind": FLOOR}, ["attempt", "detail"]))
-    last = last_ticks(storage, experiment)
+    last = furthest_ticks(storage, experiment)
     for run, epochs, seconds in zip(*(last[name].to_pylist() for name in ("run", "epoch", "seconds")), strict=True):
         account.note(run, epochs, seconds)
     return account
 
 
-def last_ticks(storage: Storage, experiment: str) -> pa.Table:
+def furthest_ticks(storage: Storage, experiment: str) -> pa.Table:
     """The largest `epoch` and `seconds` of each run's ticks."""
     rows = queries.read_arrow(storage, experiment, "metrics", columns=["run", "epoch", "seconds", "name"])
     later = pc.is_in(rows["name"], value_set=pa.array(MEASURED_LATER))  # whose seconds are those of measuring alone

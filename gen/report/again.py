@@ -14,7 +14,7 @@ from gen.report.facts import Experiment
 from gen.results.lineage import EXPLOIT
 
 OPTIONS = {"entry": "--entry", "data.name": "--data", "seed": "--seed", "budget.epochs": "--epochs"}
-TOOK_OVER = "no command: it went on from another run's state"
+TOOK_OVER = "no command: it went on from another run's state; these settings are those that it began with"
 SAID_OTHERWISE = ("budget.", "machine.", "family", "model.stage_one")
 
 
@@ -33,7 +33,8 @@ class Again:
 
 def again(experiment: Experiment, runs: Collection[str]) -> Again:
     """The commands of some runs. Runs over the codes of a first stage have none: which one it was is in their settings,
-    and may be gone. Nor have runs of a population that took over the state of another one: no settings make those."""
+    and may be gone. Nor have runs of a population that took over the state of another run: no settings alone
+    lead to their weights."""
     wide = experiment.settings[experiment.settings["run"].isin(runs)].set_index("run")
     keys = [key for key in wide.columns[1:] if not key.startswith(SAID_OTHERWISE) and key not in OPTIONS]
     same = [key for key in keys if wide[key].notna().all() and wide[key].nunique() == 1]

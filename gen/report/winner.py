@@ -204,7 +204,7 @@ def test_figures(experiment: Experiment, runs: Collection[str]) -> tuple[list[fl
         try:
             shared, common = one_protocol(some, remedy="")
         except ValueError as several:
-            why = str(several).removesuffix("; ")
+            why = str(several)
             continue
         values = shared["value"][shared["run"].isin(list(runs))].astype(float)
         found = [float(value) for value in values if math.isfinite(value)]

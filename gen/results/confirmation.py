@@ -48,8 +48,8 @@ def fresh_of(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def shorter_runs(place: Place, experiment: str) -> set[str]:
-    """Runs of confirmations whose end is of fewer epochs than the latest race trains for: epochs grew, and none of its
-    seeds, or none yet, went on from there. What they reached is no rival of what the latest race's runs reach."""
+    """Runs of confirmations that ended after fewer epochs than the latest race trains for: the epochs of the search
+    have grown, and these runs have not gone on, or not yet. Their figures are no rivals of the figures of its runs."""
     rows = read(place, experiment, "events", {"kind": KIND}, ["run", "attempt", "decision", "detail"])
     told = [(row["run"], row["attempt"], row["decision"], json.loads(row["detail"])) for row in rows.to_dict("records")]
     epochs = {detail["race"]: detail["terms"].get("epochs", 0) for *_, what, detail in told if what == ENTER}

@@ -237,10 +237,9 @@ def one_protocol(
     if len(common) != 1:
         kinds = figures[names].drop_duplicates()
         different = [str(name) for name in kinds if kinds[name].nunique(dropna=False) > 1]
-        shown = "; ".join(f"{name}: {', '.join(where(figures, name))}" for name in different)
-        raise ValueError(
-            f"the runs' figures are of {len(kinds)} protocols and are not ranked together; {shown}; {remedy}"
-        )
+        shown = [f"{name}: {', '.join(where(figures, name))}" for name in different]
+        told = f"the runs' figures are of {len(kinds)} protocols and are not ranked together"
+        raise ValueError("; ".join(filter(None, [told, *shown, remedy])))
     return shared, {str(name): None if pd.isna(value) else value for name, value in common.iloc[0].items()}
 
 

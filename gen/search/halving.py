@@ -125,8 +125,9 @@ class Halving:
 
     def rebuild(self, history: list[Decision], fewer: Collection[str]) -> None:
         """Takes over what earlier attempts decided. Decisions of versions that compared runs one by one stand too: such
-        a configuration stands with the mean of those runs, and was stopped if all of them were. `fewer`: those of which
-        a run was forgotten, which stand with the mean of the others, whatever mean is on record."""
+        a configuration stands with the mean of those runs, and was stopped if all of them were. `fewer`:
+        configurations of which a run was forgotten; each stands with the mean of its other runs, whatever mean is on
+        record."""
         for past in history:
             own, configuration = (past.value, past.seconds), self.configuration(past.run)
             if past.rung in self.told:

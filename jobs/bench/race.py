@@ -34,10 +34,12 @@ def one_race(
     noise: np.random.Generator, entrants: int, seeds: int, level: float, gap: float, slots: int
 ) -> tuple[int, bool]:
     """How many runs a race trains, and whether the best configuration is in at its end."""
+    from gen.on_ray.confirm import AHEAD  # which loads Ray
+
     names = [f"c{place}" for place in range(entrants)]
     means = dict.fromkeys(names, gap) | {names[noise.integers(entrants)]: 0.0}
     figures: dict[str, dict[int, float]] = {name: {} for name in names}
-    while wanted := next_runs(names, range(seeds), figures, MODE, level, ahead=1 if slots > 1 else 0)[:slots]:
+    while wanted := next_runs(names, range(seeds), figures, MODE, level, ahead=AHEAD)[:slots]:
         for name, seed in wanted:
             figures[name][seed] = noise.normal(means[name])
     best = min(means, key=means.__getitem__)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gen.distributed.memory import CONTEXT
-from tests.gpu import bodies, rates
+from tests.gpu import bodies, memory_bodies, rates
 from tests.seams.house import ALL, data_of, small
 
 pytestmark = [
@@ -92,15 +92,15 @@ def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
 
 
 def test_a_share_is_set_of_a_device_without_a_number_and_is_kept() -> None:
-    bodies.a_share_is_kept(DEVICE)
+    memory_bodies.a_share_is_kept(DEVICE)
 
 
 def test_data_lie_where_the_share_has_room() -> None:
-    bodies.data_lie_where_the_share_has_room(DEVICE)
+    memory_bodies.data_lie_where_the_share_has_room(DEVICE)
 
 
 def test_a_run_that_exceeds_its_share_is_said_and_the_next_one_fits(tmp_path: Path) -> None:
-    bodies.what_is_too_large_is_said(DEVICE, tmp_path)
+    memory_bodies.what_is_too_large_is_said(DEVICE, tmp_path)
 
 
 def test_images_a_second_are_told(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.gpu import bodies, rates
+from tests.gpu import bodies, memory_bodies, rates
 from tests.seams.house import ALL, CPU, data_of, small, stepper
 
 pytestmark = pytest.mark.slow
@@ -37,9 +37,9 @@ class Watched(bodies.SameNoise):
 
 
 def test_a_run_that_exceeds_its_share_is_said_and_the_next_one_fits(tmp_path: Path) -> None:
-    bodies.what_is_too_large_is_said(CPU, tmp_path)
-    bodies.a_share_is_kept(CPU)
-    bodies.data_lie_where_the_share_has_room(CPU)
+    memory_bodies.what_is_too_large_is_said(CPU, tmp_path)
+    memory_bodies.a_share_is_kept(CPU)
+    memory_bodies.data_lie_where_the_share_has_room(CPU)
 
 
 @dataclass(frozen=True, eq=False)

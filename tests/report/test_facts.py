@@ -208,7 +208,7 @@ def test_a_run_that_went_on_from_another_s_state_has_no_command(tmp_path: Path) 
     commands = again(found.first, ["r0-0", "r1-0"])
     assert commands.of("r0-0") == ""
     assert "--entry vqvae" in commands.of("r1-0")
-    told = "no command: it went on from another run's state"
+    told = "no command: it went on from another run's state; these settings are those that it began with"
     for section in (first.section, board.section):
         made = section(found)
         assert made is not None

@@ -151,3 +151,35 @@ def whole_search(storage, experiment="e"):
     begin(live)
     go(live, 0)
     live.flush(0)
+
+
+def labelled_run(
+    storage,
+    name,
+    entry,
+    labels,
+    value,
+    *,
+    experiment="e",
+    best=0.5,
+    seed=0,
+    rate=0.1,
+    tick=1,
+    data="digits",
+    seconds=3.0,
+    **changes,
+):
+    """A run of a classifier with a full figure of test images; None: it was stopped and has none."""
+    ledger = Ledger(storage, experiment, name, "a1")
+    numbers = {"data.labels": labels, "data.label_seed": seed, "seed": seed, "model.rate": rate}
+    settings = [("entry", None, entry), ("family", None, "semi"), ("data.name", None, data)]
+    settings += [(key, float(number), str(number)) for key, number in numbers.items()]
+    begin(ledger, seed, settings, **{"data_hash": f"d{labels}-{seed}", "held_out": "h1", "data": data} | changes)
+    about = {"metric": "accuracy", "subject": "images", "features": None, "features_hash": None, "n_fake": 300}
+    ledger.add("evals", tick, **eval_row(tick, best, **about, n_real=144))
+    ledger.add("evals", tick, **eval_row(tick, 0.1, **{**about, "metric": "mse"}, n_real=20))
+    if value is not None:
+        ledger.add("evals", tick, **eval_row(tick, value, "best", **about, n_real=300) | {"split": "test"})
+        ledger.add("evals", tick, **eval_row(tick, value + 1, "best") | {"split": "test"})
+    ledger.add("outcomes", tick, **outcome_row(tick, best=best, metric="accuracy/images", seconds=seconds))
+    ledger.close(tick)

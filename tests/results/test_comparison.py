@@ -2,57 +2,22 @@
 
 import json
 import math
-from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from example_rows import TIME, begin, eval_row, outcome_row, when
+from example_rows import TIME, begin, eval_row, labelled_run, outcome_row, when
 
 from gen import results
 from gen.results import Ledger
 from gen.results.best import rank_runs
 from gen.results.comparison import configuration_of, sound_lines
-from gen.results.equal import budget_lines
 from gen.results.floor import Asked, floor_rows
 from gen.results.forget import forget
-from gen.results.ranking import device_seconds
 from jobs import board as board_job
 
 local = pytest.mark.parametrize("place", ["local"], indirect=True)
-
-
-def run(
-    storage,
-    name,
-    entry,
-    labels,
-    value,
-    *,
-    experiment="e",
-    best=0.5,
-    seed=0,
-    rate=0.1,
-    tick=1,
-    data="digits",
-    seconds=3.0,
-    **changes,
-):
-    """A run of a classifier with a full figure of test images; None: it was stopped and has none."""
-    ledger = Ledger(storage, experiment, name, "a1")
-    numbers = {"data.labels": labels, "data.label_seed": seed, "seed": seed, "model.rate": rate}
-    settings = [("entry", None, entry), ("family", None, "semi"), ("data.name", None, data)]
-    settings += [(key, float(number), str(number)) for key, number in numbers.items()]
-    begin(ledger, seed, settings, **{"data_hash": f"d{labels}-{seed}", "held_out": "h1", "data": data} | changes)
-    about = {"metric": "accuracy", "subject": "images", "features": None, "features_hash": None, "n_fake": 300}
-    ledger.add("evals", tick, **eval_row(tick, best, **about, n_real=144))
-    ledger.add("evals", tick, **eval_row(tick, 0.1, **{**about, "metric": "mse"}, n_real=20))
-    if value is not None:
-        ledger.add("evals", tick, **eval_row(tick, value, "best", **about, n_real=300) | {"split": "test"})
-        ledger.add("evals", tick, **eval_row(tick, value + 1, "best") | {"split": "test"})
-    ledger.add("outcomes", tick, **outcome_row(tick, best=best, metric="accuracy/images", seconds=seconds))
-    ledger.close(tick)
 
 
 def test_a_table_of_entries_and_labels(storage, place):
@@ -60,7 +25,7 @@ def test_a_table_of_entries_and_labels(storage, place):
     for entry, found in values.items():
         for labels in (20, 100):
             for seed, value in enumerate(found):
-                run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
+                labelled_run(storage, f"{entry}-{labels}-{seed}", entry, labels, value + labels / 1000, seed=seed)
     table = results.compare(place, "e")
     assert list(table.columns) == [
         *("entry", "data.labels", "configurations", "left_out", "unmeasured", "budget", "device_seconds"),
@@ -85,10 +50,10 @@ def test_a_table_of_entries_and_labels(storage, place):
 @local
 def test_validation_images_choose_among_configurations_and_test_images_do_not(storage, place):
     for seed in (0, 1):
-        run(storage, f"a{seed}", "sgan", 20, 0.9 + seed / 100, best=0.5, seed=seed, rate=0.1)
-        run(storage, f"b{seed}", "sgan", 20, 0.6 + seed / 100, best=0.7, seed=seed, rate=0.2)
-    run(storage, "c0", "sgan", 20, 0.99, best=0.99, rate=0.3)  # of one seed alone
-    run(storage, "d0", "sgan", 20, None, best=0.99, rate=0.4)  # stopped early
+        labelled_run(storage, f"a{seed}", "sgan", 20, 0.9 + seed / 100, best=0.5, seed=seed, rate=0.1)
+        labelled_run(storage, f"b{seed}", "sgan", 20, 0.6 + seed / 100, best=0.7, seed=seed, rate=0.2)
+    labelled_run(storage, "c0", "sgan", 20, 0.99, best=0.99, rate=0.3)  # of one seed alone
+    labelled_run(storage, "d0", "sgan", 20, None, best=0.99, rate=0.4)  # stopped early
     (row,) = results.compare(place, "e").to_dict("records")
     assert (row["configurations"], row["n"], row["unmeasured"]) == (4, 2, 1)
     assert row["mean"] == pytest.approx(0.605)
@@ -100,30 +65,14 @@ def test_validation_images_choose_among_configurations_and_test_images_do_not(st
 
 
 @local
-def test_a_row_whose_best_was_not_measured_says_which_runs_to_measure(storage, place):
-    """Of a search its leaders alone are measured, which may have begun after an equal budget was spent."""
-    run(storage, "cheap", "classifier", 20, 0.5, best=0.5, seconds=6.0)
-    for number, (value, best) in enumerate([(None, 0.3), (None, 0.6), (0.9, 0.9), (0.8, 0.8)]):
-        run(storage, f"dear{number}", "sgan", 20, value, best=best, rate=number / 10, seconds=3.0)
-    table = results.compare(place, "e", device_seconds=6.0).set_index("entry")
-    assert table["unmeasured"].to_dict() == {"classifier": 0, "sgan": 1}
-    assert table.loc["sgan", "n"] == 0
-    assert table.attrs["unmeasured"] == ["dear1"]
-    assert budget_lines(table)[-1] == (
-        "not measured: 1 of 3 configurations, which did as well on validation images as their row's, or better; "
-        "jobs.evaluate --run measures them (runs dear1)"
-    )
-
-
-@local
 def test_runs_below_the_floor_of_their_config_are_in_no_mean(storage, place):
     """As in the ranking: their weights collapsed, and their full figure on test images may look good all the same."""
     for seed, (value, best) in enumerate([(0.8, 0.5), (0.99, -1e30), (0.6, 0.5)]):
-        run(storage, f"a{seed}", "sgan", 20, value, best=best, seed=seed, rate=0.1)
+        labelled_run(storage, f"a{seed}", "sgan", 20, value, best=best, seed=seed, rate=0.1)
     for seed, value in enumerate([0.9, 0.95]):
-        run(storage, f"b{seed}", "classifier", 20, value, best=-1e30, seed=seed, rate=0.1)
+        labelled_run(storage, f"b{seed}", "classifier", 20, value, best=-1e30, seed=seed, rate=0.1)
     for seed, value in enumerate([0.5, 0.5]):
-        run(storage, f"c{seed}", "sgan", 20, value, best=0.4, seed=seed, rate=0.2)
+        labelled_run(storage, f"c{seed}", "sgan", 20, value, best=0.4, seed=seed, rate=0.2)
     table = results.compare(place, "e", device_seconds=math.inf).set_index("entry")
     assert table["n"].to_dict() == {"classifier": 0, "sgan": 2}
     assert table["mean"]["sgan"] == pytest.approx(0.5)  # of whole configurations with as many figures the better one
@@ -142,8 +91,8 @@ def test_runs_below_the_floor_of_their_config_are_in_no_mean(storage, place):
 
 @local
 def test_figures_compare_on_the_same_held_out_images_if_they_tell_of_nothing_else(storage, place):
-    run(storage, "r0", "sgan", 20, 0.8)
-    run(storage, "r1", "sgan", 100, 0.9)
+    labelled_run(storage, "r0", "sgan", 20, 0.8)
+    labelled_run(storage, "r1", "sgan", 100, 0.9)
     assert results.compare(place, "e")["mean"].to_list() == [0.8, 0.9]
     board = results.leaderboard(place, "e", split="test")
     assert board["value"].to_list() == [0.9, 0.8]
@@ -151,7 +100,7 @@ def test_figures_compare_on_the_same_held_out_images_if_they_tell_of_nothing_els
     for ask in (results.compare, results.leaderboard):
         with pytest.raises(ValueError, match=r"not ranked together; data_hash: d20-0, d100-0"):
             ask(place, "e", metric="frechet_classifier/reconstructions", split="test")
-    run(storage, "r2", "sgan", 50, 0.7, held_out="h2")
+    labelled_run(storage, "r2", "sgan", 50, 0.7, held_out="h2")
     for ask in (results.compare, results.leaderboard):
         with pytest.raises(ValueError, match=r"not ranked together; data_hash: h1, h2"):
             ask(place, "e", split="test")
@@ -159,12 +108,12 @@ def test_figures_compare_on_the_same_held_out_images_if_they_tell_of_nothing_els
 
 @local
 def test_what_an_earlier_version_began_goes_with_its_own_data(storage, place):
-    run(storage, "old", "sgan", 20, 0.8, held_out=None)
-    run(storage, "new", "sgan", 20, 0.7)
+    labelled_run(storage, "old", "sgan", 20, 0.8, held_out=None)
+    labelled_run(storage, "new", "sgan", 20, 0.7)
     assert results.leaderboard(place, "e", split="test")["run"].to_list() == ["old", "new"]
-    run(storage, "more", "sgan", 100, 0.9)
+    labelled_run(storage, "more", "sgan", 100, 0.9)
     assert len(results.leaderboard(place, "e", split="test")) == 3
-    run(storage, "apart", "sgan", 50, 0.9, held_out=None)  # nobody tells which images it was measured on
+    labelled_run(storage, "apart", "sgan", 50, 0.9, held_out=None)  # nobody tells which images it was measured on
     with pytest.raises(ValueError, match=r"data_hash: .*d50-0"):
         results.leaderboard(place, "e", split="test")
 
@@ -175,7 +124,7 @@ def test_a_leaderboard_by_configuration(storage, place):
     values = {0.1: [0.6, 0.8], 0.2: [0.99, None], 0.3: [0.8, 0.9], 0.4: [None, None]}
     for rate, found in values.items():
         for seed, value in enumerate(found):
-            run(storage, f"r{rate}-{seed}", "sgan", 20, value, seed=seed, rate=rate, held_out="h1")
+            labelled_run(storage, f"r{rate}-{seed}", "sgan", 20, value, seed=seed, rate=rate, held_out="h1")
     table = results.leaderboard(place, "e", split="test", by="config")
     names = ["rank", "entry", "mean", "low", "high", "n", "runs", "apart", "collapsed", "best", "run"]
     names += ["confirmed", "confirmed_low", "confirmed_high", "confirmed_n", "confirmed_runs", "confirmed_apart"]
@@ -201,7 +150,7 @@ def test_configurations_without_the_figure_go_by_the_mean_of_what_steered(storag
     steering = {0.1: [0.99, None], 0.2: [0.9, 0.3], 0.3: [0.7, 0.8], 0.4: [0.1, 0.2]}
     for rate, found in steering.items():
         for seed, best in enumerate(found):
-            run(storage, f"r{rate}-{seed}", "sgan", 20, None, best=best, seed=seed, rate=rate)
+            labelled_run(storage, f"r{rate}-{seed}", "sgan", 20, None, best=best, seed=seed, rate=rate)
     table = results.leaderboard(place, "e", by="config")
     assert table["rank"].isna().all()
     assert table["rate"].to_list() == [0.3, 0.2, 0.4, 0.1]
@@ -219,7 +168,7 @@ def test_a_leaderboard_by_configuration_before_the_first_end(storage, place):
 def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place):
     for rate, values in {0.1: [0.9, 0.5, 0.6, 0.55], 0.2: [0.7]}.items():
         for seed, value in enumerate(values):
-            run(storage, f"r{rate}-{seed}", "sgan", 20, value, best=value, seed=seed, rate=rate, held_out="h1")
+            labelled_run(storage, f"r{rate}-{seed}", "sgan", 20, value, best=value, seed=seed, rate=rate, held_out="h1")
     row = {"experiment": "e", "attempt": "a1", "tick": 0, "kind": "confirm", "decision": "run", "why": "", "time": TIME}
     detail = json.dumps({"race": 1, "configuration": "r0.1-0"})
     rows = [row | {"run": f"r0.1-{seed}", "detail": detail} for seed in (1, 2, 3)]
@@ -266,7 +215,7 @@ def test_of_a_confirmed_configuration_the_fresh_seeds_count_alone(storage, place
 def test_intervals_that_do_not_overlap_are_told_apart(storage, place):
     for rate, values in {0.1: [0.9, 0.91], 0.2: [0.1, 0.11], 0.3: [0.8, 0.9]}.items():
         for seed, value in enumerate(values):
-            run(storage, f"r{rate}-{seed}", "sgan", 20, value, seed=seed, rate=rate, held_out="h1")
+            labelled_run(storage, f"r{rate}-{seed}", "sgan", 20, value, seed=seed, rate=rate, held_out="h1")
     table = results.leaderboard(place, "e", split="test", by="config")
     assert table["rate"].to_list() == [0.1, 0.3, 0.2]
     assert table["apart"].isna().to_list() == [True, False, False]
@@ -276,62 +225,12 @@ def test_intervals_that_do_not_overlap_are_told_apart(storage, place):
 
 @local
 def test_several_experiments_are_one_table(storage, place):
-    run(storage, "r0", "sgan", 20, 0.8, experiment="one")
-    run(storage, "r1", "classifier", 20, 0.7, experiment="two")
-    run(storage, "r0", "sgan", 20, 0.8, experiment="two")  # the same run, which counts once
+    labelled_run(storage, "r0", "sgan", 20, 0.8, experiment="one")
+    labelled_run(storage, "r1", "classifier", 20, 0.7, experiment="two")
+    labelled_run(storage, "r0", "sgan", 20, 0.8, experiment="two")  # the same run, which counts once
     table = results.compare(place, ["one", "two"])
     assert table["n"].to_list() == [1, 1]
     assert table["mean"].to_list() == [0.7, 0.8]
-
-
-@local
-def test_rows_are_of_equal_device_seconds(storage, place):
-    """Of "many" the later configurations are better, and are left out of a comparison with "few", which had half."""
-    for place_, value in enumerate((0.5, 0.6, 0.7, 0.8)):  # in an order that is not that of their names
-        about = {"rate": 0.1 + place_, "seconds": 1.5, "world_size": 2, "started": TIME + timedelta(hours=place_)}
-        run(storage, f"m{9 - place_}", "many", 20, value, best=value, **about)
-        if place_ < 2:
-            run(storage, f"f{place_}", "few", 20, value, best=value, rate=0.1 + place_, seconds=3.0)
-    run(storage, "b0", "big", 20, 0.9, best=0.9, seconds=30.0)
-    run(storage, "s0", "stopped", 20, None, best=0.9, seconds=1.0)  # without the figure it is compared with nothing
-    table = results.compare(place, "e", "entry").set_index("entry")
-    assert table.loc[["many", "few", "big"], "mean"].to_list() == [0.6, 0.6, 0.9]
-    assert table.loc[["many", "few", "big"], "configurations"].to_list() == [2, 2, 1]
-    assert table.loc[["many", "few", "big"], "left_out"].to_list() == [2, 0, 0]
-    assert table.loc[["many", "few", "big"], "device_seconds"].to_list() == [6.0, 6.0, 30.0]
-    assert set(table["budget"]) == {6.0}
-    left, over, unmeasured = budget_lines(table)
-    assert unmeasured.startswith("not measured: 1 of 6 configurations")
-    assert unmeasured.endswith("(runs s0)")
-    assert left.startswith("left out: 2 of 8 configurations, which began after the equal budget of 6 device-seconds")
-    assert (
-        over
-        == "of more than the equal budget of 6 device-seconds: 1 of 4 rows, whose first configuration alone took it"
-    )
-    for seconds, mean, count in ((9.0, 0.7, 3), (math.inf, 0.8, 4)):
-        of = results.compare(place, "e", "entry", device_seconds=seconds).set_index("entry").loc["many"]
-        assert (of["mean"], of["configurations"], of["device_seconds"]) == (mean, count, 3.0 * count)
-    assert budget_lines(results.compare(place, "e", "entry", device_seconds=math.inf)) == [
-        unmeasured.replace("of 6", "of 8")
-    ]
-    with pytest.raises(ValueError, match=r"^device_seconds=0 is out of range; allowed: more than 0"):
-        results.compare(place, "e", device_seconds=0)
-
-
-@local
-def test_a_share_of_a_gpu_costs_its_share(storage, place):
-    """Four runs of a quarter of a GPU each cost what one run of a whole one does; an earlier version's counts by its
-    processes."""
-    for number in range(4):
-        about = {"rate": 0.1 + number, "started": TIME + timedelta(hours=number)}
-        run(storage, f"q{number}", "quarter", 20, 0.5 + number / 10, seconds=8.0, devices=0.25, **about)
-        if number < 2:
-            run(storage, f"w{number}", "whole", 20, 0.5, seconds=4.0, devices=1.0, **about)
-            run(storage, f"e{number}", "earlier", 20, 0.5, seconds=2.0, world_size=2, **about)
-    table = results.compare(place, "e", "entry").set_index("entry").loc[["quarter", "whole", "earlier"]]
-    assert table["device_seconds"].to_list() == [8.0, 8.0, 8.0]
-    assert table["configurations"].to_list() == [4, 2, 2]
-    assert device_seconds(storage, "e") == 24.0
 
 
 @local
@@ -343,7 +242,7 @@ def test_each_data_set_has_rows_a_protocol_and_a_floor_of_its_own(storage, place
         measured = {"split": "test", "features_hash": f"f-{data}", "protocol": f"best-{data}"}
         for place_, entry in enumerate(("vae", "gan")):
             name, value = f"{entry}-{data}", 1.0 + place_ + 10 * number
-            run(storage, name, entry, 20, None, **about)
+            labelled_run(storage, name, entry, 20, None, **about)
             rows = [eval_row(1, value, "best", **measured), eval_row(1, 0.1, **measured | {"split": "validation"})]
             who = {"experiment": data, "run": name, "attempt": "a2", "tick": 1}
             results.Slot(storage, data, f"a2-{name}", kind="evaluated").extend({"evals": [who | row for row in rows]})
@@ -381,14 +280,14 @@ def test_each_data_set_has_rows_a_protocol_and_a_floor_of_its_own(storage, place
         ["vqvae", "digits", 1], ["vqvae", "digits", 2], ["vqvae", "mnist", 1], ["vqvae", "mnist", 2]
     ]  # fmt: skip
     other = {"data": "mnist", "data_hash": "d-other", "held_out": "h-other", "experiment": "other"}
-    run(storage, "other", "vae", 20, 0.9, **other)
+    labelled_run(storage, "other", "vae", 20, 0.9, **other)
     with pytest.raises(ValueError, match=r"not ranked together; .*data_hash: d-mnist \(mnist\), d-other \(other\)"):
         results.compare(place, ["mnist", "other"], "entry", figure)
 
 
 @local
 def test_wrong_questions(storage, place):
-    run(storage, "r0", "sgan", 20, 0.8)
+    labelled_run(storage, "r0", "sgan", 20, 0.8)
     with pytest.raises(ValueError, match=r"^by='data.label' is no setting of these runs; nearest valid: data.labels"):
         results.compare(place, "e", ["data.label"])
     with pytest.raises(ValueError, match=r"^confidence=95 is out of range; allowed: more than 0 and less than 1"):
